@@ -1,0 +1,1 @@
+//! Cross-crate tests; this library is empty on purpose.
