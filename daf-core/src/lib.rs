@@ -1,0 +1,35 @@
+//! Traits, registry, configuration, training loop and run directory of daf.
+//!
+//! A pipeline is assembled from *parts*, plain-data recipes of seven kinds:
+//!
+//! * [`Dataset`]: where images come from,
+//! * [`Synthesizer`]: damages a normal image,
+#![cfg_attr(
+    feature = "torch",
+    doc = "* [`Backbone`]: turns images into features,
+* [`DiscrepancyMeasure`]: compares teacher and student features,
+* [`Decoder`]: turns features and discrepancy into a probability map,
+* [`Scorer`]: turns maps into scores,
+* [`Method`]: assembles the parts into a trainable model."
+)]
+//!
+//! This crate names no concrete part: they register themselves ([`register!`]) from the crates that a program links,
+//! and the defaults are a layer of YAML.
+
+pub mod data;
+mod error;
+pub mod part;
+pub mod registry;
+
+pub use error::{BoxError, Error, Result};
+pub use registry::Kind;
+
+pub use part::dataset::{Dataset, Item, Split};
+pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
+
+#[doc(hidden)]
+pub use inventory;
+pub use {image, rand, schemars, typetag};
+
+#[cfg(feature = "torch")]
+pub use tch;

@@ -1,0 +1,118 @@
+//! Synthetic defects.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use image::{GrayImage, RgbImage};
+use rand::Rng;
+
+use crate::BoxError;
+
+/// Damages normal images, so that a student can learn where it may disagree with its teacher.
+///
+/// A call depends on nothing but its arguments: the same image, donors and random stream give the same bytes.
+#[typetag::serde(tag = "type")]
+pub trait Synthesizer: Debug + Send + Sync {
+    /// Damages one normal image of any size.
+    ///
+    /// # Errors
+    /// Whatever keeps the strategy from its work, e.g. a texture that cannot be read.
+    fn synthesize(
+        &self,
+        normal: &RgbImage,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Outcome, BoxError>;
+
+    /// Whether pixels outside the mask (but inside [`Synthetic::touched`]) may change, as Poisson blending does.
+    fn blends(&self) -> bool {
+        false
+    }
+
+    /// Checks ranges and files before any work is done.
+    ///
+    /// # Errors
+    /// Names the field, what was expected and what was found.
+    fn check(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+super::boxed_schema!(Synthesizer);
+
+/// What became of the image.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It has a defect now.
+    Damaged(Synthetic),
+    /// It was left as it is: the strategy found no place for a defect, or keeps a share of the images normal.
+    Unchanged,
+}
+
+/// A damaged image. All parts have the size of the normal image.
+#[derive(Debug, Clone)]
+pub struct Synthetic {
+    /// The image with the defect.
+    pub image: RgbImage,
+    /// 255 where the defect is, 0 elsewhere; never all 0.
+    pub mask: GrayImage,
+    /// A soft training target in 0..=1, row by row, where the strategy has one (NSA); otherwise the mask is the target.
+    pub target: Option<Vec<f32>>,
+    /// Pixels outside this rectangle are those of the normal image.
+    pub touched: Rect,
+    /// Kind of the defect among those that the strategy makes, for methods that classify them; 0 if there is one kind.
+    pub class: u8,
+}
+
+/// A rectangle of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    /// Left edge.
+    pub x: u32,
+    /// Upper edge.
+    pub y: u32,
+    /// Number of columns.
+    pub width: u32,
+    /// Number of rows.
+    pub height: u32,
+}
+
+impl Rect {
+    /// The smallest rectangle around the nonzero pixels of `mask`; `None` if there are none.
+    #[must_use]
+    pub fn around(mask: &GrayImage) -> Option<Self> {
+        let (mut left, mut right, mut top, mut bottom) = (u32::MAX, 0, u32::MAX, 0);
+        for (y, row) in mask.rows().enumerate() {
+            let y = u32::try_from(y).unwrap_or(u32::MAX);
+            for (x, pixel) in (0u32..).zip(row) {
+                if pixel.0[0] != 0 {
+                    (left, right) = (left.min(x), right.max(x));
+                    (top, bottom) = (top.min(y), bottom.max(y));
+                }
+            }
+        }
+        (left != u32::MAX).then(|| Self { x: left, y: top, width: right - left + 1, height: bottom - top + 1 })
+    }
+
+    /// Whether the pixel lies inside.
+    #[must_use]
+    pub const fn contains(&self, x: u32, y: u32) -> bool {
+        x >= self.x && y >= self.y && x - self.x < self.width && y - self.y < self.height
+    }
+}
+
+/// The other normal images of the training set, for strategies that paste from them.
+pub trait Donors: Sync {
+    /// One of them, at the network's input size, drawn uniformly with `rng`.
+    ///
+    /// # Errors
+    /// If there is none or it cannot be read.
+    fn draw(&self, rng: &mut dyn Rng) -> Result<Arc<RgbImage>, BoxError>;
+}
+
+/// A training set of one image.
+impl Donors for RgbImage {
+    fn draw(&self, _: &mut dyn Rng) -> Result<Arc<RgbImage>, BoxError> {
+        Ok(Arc::new(self.clone()))
+    }
+}

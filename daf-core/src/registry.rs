@@ -1,0 +1,243 @@
+//! The record of every part that is linked into this program.
+//!
+//! typetag builds parts from YAML; this second record says what there is: name, crate, version, documentation, example
+//! and JSON schema. [`register!`](crate::register) fills it, so that a part is listed, documented and covered by the
+//! registry's test suites from the moment it is linked.
+
+use std::fmt;
+
+use schemars::{Schema, SchemaGenerator};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The seven kinds of part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Where images come from.
+    Dataset,
+    /// Damages a normal image.
+    Synthesizer,
+    /// Turns images into features.
+    Backbone,
+    /// Compares teacher and student features.
+    DiscrepancyMeasure,
+    /// Turns features and discrepancy into a probability map.
+    Decoder,
+    /// Turns maps into scores.
+    Scorer,
+    /// Assembles parts into a trainable model.
+    Method,
+}
+
+impl Kind {
+    /// Every kind, in the order in which the pipeline uses them.
+    pub const ALL: [Self; 7] = [
+        Self::Dataset,
+        Self::Synthesizer,
+        Self::Backbone,
+        Self::DiscrepancyMeasure,
+        Self::Decoder,
+        Self::Scorer,
+        Self::Method,
+    ];
+
+    /// The kind's name on the command line, e.g. `synthesizer`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dataset => "dataset",
+            Self::Synthesizer => "synthesizer",
+            Self::Backbone => "backbone",
+            Self::DiscrepancyMeasure => "measure",
+            Self::Decoder => "decoder",
+            Self::Scorer => "scorer",
+            Self::Method => "method",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One registered part. Made by [`register!`](crate::register).
+#[derive(Debug)]
+pub struct Component {
+    /// The part's kind.
+    pub kind: Kind,
+    /// The value of `type:` in YAML.
+    pub name: &'static str,
+    /// The crate that brought it.
+    pub krate: &'static str,
+    /// That crate's version.
+    pub version: &'static str,
+    /// Schema of the part's own fields, without `type`.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// A complete example, as YAML would hold it, with `type` first.
+    pub example: fn() -> Value,
+}
+
+inventory::collect!(Component);
+
+impl Component {
+    /// The part's documentation: the doc comment of its Rust type.
+    #[must_use]
+    pub fn doc(&self) -> String {
+        let schema = (self.schema)(&mut SchemaGenerator::default());
+        schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// First paragraph of the documentation, on one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let doc = self.doc();
+        doc.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Schema of the part as it stands in YAML: its own fields and the constant `type`.
+    pub fn tagged_schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let schema = (self.schema)(generator);
+        let mut object = schema.as_object().cloned().unwrap_or_default();
+        let mut properties = serde_json::Map::new();
+        properties.insert("type".into(), serde_json::json!({ "const": self.name }));
+        if let Some(Value::Object(own)) = object.remove("properties") {
+            properties.extend(own);
+        }
+        object.insert("properties".into(), Value::Object(properties));
+        let mut required = vec![Value::from("type")];
+        if let Some(Value::Array(own)) = object.remove("required") {
+            required.extend(own);
+        }
+        object.insert("required".into(), Value::Array(required));
+        object.into()
+    }
+}
+
+/// The registered parts of one kind, sorted by name.
+#[must_use]
+pub fn components(kind: Kind) -> Vec<&'static Component> {
+    let mut found: Vec<_> = inventory::iter::<Component>().filter(|c| c.kind == kind).collect();
+    found.sort_by_key(|c| (c.name, c.krate));
+    found
+}
+
+/// The part `name` of `kind`.
+#[must_use]
+pub fn find(kind: Kind, name: &str) -> Option<&'static Component> {
+    components(kind).into_iter().find(|c| c.name == name)
+}
+
+/// Two crates that registered a part of the same kind under the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The kind of both parts.
+    pub kind: Kind,
+    /// The name of both parts.
+    pub name: &'static str,
+    /// The crates, with versions.
+    pub crates: Vec<String>,
+}
+
+impl fmt::Display for Duplicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` by {}", self.kind, self.name, self.crates.join(" and "))
+    }
+}
+
+/// Refuses parts that two crates registered under one name: typetag would notice only when the name is looked up.
+///
+/// # Errors
+/// [`Error::Registry`](crate::Error::Registry) names every such part and both crates.
+pub fn check() -> crate::Result<()> {
+    let mut duplicates = Vec::new();
+    for kind in Kind::ALL {
+        for same in components(kind).chunk_by(|a, b| a.name == b.name) {
+            if same.len() > 1 {
+                let crates = same.iter().map(|c| format!("{} {}", c.krate, c.version)).collect();
+                duplicates.push(Duplicate { kind, name: same[0].name, crates });
+            }
+        }
+    }
+    if duplicates.is_empty() { Ok(()) } else { Err(crate::Error::Registry(duplicates)) }
+}
+
+/// The name nearest to `given` among `names`, for "did you mean".
+#[must_use]
+pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().max(given.len()) / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Schema of a boxed part: one alternative per registered component.
+pub(crate) fn one_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
+    let variants: Vec<Value> =
+        components(kind).into_iter().map(|c| c.tagged_schema(generator).to_value()).collect();
+    schemars::json_schema!({ "oneOf": variants })
+}
+
+/// Registers a part under its name in YAML.
+///
+/// Gives the type a constant `NAME` and puts it on the record of [`components`](crate::registry::components). The type
+/// needs `Default` (the example that is shown), `Serialize` and `JsonSchema`; the trait's impl needs
+/// `#[typetag::serde(name = Type::NAME)]`.
+///
+/// ```
+/// use daf_core::{BoxError, image::RgbImage, rand::Rng, typetag};
+/// use daf_core::{Donors, Outcome, Synthesizer};
+/// use schemars::JsonSchema;
+/// use serde::{Deserialize, Serialize};
+///
+/// /// Leaves every image as it is.
+/// #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields, default)]
+/// struct Untouched {}
+/// daf_core::register!(Synthesizer: Untouched = "untouched");
+///
+/// #[typetag::serde(name = Untouched::NAME)]
+/// impl Synthesizer for Untouched {
+///     fn synthesize(
+///         &self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng,
+///     ) -> Result<Outcome, BoxError> {
+///         Ok(Outcome::Unchanged)
+///     }
+/// }
+///
+/// assert!(daf_core::registry::find(daf_core::Kind::Synthesizer, "untouched").is_some());
+/// ```
+#[macro_export]
+macro_rules! register {
+    ($kind:ident : $part:ty = $name:literal) => {
+        impl $part {
+            /// The part's name in YAML.
+            pub const NAME: &'static str = $name;
+        }
+        $crate::inventory::submit! {
+            $crate::registry::Component {
+                kind: $crate::registry::Kind::$kind,
+                name: $name,
+                krate: env!("CARGO_PKG_NAME"),
+                version: env!("CARGO_PKG_VERSION"),
+                schema: <$part as $crate::schemars::JsonSchema>::json_schema,
+                example: || $crate::registry::example(
+                    &<$part as ::std::default::Default>::default() as &dyn $crate::$kind),
+            }
+        }
+    };
+}
+
+/// `part` as YAML would hold it. For [`register!`](crate::register).
+///
+/// # Panics
+/// Never for parts that are plain data, which is what typetag's `Serialize` demands of them.
+#[doc(hidden)]
+#[must_use]
+pub fn example<T: Serialize + ?Sized>(part: &T) -> Value {
+    serde_json::to_value(part).expect("a part is plain data")
+}
