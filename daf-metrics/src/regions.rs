@@ -29,7 +29,10 @@ impl Regions {
         check_shape(mask.len(), width, height)?;
         if mask.is_empty() {
             // Perhaps of no width and any height.
-            return Ok(Self { labels: Vec::new(), areas: Vec::new() });
+            return Ok(Self {
+                labels: Vec::new(),
+                areas: Vec::new(),
+            });
         }
         let mut labels = vec![0u32; mask.len()];
         // Provisional labels; a root is the smallest label of its set, hence parent[l] <= l throughout.
