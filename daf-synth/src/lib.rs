@@ -1,1 +1,26 @@
-//! (to come)
+//! Synthetic defects: the default synthesizers of daf, on the CPU.
+//!
+//! A strategy is a [`shape`] (where the defect is) filled with a [`texture`] (what it looks like) by [`blend`](mod@blend)
+//! (how much of the normal image shows through):
+//!
+//! | strategy | shape | texture |
+//! |---|---|---|
+//! | [`Dra`] | thresholded Perlin noise | images, augmented |
+//! | [`SimpleTexture`] | thresholded Perlin noise | one random colour |
+//! | [`SimpleShape`] | one rectangle | images, augmented |
+//! | [`SimpleTextureShape`] | one rectangle | one random colour |
+//!
+//! The pieces are public, so that a plugin can combine them with its own; [`strategy::compose`] does it.
+
+pub mod blend;
+mod range;
+mod rotate;
+pub mod shape;
+pub mod strategy;
+pub mod texture;
+
+pub use range::Range;
+pub use strategy::dra::Dra;
+pub use strategy::simple_shape::SimpleShape;
+pub use strategy::simple_texture::SimpleTexture;
+pub use strategy::simple_texture_shape::SimpleTextureShape;
