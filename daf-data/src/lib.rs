@@ -1,1 +1,12 @@
-//! (to come)
+//! Data sets: folders in MVTec's layout ([`Mvtec`]), lists of glob patterns ([`Folder`]) and surfaces and parts that
+//! the program draws itself ([`Demo`]).
+
+mod demo;
+mod files;
+mod folder;
+mod masks;
+mod mvtec;
+
+pub use demo::{Demo, Kind};
+pub use folder::Folder;
+pub use mvtec::Mvtec;
