@@ -117,8 +117,9 @@ fn gradients(angles: &[f64]) -> Vec<(f32, f32)> {
 
 /// Cell, place within it and fade there, of the pixel `at` of `size` pixels.
 fn place(at: usize, cells: usize, size: usize) -> (usize, f32, f32) {
-    let t = ((at * cells % size) as f64 / size as f64) as f32;
-    (at * cells / size, t, t * t * t * (t * (t * 6.0 - 15.0) + 10.0))
+    let t = (at * cells % size) as f64 / size as f64;
+    let fade = t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
+    (at * cells / size, t as f32, fade as f32)
 }
 
 fn lerp(from: f32, to: f32, share: f32) -> f32 {

@@ -85,7 +85,7 @@ pub enum Augmentation {
     },
     /// Inverts values from the threshold on.
     Solarize(u8),
-    /// Keeps 1 to 8 bits, and the middle of what is lost.
+    /// Keeps the highest 1 to 8 bits, the others become 0 (imgaug's `Posterize`).
     Posterize(u8),
     /// 255 − v.
     Invert,
@@ -146,10 +146,7 @@ impl Augmentation {
             }
             Self::Posterize(bits) => {
                 let step = f64::from(1u32 << 8u8.saturating_sub(bits).min(8));
-                look_up(
-                    image,
-                    &[table(|v| ((v / step).floor() * step + (step / 2.0).floor()) as u8); 3],
-                );
+                look_up(image, &[table(|v| ((v / step).floor() * step) as u8); 3]);
             }
             Self::Invert => image.iter_mut().for_each(|v| *v = 255 - *v),
             Self::Autocontrast(cutoff) => {

@@ -1,11 +1,399 @@
 //! Textures that are drawn rather than photographed: they need no files.
+//!
+//! A [`Pattern`] gives each pixel a height in 0..=1, a random palette turns heights into colours, uneven light and
+//! pixel noise take away what is artificial. Sizes of structures are relative to the image's shorter side.
+
+use std::f32::consts::{PI, TAU};
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
 
-/// A texture.
+use crate::range::Range;
+use crate::shape::perlin::Lattice;
+
+/// A texture of a random pattern.
 #[must_use]
 pub fn draw(width: u32, height: u32, rng: &mut dyn Rng) -> RgbImage {
-    let colour: [u8; 3] = rng.random();
-    RgbImage::from_pixel(width, height, daf_core::image::Rgb(colour))
+    let pattern = Pattern::ALL[rng.random_range(0..Pattern::ALL.len())];
+    pattern.draw(width, height, rng)
+}
+
+/// A family of textures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    /// Noise of several octaves, smooth or with ridges: clouds, stains, marble.
+    Marble,
+    /// Wavering parallel lines.
+    Stripes,
+    /// Two sets of lines across each other: chequers, grids.
+    Checks,
+    /// Cells around scattered points: pebbles, cracks, scales.
+    Cells,
+    /// Threads that pass over and under each other.
+    Weave,
+    /// Fine noise, isotropic or brushed.
+    Grain,
+    /// Flat stains with a more or less sharp edge.
+    Blotches,
+}
+
+impl Pattern {
+    /// Every pattern.
+    pub const ALL: [Self; 7] = [
+        Self::Marble,
+        Self::Stripes,
+        Self::Checks,
+        Self::Cells,
+        Self::Weave,
+        Self::Grain,
+        Self::Blotches,
+    ];
+
+    /// One of these textures.
+    #[must_use]
+    pub fn draw(self, width: u32, height: u32, rng: &mut dyn Rng) -> RgbImage {
+        let area = Area {
+            width: width as usize,
+            height: height as usize,
+        };
+        let heights = match self {
+            Self::Marble => area.marble(rng),
+            Self::Stripes => area.stripes(rng),
+            Self::Checks => area.checks(rng),
+            Self::Cells => area.cells(rng),
+            Self::Weave => area.weave(rng),
+            Self::Grain => area.grain(rng),
+            Self::Blotches => area.blotches(rng),
+        };
+        area.paint(&heights, rng)
+    }
+}
+
+fn uniform(low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
+    Range(low, high).draw(rng) as f32
+}
+
+fn uniform_log(low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
+    Range(low, high).draw_log(rng) as f32
+}
+
+/// 0 below `low`, 1 above `high`, smooth in between.
+fn smooth_step(low: f32, high: f32, value: f32) -> f32 {
+    let t = ((value - low) / (high - low)).clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// The pixels to fill.
+#[derive(Debug, Clone, Copy)]
+struct Area {
+    width: usize,
+    height: usize,
+}
+
+impl Area {
+    fn side(self) -> f32 {
+        self.width.min(self.height) as f32
+    }
+
+    fn map(self, mut value: impl FnMut(f32, f32, usize) -> f32) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.width * self.height);
+        for y in 0..self.height {
+            for x in 0..self.width {
+                values.push(value(x as f32, y as f32, y * self.width + x));
+            }
+        }
+        values
+    }
+
+    /// Perlin noise with so many cells along the shorter side.
+    fn noise(self, cells: usize, rng: &mut dyn Rng) -> Vec<f32> {
+        let along = |size: usize| (cells * size).div_ceil(self.width.min(self.height).max(1)).max(1);
+        Lattice::draw(along(self.height), along(self.width), rng).noise(self.width, self.height)
+    }
+
+    /// Noise of octaves from `cells` on, each twice as fine as the one before, about −1..1.
+    fn octaves(self, cells: usize, octaves: u32, persistence: f32, rng: &mut dyn Rng) -> Vec<f32> {
+        let mut sum = self.noise(cells, rng);
+        let (mut weight, mut total) = (1.0, 1.0);
+        for octave in 1..octaves {
+            weight *= persistence;
+            total += weight * weight;
+            let noise = self.noise(cells << octave, rng);
+            sum.iter_mut().zip(noise).for_each(|(s, n)| *s += n * weight);
+        }
+        let scale = 1.2 / total.sqrt();
+        sum.iter_mut().for_each(|s| *s *= scale);
+        sum
+    }
+
+    /// Pixels by which lines waver: up to `most` of a period.
+    fn waver(self, period: f32, most: f64, rng: &mut dyn Rng) -> Vec<f32> {
+        let amplitude = period * uniform(0.0, most, rng);
+        let mut noise = self.noise(rng.random_range(2..=6), rng);
+        noise.iter_mut().for_each(|n| *n *= amplitude);
+        noise
+    }
+
+    fn period(self, low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
+        (self.side() * uniform_log(low, high, rng)).max(2.5)
+    }
+
+    fn marble(self, rng: &mut dyn Rng) -> Vec<f32> {
+        let cells = rng.random_range(2..=10);
+        let mut noise = self.octaves(cells, rng.random_range(3..=5), uniform(0.4, 0.7, rng), rng);
+        let folds = rng.random::<bool>();
+        let veins = uniform(1.0, 4.0, rng);
+        noise.iter_mut().for_each(|n| {
+            *n = if folds {
+                1.0 - (*n * veins * PI).sin().abs()
+            } else {
+                0.5 + 0.6 * *n
+            };
+        });
+        noise
+    }
+
+    fn stripes(self, rng: &mut dyn Rng) -> Vec<f32> {
+        let period = self.period(1.0 / 64.0, 1.0 / 6.0, rng);
+        let waver = self.waver(period, 1.2, rng);
+        let line = Line::draw(rng);
+        let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
+        self.map(|x, y, i| line.height((x * cos + y * sin + waver[i]) / period))
+    }
+
+    fn checks(self, rng: &mut dyn Rng) -> Vec<f32> {
+        let period = self.period(1.0 / 32.0, 1.0 / 4.0, rng);
+        let other = period * uniform(0.6, 1.6, rng);
+        let (across, down) = (self.waver(period, 0.3, rng), self.waver(other, 0.3, rng));
+        let (first, second) = (Line::draw(rng), Line::draw(rng));
+        let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
+        let chequered = rng.random::<bool>();
+        self.map(|x, y, i| {
+            let a = first.height((x * cos + y * sin + across[i]) / period);
+            let b = second.height((y * cos - x * sin + down[i]) / other);
+            if chequered {
+                a + b - 2.0 * a * b
+            } else {
+                0.6 * a.max(b) + 0.4 * a * b
+            }
+        })
+    }
+
+    fn cells(self, rng: &mut dyn Rng) -> Vec<f32> {
+        let spacing = self.period(1.0 / 24.0, 1.0 / 5.0, rng);
+        // One point per square of a grid, with a border of squares around the image.
+        let columns = (self.width as f32 / spacing) as usize + 3;
+        let rows = (self.height as f32 / spacing) as usize + 3;
+        let points: Vec<(f32, f32, f32)> = (0..rows * columns)
+            .map(|i| {
+                let place = |at: usize, within: f32| (at as f32 - 1.0 + within) * spacing;
+                (
+                    place(i % columns, rng.random()),
+                    place(i / columns, rng.random()),
+                    rng.random(),
+                )
+            })
+            .collect();
+        let waver = self.waver(spacing, 0.3, rng);
+        let seam = spacing * uniform(0.03, 0.25, rng);
+        let flat = uniform(0.0, 1.0, rng);
+        let bulging = uniform(-0.8, 0.8, rng);
+        self.map(|x, y, i| {
+            let (x, y) = (x + waver[i], y - waver[i]);
+            let column = ((x / spacing) as usize + 1).clamp(1, columns - 2);
+            let row = ((y / spacing) as usize + 1).clamp(1, rows - 2);
+            let (mut first, mut second, mut own) = (f32::INFINITY, f32::INFINITY, 0.0);
+            for near in [row - 1, row, row + 1] {
+                for &(px, py, value) in &points[near * columns + column - 1..=near * columns + column + 1] {
+                    let distance = (px - x) * (px - x) + (py - y) * (py - y);
+                    if distance < first {
+                        (second, first, own) = (first, distance, value);
+                    } else if distance < second {
+                        second = distance;
+                    }
+                }
+            }
+            let (first, second) = (first.sqrt(), second.sqrt());
+            let inside = smooth_step(0.0, seam, second - first);
+            let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first / spacing - 0.4);
+            inside * (0.25 + 0.75 * body)
+        })
+    }
+
+    fn weave(self, rng: &mut dyn Rng) -> Vec<f32> {
+        let period = self.period(1.0 / 48.0, 1.0 / 10.0, rng);
+        let (across, down) = (self.waver(period, 0.5, rng), self.waver(period, 0.5, rng));
+        let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
+        // 1 over 1 is linen, 2 over 2 with a step is twill.
+        let float = rng.random_range(1..=2i32);
+        let contrast = uniform(0.1, 0.5, rng);
+        self.map(|x, y, i| {
+            let u = (x * cos + y * sin + across[i]) / period;
+            let v = (y * cos - x * sin + down[i]) / period;
+            let over = (u.floor() as i32 + v.floor() as i32)
+                .div_euclid(float)
+                .rem_euclid(2)
+                == 0;
+            // Round across its width, bent down towards the thread that crosses.
+            let (across, along) = if over { (u, v) } else { (v, u) };
+            let round = (across.rem_euclid(1.0) * PI).sin();
+            let bent = (along.rem_euclid(1.0) * PI).sin();
+            let shade = round * (0.55 + 0.45 * bent);
+            if over { shade } else { shade * (1.0 - contrast) }
+        })
+    }
+
+    fn grain(self, rng: &mut dyn Rng) -> Vec<f32> {
+        let mut bytes = vec![0; self.width * self.height];
+        rng.fill_bytes(&mut bytes);
+        let fine = uniform(0.2, 1.0, rng);
+        let (shorter, longer) = (rng.random_range(2..=16usize), rng.random_range(32..=96usize));
+        let brushed = rng.random_range(0..3);
+        let (rows, columns) = [(longer, longer), (shorter, longer), (longer, shorter)][brushed];
+        let coarse = Lattice::draw(rows, columns, rng).noise(self.width, self.height);
+        let uneven = self.noise(3, rng);
+        self.map(|_, _, i| {
+            let speck = f32::from(bytes[i]) / 255.0 - 0.5;
+            0.5 + fine * 0.6 * speck + (1.3 - fine) * 0.6 * coarse[i] + 0.2 * uneven[i]
+        })
+    }
+
+    fn blotches(self, rng: &mut dyn Rng) -> Vec<f32> {
+        let cells = rng.random_range(2..=12);
+        let noise = self.octaves(cells, rng.random_range(1..=4), 0.5, rng);
+        let softness = uniform_log(0.02, 0.3, rng);
+        let (low, high) = (uniform(-0.4, 0.1, rng), uniform(0.1, 0.5, rng));
+        let middle = uniform(0.2, 0.8, rng);
+        self.map(|_, _, i| {
+            let step = |at: f32| smooth_step(at - softness, at + softness, noise[i]);
+            middle * step(low) + (1.0 - middle) * step(high)
+        })
+    }
+
+    /// Colours for heights, under uneven light, with the noise of a camera.
+    fn paint(self, heights: &[f32], rng: &mut dyn Rng) -> RgbImage {
+        let palette = palette(rng);
+        let light = self.noise(2, rng);
+        let (uneven, noise) = (uniform(0.0, 0.25, rng), uniform(0.0, 12.0, rng));
+        let mut bytes = vec![0; self.width * self.height];
+        rng.fill_bytes(&mut bytes);
+        let mut image = RgbImage::new(self.width as u32, self.height as u32);
+        for (i, pixel) in image.chunks_exact_mut(3).enumerate() {
+            let colour = palette[(heights[i] * 255.0) as u8 as usize];
+            let light = 1.0 + uneven * light[i];
+            let speck = (f32::from(bytes[i]) / 255.0 - 0.5) * noise;
+            for (value, colour) in pixel.iter_mut().zip(colour) {
+                *value = (colour * light + speck + 0.5) as u8;
+            }
+        }
+        image
+    }
+}
+
+/// The profile of a line and the gap beside it.
+struct Line {
+    /// Share of the period that the line takes.
+    width: f32,
+    /// Share of the period over which it fades.
+    edge: f32,
+}
+
+impl Line {
+    fn draw(rng: &mut dyn Rng) -> Self {
+        Self {
+            width: uniform(0.25, 0.75, rng),
+            edge: uniform(0.02, 0.25, rng),
+        }
+    }
+
+    fn height(&self, at: f32) -> f32 {
+        // Distance from the middle of the line, in periods.
+        let distance = (at - at.floor() - 0.5).abs();
+        1.0 - smooth_step(
+            (self.width - self.edge) / 2.0,
+            (self.width + self.edge) / 2.0,
+            distance,
+        )
+    }
+}
+
+/// Colours of the heights 0..=255: from two to five random colours, either about one hue as in most materials or
+/// unrelated.
+fn palette(rng: &mut dyn Rng) -> [[f32; 3]; 256] {
+    let related = rng.random::<bool>();
+    let (hue, saturation) = (uniform(0.0, 1.0, rng), uniform(0.0, 0.8, rng));
+    let count = rng.random_range(2..=5);
+    let colours: Vec<[f32; 3]> = (0..count)
+        .map(|_| {
+            if related {
+                let hue = hue + uniform(-0.06, 0.06, rng);
+                let value = uniform(0.05, 1.0, rng);
+                [0.0, 1.0 / 3.0, 2.0 / 3.0].map(|offset| {
+                    let wave = 0.5 + 0.5 * ((hue - offset) * TAU).cos();
+                    255.0 * value * (1.0 - saturation + saturation * wave)
+                })
+            } else {
+                [(); 3].map(|()| uniform(0.0, 255.0, rng))
+            }
+        })
+        .collect();
+    std::array::from_fn(|i| {
+        let at = i as f32 / 255.0 * (count - 1) as f32;
+        let (left, share) = (
+            (at as usize).min(count - 2),
+            at - (at as usize).min(count - 2) as f32,
+        );
+        std::array::from_fn(|c| colours[left][c] + (colours[left + 1][c] - colours[left][c]) * share)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use daf_core::rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn every_pattern_has_the_size_asked_for_down_to_nothing() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for pattern in Pattern::ALL {
+            for (width, height) in [(0, 0), (0, 5), (1, 1), (1, 9), (2, 1), (33, 47), (300, 4)] {
+                for _ in 0..20 {
+                    assert_eq!(
+                        pattern.draw(width, height, &mut rng).dimensions(),
+                        (width, height)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn textures_are_textured() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for pattern in Pattern::ALL {
+            let mut contrasts = Vec::new();
+            for _ in 0..40 {
+                let image = pattern.draw(64, 64, &mut rng);
+                let values: Vec<_> = image
+                    .pixels()
+                    .map(|p| f64::from(p.0[0]) + f64::from(p.0[1]))
+                    .collect();
+                let mean = values.iter().sum::<f64>() / 4096.0;
+                contrasts.push((values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 4096.0).sqrt());
+            }
+            contrasts.sort_by(f64::total_cmp);
+            assert!(contrasts[20] > 10.0, "{pattern:?}: {contrasts:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_stream_gives_the_same_texture() {
+        let draw = |seed| draw(40, 30, &mut ChaCha8Rng::seed_from_u64(seed));
+        for seed in 0..20 {
+            assert_eq!(draw(seed), draw(seed));
+            assert_ne!(draw(seed), draw(seed + 1));
+        }
+    }
 }
