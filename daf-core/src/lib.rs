@@ -16,16 +16,44 @@
 //! This crate names no concrete part: they register themselves ([`register!`]) from the crates that a program links,
 //! and the defaults are a layer of YAML.
 
+#[cfg(feature = "torch")]
+pub mod block;
+#[cfg(feature = "torch")]
+pub mod config;
 pub mod data;
+#[cfg(feature = "torch")]
+mod detect;
 mod error;
+#[cfg(feature = "torch")]
+pub mod evaluate;
+#[cfg(feature = "torch")]
+pub mod overlay;
 pub mod part;
 pub mod registry;
+#[cfg(feature = "torch")]
+pub mod run;
+#[cfg(feature = "torch")]
+pub mod train;
+#[cfg(feature = "torch")]
+pub mod weights;
 
 pub use error::{BoxError, Error, Result};
 pub use registry::Kind;
 
 pub use part::dataset::{Dataset, Item, Split};
 pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
+#[cfg(feature = "torch")]
+pub use config::Pipeline;
+#[cfg(feature = "torch")]
+pub use detect::{Detection, Detector, ScoreMap};
+#[cfg(feature = "torch")]
+pub use part::{
+    backbone::{Backbone, Extractor, Stage},
+    decoder::{Decoder, DecoderInput, Segmenter},
+    discrepancy::{Comparison, DiscrepancyMeasure},
+    method::{Batch, BuildContext, Losses, Method, Model, Store, Synthesized},
+    scorer::{Maps, Scorer, Scores},
+};
 
 #[doc(hidden)]
 pub use inventory;

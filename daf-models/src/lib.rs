@@ -1,1 +1,18 @@
-//! (to come)
+//! The default parts of daf: backbones, discrepancy measures, the fusion decoder, the Gaussian scorer and the method
+//! that the paper calls DAF.
+//!
+//! A program that uses them by name in YAML only must mention the crate, or the linker leaves it out:
+//!
+//! ```
+//! use daf_models as _;
+//! ```
+
+pub mod backbone;
+pub mod decoder;
+pub mod measure;
+pub mod method;
+pub mod scorer;
+mod window;
+
+/// The default pipeline as YAML: the lowest of the layers from which a pipeline is read.
+pub const DEFAULTS: &str = include_str!("defaults.yaml");

@@ -1,5 +1,15 @@
 //! From image files to batches.
 
+#[cfg(feature = "torch")]
+mod loader;
 mod read;
+mod samples;
+#[cfg(feature = "torch")]
+mod tensor;
 
+#[cfg(feature = "torch")]
+pub use loader::{Loader, batch};
 pub use read::{read_mask, read_rgb, resize_mask, resize_rgb};
+pub use samples::{Sample, Samples};
+#[cfg(feature = "torch")]
+pub use tensor::{images_to_tensor, masks_to_tensor};

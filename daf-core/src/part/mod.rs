@@ -17,10 +17,10 @@ pub mod method;
 pub mod scorer;
 pub mod synthesizer;
 
-/// Makes `Box<dyn Trait>` a member of the pipeline's JSON schema.
+/// Makes `Box<dyn Trait>` and `Arc<dyn Trait>` members of the pipeline's JSON schema.
 macro_rules! boxed_schema {
     ($part:ident) => {
-        impl schemars::JsonSchema for Box<dyn $part> {
+        impl schemars::JsonSchema for dyn $part {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($part).into()
             }

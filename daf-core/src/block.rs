@@ -1,0 +1,270 @@
+//! The building blocks of networks: convolution, batch norm and activation as one piece.
+//!
+//! A backbone or decoder that is made of these blocks gets the memory layout and the folding of batch norms without
+//! doing anything: both live here and nowhere else.
+
+use std::cell::OnceCell;
+
+use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform};
+use tch::nn::{Init, Path};
+use tch::{Kind, Tensor};
+
+/// What a network is built for. It cannot change later: a trained model is saved and built anew for inference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch norms use and update the statistics of the batch.
+    Train,
+    /// Batch norms are folded into the convolutions when the network first runs; weights loaded later have no effect.
+    Infer,
+}
+
+/// How the weights of a convolution are drawn. The batch norm after it starts at weight 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Start {
+    /// Kaiming normal over the fan-out and batch-norm bias 0: torchvision's residual networks.
+    FanOut,
+    /// Kaiming normal over the fan-in and batch-norm bias 1e-4: the heads of the official DAF code.
+    FanIn,
+}
+
+/// Places blocks below one name in a variable store.
+#[derive(Debug, Clone)]
+pub struct Blocks<'a> {
+    path: Path<'a>,
+    mode: Mode,
+    start: Start,
+}
+
+/// Size and step of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Channels of the input.
+    pub input: i64,
+    /// Channels of the output.
+    pub output: i64,
+    /// Side of the kernel.
+    pub kernel: i64,
+    /// Step of the kernel.
+    pub stride: i64,
+    /// Zeros around the input.
+    pub padding: i64,
+    /// Groups of channels that do not see each other; `input` for a depthwise convolution.
+    pub groups: i64,
+    /// Whether a bias is added before the batch norm.
+    pub bias: bool,
+}
+
+impl Shape {
+    /// A convolution that keeps height and width: odd kernel, stride 1, no bias.
+    #[must_use]
+    pub const fn same(input: i64, output: i64, kernel: i64) -> Self {
+        Self { input, output, kernel, stride: 1, padding: kernel / 2, groups: 1, bias: false }
+    }
+
+    /// The same with another stride.
+    #[must_use]
+    pub const fn stride(self, stride: i64) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// The same with a bias.
+    #[must_use]
+    pub const fn with_bias(self) -> Self {
+        Self { bias: true, ..self }
+    }
+}
+
+impl<'a> Blocks<'a> {
+    /// Blocks below `path`.
+    #[must_use]
+    pub const fn new(path: Path<'a>, mode: Mode, start: Start) -> Self {
+        Self { path, mode, start }
+    }
+
+    /// Blocks below the name `name`.
+    #[must_use]
+    pub fn sub(&self, name: impl ToString) -> Self {
+        Self { path: self.path.sub(name.to_string()), ..*self }
+    }
+
+    /// What the network is built for.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// A bare convolution called `name`.
+    #[must_use]
+    pub fn conv(&self, name: &str, shape: Shape) -> Conv {
+        Conv::new(&self.path.sub(name), shape, self.start, false)
+    }
+
+    /// A convolution called `conv` and the batch norm `norm` after it.
+    #[must_use]
+    pub fn conv_norm(&self, conv: &str, norm: &str, shape: Shape) -> ConvNorm {
+        ConvNorm::new(self, conv, norm, shape, false)
+    }
+
+    /// A transposed convolution called `conv` and the batch norm `norm` after it. `shape.padding` is not used.
+    #[must_use]
+    pub fn transposed_conv_norm(&self, conv: &str, norm: &str, shape: Shape) -> ConvNorm {
+        ConvNorm::new(self, conv, norm, shape, true)
+    }
+}
+
+/// `images` with the channels of a pixel side by side in memory, which is how the convolutions of libtorch's CPU and
+/// GPU kernels run fastest; the shape stays N×C×H×W and everything computed from it keeps the layout.
+#[must_use]
+pub fn channels_last(images: &Tensor) -> Tensor {
+    images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// A convolution.
+#[derive(Debug)]
+pub struct Conv {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    shape: Shape,
+    transposed: bool,
+}
+
+impl Conv {
+    fn new(path: &Path, shape: Shape, start: Start, transposed: bool) -> Self {
+        let Shape { input, output, kernel, groups, .. } = shape;
+        let fan = match start {
+            Start::FanOut => FanInOut::FanOut,
+            Start::FanIn => FanInOut::FanIn,
+        };
+        let size = if transposed {
+            [input, output / groups, kernel, kernel]
+        } else {
+            [output, input / groups, kernel, kernel]
+        };
+        let init = Init::Kaiming { dist: NormalOrUniform::Normal, fan, non_linearity: NonLinearity::ReLU };
+        let weight = tch::nn::f_init(init, &size, path.device(), Kind::Float).expect("a convolution has four dimensions");
+        let weight = path.add("weight", channels_last(&weight), true);
+        let bias = shape.bias.then(|| {
+            // PyTorch's default: uniform within 1/sqrt(fan-in), which the official code leaves as it is.
+            let bound = 1.0 / ((size[1] * kernel * kernel) as f64).sqrt();
+            path.uniform("bias", &[output], -bound, bound)
+        });
+        Self { weight, bias, shape, transposed }
+    }
+
+    /// N×`input`×h×w to N×`output`×h'×w'.
+    #[must_use]
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        self.with(input, &self.weight, self.bias.as_ref())
+    }
+
+    /// The weight, `output`×`input`×k×k; for a transposed convolution `input`×`output`×k×k.
+    #[must_use]
+    pub const fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    fn with(&self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let Shape { stride, padding, groups, .. } = self.shape;
+        if self.transposed {
+            input.conv_transpose2d(weight, bias, [stride; 2], [0; 2], [0; 2], groups, [1; 2])
+        } else {
+            input.conv2d(weight, bias, [stride; 2], [padding; 2], [1; 2], groups)
+        }
+    }
+}
+
+/// Batch norm over N, H and W.
+#[derive(Debug)]
+struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl Norm {
+    const EPS: f64 = 1e-5;
+
+    fn new(path: &Path, channels: i64, start: Start) -> Self {
+        let bias = match start {
+            Start::FanOut => 0.0,
+            Start::FanIn => 1e-4,
+        };
+        Self {
+            weight: path.ones("weight", &[channels]),
+            bias: path.var("bias", &[channels], Init::Const(bias)),
+            running_mean: path.zeros_no_train("running_mean", &[channels]),
+            running_var: path.ones_no_train("running_var", &[channels]),
+        }
+    }
+
+    /// Factor and offset per channel of the function that the norm is in inference.
+    fn affine(&self) -> (Tensor, Tensor) {
+        let factor = &self.weight / (&self.running_var + Self::EPS).sqrt();
+        let offset = &self.bias - &self.running_mean * &factor;
+        (factor, offset)
+    }
+}
+
+/// A convolution and the batch norm after it: one convolution in inference.
+#[derive(Debug)]
+pub struct ConvNorm {
+    conv: Conv,
+    norm: Norm,
+    mode: Mode,
+    folded: OnceCell<(Tensor, Tensor)>,
+}
+
+impl ConvNorm {
+    fn new(blocks: &Blocks, conv: &str, norm: &str, shape: Shape, transposed: bool) -> Self {
+        Self {
+            conv: Conv::new(&blocks.path.sub(conv), shape, blocks.start, transposed),
+            norm: Norm::new(&blocks.path.sub(norm), shape.output, blocks.start),
+            mode: blocks.mode,
+            folded: OnceCell::new(),
+        }
+    }
+
+    /// N×`input`×h×w to N×`output`×h'×w', without an activation.
+    #[must_use]
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        self.run(|weight, bias| self.conv.with(input, weight, bias))
+    }
+
+    /// As [`forward`](Self::forward), with another way to apply the convolution: `apply` gets weight and bias, folded
+    /// in inference, and must be linear in them. For decoders that use an identity of the convolution.
+    #[must_use]
+    pub fn run(&self, apply: impl Fn(&Tensor, Option<&Tensor>) -> Tensor) -> Tensor {
+        match self.mode {
+            Mode::Train => {
+                let norm = &self.norm;
+                apply(&self.conv.weight, self.conv.bias.as_ref()).batch_norm(
+                    Some(&norm.weight),
+                    Some(&norm.bias),
+                    Some(&norm.running_mean),
+                    Some(&norm.running_var),
+                    true,
+                    0.1,
+                    Norm::EPS,
+                    false,
+                )
+            }
+            Mode::Infer => {
+                let (weight, bias) = self.folded.get_or_init(|| tch::no_grad(|| self.fold()));
+                apply(weight, Some(bias))
+            }
+        }
+    }
+
+    fn fold(&self) -> (Tensor, Tensor) {
+        let (factor, offset) = self.norm.affine();
+        // The output channels of a transposed convolution are the second dimension of its weight.
+        let over = if self.conv.transposed { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
+        let weight = channels_last(&(&self.conv.weight * factor.view(over)));
+        let bias = match &self.conv.bias {
+            Some(bias) => bias * factor + offset,
+            None => offset,
+        };
+        (weight.to_kind(Kind::Float), bias.to_kind(Kind::Float))
+    }
+}

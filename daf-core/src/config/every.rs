@@ -1,0 +1,72 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+/// A span of training: `100 steps`, `2 epochs` or `60 s`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Every {
+    /// So many steps.
+    Steps(u64),
+    /// So many epochs.
+    Epochs(u64),
+    /// So much time.
+    Time(Duration),
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps(steps) => write!(f, "{steps} steps"),
+            Self::Epochs(epochs) => write!(f, "{epochs} epochs"),
+            Self::Time(time) => write!(f, "{} s", time.as_secs_f64()),
+        }
+    }
+}
+
+impl FromStr for Every {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("expected `N steps`, `N epochs` or `N s`, each over 0, found `{text}`");
+        let text_parts: Vec<&str> = text.split_whitespace().collect();
+        let [number, unit] = text_parts[..] else { return Err(bad()) };
+        match unit {
+            "step" | "steps" => number.parse().ok().filter(|n| *n > 0).map(Self::Steps).ok_or_else(bad),
+            "epoch" | "epochs" => number.parse().ok().filter(|n| *n > 0).map(Self::Epochs).ok_or_else(bad),
+            "s" => number
+                .parse()
+                .ok()
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .filter(|time| !time.is_zero())
+                .map(Self::Time)
+                .ok_or_else(bad),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl From<Every> for String {
+    fn from(every: Every) -> Self {
+        every.to_string()
+    }
+}
+
+impl TryFrom<String> for Every {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl JsonSchema for Every {
+    fn schema_name() -> Cow<'static, str> {
+        "Every".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9.]+ (steps?|epochs?|s)$" })
+    }
+}

@@ -1,0 +1,148 @@
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::fault;
+use crate::Result;
+
+/// What the network is given of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Written")]
+pub struct Input {
+    /// Size to which images are resized.
+    pub size: Size,
+    /// Order of the colour channels.
+    pub channel_order: ChannelOrder,
+    /// Range of the values.
+    pub normalization: Normalization,
+}
+
+/// The same as users write it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Input", description = "What the network is given of an image.")]
+struct Written {
+    /// Side of a square in pixels, or [height, width]; 256 by default. Multiples of the coarsest stride of the backbone.
+    #[serde(default)]
+    size: Size,
+    /// `official` stands for `channel_order: bgr` and `normalization: none`, as the official DAF code has them.
+    preset: Option<Preset>,
+    /// Order of the colour channels: `rgb` by default.
+    channel_order: Option<ChannelOrder>,
+    /// Range of the values: `imagenet` by default.
+    normalization: Option<Normalization>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Preset {
+    /// BGR in 0..=1.
+    Official,
+}
+
+impl From<Written> for Input {
+    fn from(written: Written) -> Self {
+        let (order, range) = match written.preset {
+            Some(Preset::Official) => (ChannelOrder::Bgr, Normalization::None),
+            None => (ChannelOrder::default(), Normalization::default()),
+        };
+        Self {
+            size: written.size,
+            channel_order: written.channel_order.unwrap_or(order),
+            normalization: written.normalization.unwrap_or(range),
+        }
+    }
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Written { size: Size::default(), preset: None, channel_order: None, normalization: None }.into()
+    }
+}
+
+/// Order of the colour channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelOrder {
+    /// Red, green, blue: what ImageNet networks were trained with.
+    #[default]
+    Rgb,
+    /// Blue, green, red: what the official DAF code feeds, by way of OpenCV.
+    Bgr,
+}
+
+/// Range of the values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalization {
+    /// ImageNet's mean is taken off and its standard deviation divided out, channel by channel.
+    #[default]
+    Imagenet,
+    /// 0..=1.
+    None,
+}
+
+/// Height and width in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number of pixels or [height, width]")]
+pub enum Size {
+    /// A square.
+    Square(u32),
+    /// Height and width.
+    Sides([u32; 2]),
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self::Square(256)
+    }
+}
+
+impl Size {
+    /// Number of rows.
+    #[must_use]
+    pub const fn height(self) -> u32 {
+        match self {
+            Self::Square(side) | Self::Sides([side, _]) => side,
+        }
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub const fn width(self) -> u32 {
+        match self {
+            Self::Square(side) | Self::Sides([_, side]) => side,
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×{}", self.height(), self.width())
+    }
+}
+
+/// Reflection by five positions at the coarsest stage needs six of them; the paper's networks have sixteen.
+const LEAST_POSITIONS: i64 = 6;
+
+impl Input {
+    pub(super) fn check(&self, stride: i64) -> Result<()> {
+        for side in [self.size.height(), self.size.width()].map(i64::from) {
+            if side % stride != 0 || side == 0 {
+                let near = ((side + stride / 2) / stride).max(LEAST_POSITIONS) * stride;
+                return Err(fault(
+                    "input.size",
+                    format!("expected multiples of {stride}, the coarsest stride, found {}; {near} would do", self.size),
+                ));
+            }
+            if stride > 1 && side < LEAST_POSITIONS * stride {
+                return Err(fault(
+                    "input.size",
+                    format!("expected sides of at least {}, found {}", LEAST_POSITIONS * stride, self.size),
+                ));
+            }
+        }
+        Ok(())
+    }
+}

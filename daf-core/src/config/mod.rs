@@ -1,0 +1,388 @@
+//! The pipeline: parts and settings, fully resolved.
+
+mod every;
+mod input;
+mod layers;
+mod schema;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
+
+pub use every::Every;
+pub use input::{ChannelOrder, Input, Normalization, Size};
+pub use layers::{Layer, Layers};
+pub use schema::schema;
+
+/// Everything that a run is made of. What a run directory keeps of it reproduces the run.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// From this number comes everything that is drawn at random; 0 to 9223372036854775807.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Where tensors live: `auto` (the first CUDA device, if there is one), `cpu` or `cuda:N`.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// Where images come from.
+    pub data: Arc<dyn Dataset>,
+    /// What the network is given of them.
+    #[serde(default)]
+    pub input: Input,
+    /// What damages normal images; `null` trains on normal images alone.
+    #[serde(default)]
+    pub synthesizer: Option<Arc<dyn Synthesizer>>,
+    /// How the parts make a trainable model.
+    pub method: Arc<dyn Method>,
+    /// How maps become scores.
+    pub scorer: Arc<dyn Scorer>,
+    /// How long and how fast to learn.
+    #[serde(default)]
+    pub trainer: Trainer,
+    /// What is measured.
+    #[serde(default)]
+    pub evaluation: Evaluation,
+    /// What is written.
+    #[serde(default)]
+    pub output: Output,
+}
+
+const fn default_seed() -> u64 {
+    1126
+}
+
+/// Where tensors live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(into = "String", try_from = "String")]
+#[schemars(with = "String")]
+pub enum DeviceChoice {
+    /// The first CUDA device, if there is one, otherwise the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A CUDA device.
+    Cuda(usize),
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        match choice {
+            DeviceChoice::Auto => "auto".into(),
+            DeviceChoice::Cpu => "cpu".into(),
+            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            other => other
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| format!("expected `auto`, `cpu` or `cuda:N`, found `{other}`")),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device itself.
+    ///
+    /// # Errors
+    /// If the CUDA device that is asked for is not there.
+    pub fn resolve(self) -> Result<tch::Device> {
+        let found = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
+        match self {
+            Self::Auto if found > 0 => Ok(tch::Device::Cuda(0)),
+            Self::Auto | Self::Cpu => Ok(tch::Device::Cpu),
+            Self::Cuda(index) if i64::try_from(index).is_ok_and(|index| index < found) => {
+                Ok(tch::Device::Cuda(index))
+            }
+            Self::Cuda(index) => Err(Error::Config {
+                layer: "this machine".into(),
+                at: "device".into(),
+                reason: format!("cuda:{index} was asked for, but libtorch sees {found} CUDA devices"),
+                hint: Some("`device: auto` takes what there is; `daf-cli doctor` says what libtorch sees".into()),
+            }),
+        }
+    }
+}
+
+/// How long and how fast to learn.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trainer {
+    /// Length in epochs; an epoch is as many samples as there are normal images. 1200 unless `steps` is given.
+    pub epochs: Option<u64>,
+    /// Length in steps, instead of `epochs`.
+    pub steps: Option<u64>,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Threads that read and damage images; by default one per core, at most eight. The samples do not depend on it.
+    pub workers: Option<usize>,
+    /// The rule by which weights change.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes; by default the paper's proportions: a warm-up over 1/24 of the length and factors
+    /// of 0.2 at 7/12 and 5/6 of it.
+    pub schedule: Option<Schedule>,
+    /// Share of the samples, 0..=1, that stay normal.
+    pub normal_share: f64,
+    /// How much work an interrupted run may lose: `100 steps`, `2 epochs` or `60 s`; by default the shorter of an epoch
+    /// and 60 s.
+    pub checkpoint_every: Option<Every>,
+    /// Memory for decoded images in MiB; those that do not fit are read again every time.
+    pub cache_mb: u64,
+}
+
+impl Default for Trainer {
+    fn default() -> Self {
+        Self {
+            epochs: None,
+            steps: None,
+            batch_size: 8,
+            workers: None,
+            optimizer: Optimizer::default(),
+            schedule: None,
+            normal_share: 0.0,
+            checkpoint_every: None,
+            cache_mb: 1024,
+        }
+    }
+}
+
+/// The rule by which weights change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Adam with decoupled weight decay; β 0.9 and 0.999, ε 1e-8.
+    Adamw {
+        /// Learning rate after the warm-up.
+        #[serde(default = "adamw_rate")]
+        learning_rate: f64,
+        /// Share of a weight that is taken off per step, times the learning rate.
+        #[serde(default = "adamw_decay")]
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent with momentum.
+    Sgd {
+        /// Learning rate after the warm-up.
+        learning_rate: f64,
+        /// Share of the last step that is kept.
+        #[serde(default = "sgd_momentum")]
+        momentum: f64,
+        /// Share of a weight that is added to its gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+}
+
+const fn adamw_rate() -> f64 {
+    2e-4
+}
+const fn adamw_decay() -> f64 {
+    1e-5
+}
+const fn sgd_momentum() -> f64 {
+    0.9
+}
+
+impl Optimizer {
+    /// The rate after the warm-up.
+    #[must_use]
+    pub const fn learning_rate(&self) -> f64 {
+        match self {
+            Self::Adamw { learning_rate, .. } | Self::Sgd { learning_rate, .. } => *learning_rate,
+        }
+    }
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self::Adamw { learning_rate: adamw_rate(), weight_decay: adamw_decay() }
+    }
+}
+
+/// How the learning rate changes, in the unit of the trainer's length: epochs or steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schedule {
+    /// Length of the linear rise from 0.
+    pub warmup: u64,
+    /// When the rate is multiplied by `gamma`, counted from the start.
+    pub milestones: Vec<u64>,
+    /// The factor at each milestone.
+    pub gamma: f64,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { warmup: 0, milestones: Vec::new(), gamma: 0.2 }
+    }
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evaluation {
+    /// False-positive rate up to which the PRO curve is integrated, over 0 to 1.
+    pub pro_limit: f64,
+    /// Images per forward pass.
+    pub batch_size: usize,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self { pro_limit: 0.3, batch_size: 8 }
+    }
+}
+
+/// What is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// The run directory; by default `runs/` and the name of the pipeline file.
+    pub dir: Option<PathBuf>,
+    /// Whether heat maps of the test images are drawn into `maps/`.
+    pub maps: bool,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { dir: None, maps: true }
+    }
+}
+
+impl Pipeline {
+    /// Checks ranges and what the parts say of themselves, before any work is done. Writes the defaults that depend on
+    /// other settings (length, schedule) into their places, so that a run directory holds them.
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn check(&mut self) -> Result<()> {
+        self.trainer.resolve()?;
+        self.input.check(self.method.stride())?;
+        let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
+            if ok { Ok(()) } else { Err(fault(at, format!("expected {expected}, found {found}"))) }
+        };
+        let limit = self.evaluation.pro_limit;
+        range("evaluation.pro_limit", limit > 0.0 && limit <= 1.0, "a number over 0 and at most 1", &limit)?;
+        let batch = self.evaluation.batch_size;
+        range("evaluation.batch_size", batch > 0, "at least 1", &batch)?;
+        let part = |kind, name: &str, at: &str, result: Result<(), crate::BoxError>| {
+            result.map_err(|source| Error::Part { kind, name: name.into(), at: at.into(), source })
+        };
+        use crate::Kind;
+        part(Kind::Dataset, self.data.typetag_name(), "data", self.data.check())?;
+        if let Some(synthesizer) = &self.synthesizer {
+            part(Kind::Synthesizer, synthesizer.typetag_name(), "synthesizer", synthesizer.check())?;
+        } else if self.method.needs_synthesis() {
+            return Err(fault(
+                "synthesizer",
+                format!("method `{}` learns from synthetic defects, but there is no synthesizer", self.method.typetag_name()),
+            ));
+        }
+        part(Kind::Method, self.method.typetag_name(), "method", self.method.check())?;
+        part(Kind::Scorer, self.scorer.typetag_name(), "scorer", self.scorer.check())
+    }
+}
+
+impl Trainer {
+    /// Checks ranges, and writes length and schedule out.
+    fn resolve(&mut self) -> Result<()> {
+        let length = match (self.epochs, self.steps) {
+            (Some(_), Some(_)) => {
+                return Err(fault("trainer.steps", "give `epochs` or `steps`, not both"));
+            }
+            (None, None) => *self.epochs.insert(1200),
+            (Some(length), None) | (None, Some(length)) => length,
+        };
+        let unit = if self.epochs.is_some() { "epochs" } else { "steps" };
+        if length == 0 {
+            return Err(fault(&format!("trainer.{unit}"), "expected at least 1, found 0"));
+        }
+        let schedule = self.schedule.get_or_insert_with(|| Schedule {
+            warmup: length / 24,
+            milestones: vec![length * 7 / 12, length * 5 / 6],
+            gamma: 0.2,
+        });
+        if !(schedule.gamma > 0.0 && schedule.gamma <= 1.0) {
+            return Err(fault(
+                "trainer.schedule.gamma",
+                format!("expected a number over 0 and at most 1, found {}", schedule.gamma),
+            ));
+        }
+        if !schedule.milestones.is_sorted() {
+            return Err(fault("trainer.schedule.milestones", "expected rising numbers"));
+        }
+        if self.batch_size == 0 {
+            return Err(fault("trainer.batch_size", "expected at least 1, found 0"));
+        }
+        if self.workers == Some(0) {
+            return Err(fault("trainer.workers", "expected at least 1, found 0"));
+        }
+        if !(0.0..=1.0).contains(&self.normal_share) {
+            return Err(fault(
+                "trainer.normal_share",
+                format!("expected a share of 0 to 1, found {}", self.normal_share),
+            ));
+        }
+        let numbers = match self.optimizer {
+            Optimizer::Adamw { learning_rate, weight_decay } => {
+                vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
+            }
+            Optimizer::Sgd { learning_rate, momentum, weight_decay } => {
+                vec![("learning_rate", learning_rate), ("momentum", momentum), ("weight_decay", weight_decay)]
+            }
+        };
+        for (name, value) in numbers {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(fault(
+                    &format!("trainer.optimizer.{name}"),
+                    format!("must not be negative, found {value}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many steps the training has on so many normal images.
+    #[must_use]
+    pub fn total_steps(&self, images: usize) -> u64 {
+        match (self.steps, self.epochs) {
+            (Some(steps), _) => steps,
+            (None, epochs) => (epochs.unwrap_or(1200) * images as u64).div_ceil(self.batch_size as u64),
+        }
+    }
+
+    /// Learning rate of a step, as a factor, on so many normal images.
+    #[must_use]
+    pub fn rate(&self, step: u64, images: usize) -> f64 {
+        let Some(schedule) = &self.schedule else { return 1.0 };
+        let time = if self.steps.is_some() { step } else { self.epoch(step, images) };
+        // The official warm-up starts at a rate of 0: its first epoch only moves the statistics of the batch norms.
+        let rise = if time < schedule.warmup { time as f64 / schedule.warmup as f64 } else { 1.0 };
+        let passed = schedule.milestones.iter().filter(|&&milestone| time >= milestone).count();
+        rise * schedule.gamma.powi(i32::try_from(passed).unwrap_or(i32::MAX))
+    }
+
+    /// The epoch, counted from 0, in which a step begins.
+    #[must_use]
+    pub const fn epoch(&self, step: u64, images: usize) -> u64 {
+        step * self.batch_size as u64 / if images == 0 { 1 } else { images as u64 }
+    }
+}
+
+/// A value that is out of range; the layer that it came from is filled in by [`Layers`].
+fn fault(at: &str, reason: impl Into<String>) -> Error {
+    Error::Config { layer: "pipeline".into(), at: at.into(), reason: reason.into(), hint: None }
+}

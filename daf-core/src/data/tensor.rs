@@ -1,0 +1,58 @@
+//! Images as tensors.
+
+use image::{GrayImage, RgbImage};
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{ChannelOrder, Input, Normalization};
+use crate::{Error, Result};
+
+/// Mean and standard deviation of ImageNet in RGB, as torchvision's networks were trained with.
+const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+
+/// N×3×H×W float32 of images of one size, in the channel order and range of `input`; channels-last in memory.
+///
+/// # Errors
+/// [`Error::Shape`] if there is no image or their sizes differ.
+pub fn images_to_tensor(images: &[&RgbImage], input: &Input, device: Device) -> Result<Tensor> {
+    let bytes = stack(images, 3)?.to_device(device);
+    let (mean, deviation) = match input.normalization {
+        Normalization::Imagenet => IMAGENET,
+        Normalization::None => ([0.0; 3], [1.0; 3]),
+    };
+    let constant = |values: &[f32]| Tensor::from_slice(values).to_device(device);
+    let values = (bytes.to_kind(Kind::Float) / 255.0 - constant(&mean)) / constant(&deviation);
+    let values = match input.channel_order {
+        ChannelOrder::Rgb => values,
+        ChannelOrder::Bgr => values.flip([3]),
+    };
+    Ok(values.permute([0, 3, 1, 2]))
+}
+
+/// N×1×H×W float32 in 0..=1 of masks of one size.
+///
+/// # Errors
+/// [`Error::Shape`] if there is no mask or their sizes differ.
+pub fn masks_to_tensor(masks: &[&GrayImage], device: Device) -> Result<Tensor> {
+    let bytes = stack(masks, 1)?.to_device(device);
+    Ok((bytes.to_kind(Kind::Float) / 255.0).permute([0, 3, 1, 2]))
+}
+
+/// N×H×W×C bytes.
+fn stack<P: image::Pixel<Subpixel = u8>>(
+    images: &[&image::ImageBuffer<P, Vec<u8>>],
+    channels: i64,
+) -> Result<Tensor> {
+    let fault = |found: String| Error::Shape {
+        what: "a batch of images".into(),
+        expected: "at least one image, all of one size".into(),
+        found,
+    };
+    let first = images.first().ok_or_else(|| fault("none".into()))?;
+    let (width, height) = first.dimensions();
+    if let Some(other) = images.iter().find(|image| image.dimensions() != (width, height)) {
+        return Err(fault(format!("{width}×{height} and {}×{}", other.width(), other.height())));
+    }
+    let bytes: Vec<u8> = images.iter().flat_map(|image| image.as_raw()).copied().collect();
+    let size = [images.len() as i64, i64::from(height), i64::from(width), channels];
+    Ok(Tensor::from_slice(&bytes).view(size))
+}

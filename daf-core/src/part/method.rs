@@ -1,0 +1,110 @@
+//! From parts to a trainable model.
+
+use std::fmt::Debug;
+
+use tch::nn::VarStore;
+use tch::{Device, Tensor};
+
+use super::scorer::Maps;
+use crate::BoxError;
+use crate::block::Mode;
+use crate::weights::WeightFolders;
+
+/// Assembles parts into a model with a loss and maps.
+#[typetag::serde(tag = "type")]
+pub trait Method: Debug + Send + Sync {
+    /// Whether training needs damaged images.
+    fn needs_synthesis(&self) -> bool {
+        false
+    }
+
+    /// Sides of the input must be multiples of this.
+    fn stride(&self) -> i64 {
+        1
+    }
+
+    /// Builds the model. Everything drawn at random comes from libtorch's generator, which the caller has seeded.
+    ///
+    /// # Errors
+    /// If the parts do not fit together or pretrained weights cannot be had.
+    fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError>;
+
+    /// Checks ranges, and the parts that the method is made of, before any work is done.
+    ///
+    /// # Errors
+    /// Names the field, what was expected and what was found.
+    fn check(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+super::boxed_schema!(Method);
+
+/// What a model is built for.
+#[derive(Debug, Clone)]
+pub struct BuildContext<'a> {
+    /// Where its tensors live.
+    pub device: Device,
+    /// Height and width of the input.
+    pub size: (i64, i64),
+    /// Whether it learns or works.
+    pub mode: Mode,
+    /// Where pretrained weights are found; `None` leaves them out, since the caller loads those of a run.
+    pub pretrained: Option<&'a WeightFolders>,
+}
+
+/// A method on a device.
+pub trait Model: Send {
+    /// Everything that a run must keep.
+    fn stores(&self) -> Vec<Store<'_>>;
+
+    /// Named loss terms of a batch; the training loop sums, checks and minimises them.
+    ///
+    /// # Errors
+    /// If the batch lacks what the method needs.
+    fn losses(&self, batch: &Batch) -> Result<Losses, BoxError>;
+
+    /// Maps of N×3×H×W images.
+    ///
+    /// # Errors
+    /// If the images cannot be processed.
+    fn infer(&self, images: &Tensor) -> Result<Maps, BoxError>;
+}
+
+/// A set of weights and buffers with a file of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Store<'a> {
+    /// Name of the file, without extension.
+    pub name: &'static str,
+    /// The variables.
+    pub vars: &'a VarStore,
+    /// Whether training leaves them as they are.
+    pub frozen: bool,
+}
+
+/// Named scalar loss terms.
+pub type Losses = Vec<(String, Tensor)>;
+
+/// One training batch.
+#[derive(Debug)]
+pub struct Batch {
+    /// Undamaged images, N×3×H×W.
+    pub normal: Tensor,
+    /// The same images after synthesis; without a synthesizer there are none.
+    pub synthetic: Option<Synthesized>,
+    /// Which image of the training split each one is.
+    pub indices: Vec<usize>,
+}
+
+/// The damaged half of a batch.
+#[derive(Debug)]
+pub struct Synthesized {
+    /// Damaged images, N×3×H×W.
+    pub images: Tensor,
+    /// 1 where the image is damaged, 0 elsewhere; N×1×H×W.
+    pub mask: Tensor,
+    /// Soft targets in 0..=1, N×1×H×W; the mask where the strategy has none.
+    pub target: Tensor,
+    /// Kind of defect per image; −1 for images that stayed normal.
+    pub class: Vec<i64>,
+}

@@ -1,0 +1,262 @@
+//! The run directory: everything that a run is made of and what came of it.
+//!
+//! ```text
+//! config.yaml      the pipeline, fully resolved
+//! run.json         versions, parts with their crates, device, threads
+//! history.jsonl    loss terms and times of every step
+//! checkpoints/     what a broken run goes on from
+//! weights/         one safetensors file per store; all there when the training has ended
+//! metrics.json     what the evaluation found
+//! predictions.csv  score of every test image
+//! maps/            heat maps of the test images
+//! ```
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Layers, Pipeline};
+use crate::registry::{self, Kind};
+use crate::{Error, Model, Result, weights};
+
+/// A run directory.
+#[derive(Debug)]
+pub struct Run {
+    dir: PathBuf,
+    pipeline: Pipeline,
+}
+
+/// `run.json`: what made the run, for whoever has to reproduce it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of daf-core.
+    pub daf: String,
+    /// Version of libtorch that the program was written for.
+    pub libtorch: String,
+    /// Device that `device: auto` came to.
+    pub device: String,
+    /// libtorch's threads; results are the same bit for bit for the same number only.
+    pub threads: i32,
+    /// Every part that was linked, as `kind/name` and `crate version`.
+    pub parts: Vec<(String, String)>,
+}
+
+const CONFIG: &str = "config.yaml";
+const MANIFEST: &str = "run.json";
+/// An empty file that is written after the last file of weights.
+const COMPLETE: &str = "complete";
+
+impl Run {
+    /// Makes a new run directory for a checked pipeline.
+    ///
+    /// # Errors
+    /// If `dir` exists already: nothing is overwritten.
+    pub fn create(dir: &Path, pipeline: Pipeline) -> Result<Self> {
+        if dir.exists() {
+            return Err(Error::data(dir, "exists already; choose another folder or go on with --resume"));
+        }
+        let device = pipeline.device.resolve()?;
+        let yaml = pipeline.to_yaml()?;
+        let manifest = Manifest {
+            daf: env!("CARGO_PKG_VERSION").into(),
+            libtorch: "2.11.0".into(),
+            device: format!("{device:?}"),
+            threads: tch::get_num_threads(),
+            parts: Kind::ALL
+                .into_iter()
+                .flat_map(registry::components)
+                .map(|c| (format!("{}/{}", c.kind, c.name), format!("{} {}", c.krate, c.version)))
+                .collect(),
+        };
+        write_folder(dir, |temporary| {
+            write_file(&temporary.join(CONFIG), yaml.as_bytes())?;
+            write_json(&temporary.join(MANIFEST), &manifest)
+        })?;
+        Ok(Self { dir: dir.into(), pipeline })
+    }
+
+    /// Opens a run directory.
+    ///
+    /// # Errors
+    /// If it is none, or its pipeline cannot be read, e.g. because a part's crate is not linked.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let config = dir.join(CONFIG);
+        if !config.is_file() {
+            let reason = format!("not a run directory: it holds no {CONFIG}");
+            return Err(Error::data(dir, if dir.exists() { reason } else { "no such folder".into() }));
+        }
+        let pipeline = Layers::new("")?.file(&config)?.resolve()?;
+        Ok(Self { dir: dir.into(), pipeline })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its pipeline.
+    #[must_use]
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Whether the training has ended: all weights are there.
+    #[must_use]
+    pub fn is_trained(&self) -> bool {
+        self.dir.join("weights").join(COMPLETE).is_file()
+    }
+
+    fn weights_file(&self, store: &str) -> PathBuf {
+        self.dir.join("weights").join(store).with_extension("safetensors")
+    }
+
+    /// Saves the weights that training does not change: a checkpoint does without them.
+    pub(crate) fn save_frozen(&self, model: &dyn Model) -> Result<()> {
+        self.save(model, true)
+    }
+
+    /// Saves the trained weights.
+    pub(crate) fn save_weights(&self, model: &dyn Model) -> Result<()> {
+        self.save(model, false)?;
+        write_file(&self.dir.join("weights").join(COMPLETE), b"")
+    }
+
+    fn save(&self, model: &dyn Model, frozen: bool) -> Result<()> {
+        let folder = self.dir.join("weights");
+        fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        for store in model.stores().iter().filter(|store| store.frozen == frozen) {
+            write_with(&self.weights_file(store.name), |temporary| {
+                weights::write(temporary, crate::train::named(store.vars))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Loads the weights that training does not change.
+    pub(crate) fn load_frozen(&self, model: &dyn Model) -> Result<()> {
+        self.load(model, |frozen| frozen)
+    }
+
+    /// Loads all weights into a model that was built for inference.
+    ///
+    /// # Errors
+    /// If the training has not ended, or a file is damaged or of another network.
+    pub fn load_weights(&self, model: &dyn Model) -> Result<()> {
+        if !self.is_trained() {
+            return Err(Error::data(&self.dir, "the training of this run has not ended; go on with --resume"));
+        }
+        self.load(model, |_| true)
+    }
+
+    fn load(&self, model: &dyn Model, wanted: impl Fn(bool) -> bool) -> Result<()> {
+        for store in model.stores().iter().filter(|store| wanted(store.frozen)) {
+            let path = self.weights_file(store.name);
+            // A model for inference lacks what only training needs, so files may hold more than the model.
+            weights::load(store.vars, &weights::read(&path)?, &path, false)?;
+        }
+        Ok(())
+    }
+}
+
+impl Pipeline {
+    /// The pipeline as YAML; reading it gives the same pipeline.
+    ///
+    /// # Errors
+    /// If a part does not serialise.
+    pub fn to_yaml(&self) -> Result<String> {
+        serde_saphyr::to_string(self).map_err(|e| Error::Config {
+            layer: "pipeline".into(),
+            at: String::new(),
+            reason: format!("cannot be written as YAML: {e}"),
+            hint: None,
+        })
+    }
+}
+
+/// A name beside `path` that nobody else uses.
+fn temporary_name(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+/// Fills a folder under a temporary name, syncs and renames it: `target` is whole or absent.
+///
+/// # Errors
+/// What `fill` or the disk has to say; the temporary folder is removed then.
+pub(crate) fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let temporary = temporary_name(target);
+    // Left over from a process of the same number that was killed.
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(Error::io(&temporary))?;
+    }
+    let result = fs::create_dir_all(&temporary)
+        .map_err(Error::io(&temporary))
+        .and_then(|()| fill(&temporary))
+        .and_then(|()| sync_folder(&temporary))
+        .and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&temporary);
+    }
+    result.and_then(|()| sync_folder(parent(target)))
+}
+
+/// As [`write_folder`], for a folder that may exist and is then replaced.
+pub(crate) fn write_folder_over(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let old = target.with_file_name(format!(".{}.old", std::process::id()));
+    let new = target.with_file_name(format!(".{}.new", std::process::id()));
+    write_folder(&new, fill)?;
+    if target.exists() {
+        fs::rename(target, &old).map_err(Error::io(target))?;
+    }
+    fs::rename(&new, target).map_err(Error::io(target))?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(Error::io(&old))?;
+    }
+    Ok(())
+}
+
+/// Writes a file under a temporary name with `write`, which syncs it, and renames it.
+fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let temporary = temporary_name(target);
+    let result =
+        write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result.and_then(|()| sync_folder(parent(target)))
+}
+
+/// Writes a file: the old content or the new, never a part.
+///
+/// # Errors
+/// If the disk is full or the folder cannot be written to.
+pub fn write_file(target: &Path, content: &[u8]) -> Result<()> {
+    write_with(target, |temporary| {
+        let mut file = File::create(temporary).map_err(Error::io(temporary))?;
+        file.write_all(content).and_then(|()| file.sync_all()).map_err(Error::io(temporary))
+    })
+}
+
+/// Writes a value as readable JSON, as [`write_file`] does.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_json(target: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|e| Error::io(target)(e.into()))?;
+    text.push(b'\n');
+    write_file(target, &text)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+}

@@ -1,0 +1,219 @@
+//! The training loop. It knows no method: a model offers named loss terms, the loop sums, checks and minimises them.
+
+mod checkpoint;
+mod history;
+mod optimizer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tch::{Kind, Tensor};
+
+use crate::config::Every;
+use crate::data::{self, Loader, Samples};
+use crate::block::Mode;
+use crate::run::Run;
+use crate::weights::{self, WeightFolders};
+use crate::{BuildContext, Error, Method, Model, Result};
+
+use checkpoint::Position;
+pub use history::Record;
+use history::History;
+use optimizer::OptimizerState;
+
+/// Whoever watches a training: a progress bar, a log, a button that stops it.
+pub trait Observer {
+    /// Called once before the first step.
+    fn started(&mut self, plan: &Plan) {
+        let _ = plan;
+    }
+
+    /// Called after every step.
+    fn stepped(&mut self, record: &Record) {
+        let _ = record;
+    }
+
+    /// Asked after every step; `true` saves a checkpoint and ends the training with [`Error::Interrupted`].
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// What a training will do.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Normal images; an epoch is as many samples.
+    pub images: usize,
+    /// Steps in all.
+    pub steps: u64,
+    /// Steps that an earlier process has finished.
+    pub done: u64,
+    /// Images per step.
+    pub batch_size: usize,
+}
+
+/// Trains the pipeline of a run and leaves its weights in the run's directory. Goes on from the newest checkpoint if
+/// there is one; on the same machine and number of threads the result is the same, bit for bit, as without the break.
+///
+/// # Errors
+/// [`Error::Diverged`] if a loss or gradient is not finite, [`Error::Interrupted`] if the observer stops it, and
+/// whatever the data, the parts and the disk have to say.
+pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) -> Result<()> {
+    let pipeline = run.pipeline();
+    let trainer = &pipeline.trainer;
+    let device = pipeline.device.resolve()?;
+    let size = pipeline.input.size;
+    let samples = Arc::new(Samples::new(
+        Arc::clone(&pipeline.data),
+        pipeline.synthesizer.clone(),
+        (size.width(), size.height()),
+        pipeline.seed,
+        trainer.normal_share,
+        trainer.cache_mb << 20,
+    )?);
+    let newest = checkpoint::newest(run.dir())?;
+
+    tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));
+    let context = BuildContext {
+        device,
+        size: (i64::from(size.height()), i64::from(size.width())),
+        mode: Mode::Train,
+        // A resumed run has its own weights, whatever has become of the published ones since.
+        pretrained: newest.is_none().then_some(folders),
+    };
+    let model = build(pipeline.method.as_ref(), &context)?;
+    let mut optimizer = OptimizerState::new(&trainer.optimizer, &model.stores());
+    let position = match &newest {
+        Some(folder) => {
+            run.load_frozen(model.as_ref())?;
+            checkpoint::load(folder, model.as_ref(), &mut optimizer)?
+        }
+        None => {
+            run.save_frozen(model.as_ref())?;
+            Position::default()
+        }
+    };
+    let mut history = History::open(&run.dir().join("history.jsonl"), position)?;
+
+    let plan = Plan {
+        images: samples.len(),
+        steps: trainer.total_steps(samples.len()),
+        done: position.step,
+        batch_size: trainer.batch_size,
+    };
+    observer.started(&plan);
+    let workers = trainer.workers.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8)
+    });
+    let mut loader = Loader::start(&samples, plan.done * trainer.batch_size as u64, workers)?;
+    let mut due = Due::new(trainer.checkpoint_every, &plan);
+    for step in plan.done..plan.steps {
+        let started = Instant::now();
+        let drawn = (0..trainer.batch_size).map(|_| loader.sample()).collect::<Result<Vec<_>>>()?;
+        let batch = data::batch(&drawn, &pipeline.input, device)?;
+        let loaded = started.elapsed();
+        let epoch = trainer.epoch(step, plan.images);
+        let losses = model.losses(&batch).map_err(|source| Error::Part {
+            kind: crate::Kind::Method,
+            name: pipeline.method.typetag_name().into(),
+            at: format!("epoch {epoch}, step {step}"),
+            source,
+        })?;
+        let terms = finite(&losses, epoch, step)?;
+        let tensors: Vec<&Tensor> = losses.iter().map(|(_, loss)| loss).collect();
+        optimizer.zero_grad();
+        Tensor::stack(&tensors, 0).sum(Kind::Float).backward();
+        if let Some(name) = optimizer.not_finite() {
+            return Err(Error::Diverged { epoch, step, term: format!("the gradient of {name}") });
+        }
+        let factor = trainer.rate(step, plan.images);
+        optimizer.step(factor);
+        let record = Record {
+            step,
+            epoch,
+            learning_rate: factor * trainer.optimizer.learning_rate(),
+            loss: terms.iter().map(|(_, value)| value).sum(),
+            terms,
+            seconds: started.elapsed().as_secs_f64(),
+            loading: loaded.as_secs_f64(),
+        };
+        history.append(&record)?;
+        observer.stepped(&record);
+        let done = step + 1;
+        let stop = observer.stop() && done < plan.steps;
+        if stop || done == plan.steps || due.now(done) {
+            let position = Position { step: done, history: history.sync()? };
+            checkpoint::save(run.dir(), model.as_ref(), &optimizer, position)?;
+        }
+        if stop {
+            return Err(Error::Interrupted { step: done });
+        }
+    }
+    run.save_weights(model.as_ref())
+}
+
+/// Builds a method's model, with the method's name on what goes wrong.
+pub(crate) fn build(method: &dyn Method, context: &BuildContext) -> Result<Box<dyn Model>> {
+    method.build(context).map_err(|source| Error::Part {
+        kind: crate::Kind::Method,
+        name: method.typetag_name().into(),
+        at: "building the model".into(),
+        source,
+    })
+}
+
+/// The loss terms as numbers, read in one go.
+fn finite(losses: &[(String, Tensor)], epoch: u64, step: u64) -> Result<Vec<(String, f64)>> {
+    let tensors: Vec<Tensor> = losses.iter().map(|(_, loss)| loss.detach().to_kind(Kind::Double)).collect();
+    if tensors.is_empty() {
+        return Err(Error::Diverged { epoch, step, term: "a loss (the method gives no term)".into() });
+    }
+    let values = Vec::<f64>::try_from(Tensor::stack(&tensors, 0))?;
+    let terms: Vec<(String, f64)> = losses.iter().map(|(name, _)| name.clone()).zip(values).collect();
+    match terms.iter().find(|(_, value)| !value.is_finite()) {
+        Some((term, _)) => Err(Error::Diverged { epoch, step, term: format!("the loss `{term}`") }),
+        None => Ok(terms),
+    }
+}
+
+/// When the next checkpoint is due.
+struct Due {
+    every_steps: Option<u64>,
+    every: Option<Duration>,
+    last: Instant,
+}
+
+impl Due {
+    fn new(every: Option<Every>, plan: &Plan) -> Self {
+        let epochs = |epochs: u64| (epochs * plan.images as u64).div_ceil(plan.batch_size as u64).max(1);
+        let (every_steps, every) = match every {
+            Some(Every::Steps(steps)) => (Some(steps), None),
+            Some(Every::Epochs(count)) => (Some(epochs(count)), None),
+            Some(Every::Time(time)) => (None, Some(time)),
+            None => (Some(epochs(1)), Some(Duration::from_secs(60))),
+        };
+        Self { every_steps, every, last: Instant::now() }
+    }
+
+    fn now(&mut self, done: u64) -> bool {
+        let by_steps = self.every_steps.is_some_and(|every| done.is_multiple_of(every));
+        let by_time = self.every.is_some_and(|every| self.last.elapsed() >= every);
+        if by_steps || by_time {
+            self.last = Instant::now();
+        }
+        by_steps || by_time
+    }
+}
+
+/// Names and tensors of a store.
+pub(crate) fn named(vars: &tch::nn::VarStore) -> Vec<(String, Tensor)> {
+    vars.variables().into_iter().collect()
+}
+
+/// Reads a file of weights into a store that must match it exactly.
+pub(crate) fn restore(vars: &tch::nn::VarStore, path: &std::path::Path) -> Result<()> {
+    weights::load(vars, &weights::read(path)?, path, true)
+}

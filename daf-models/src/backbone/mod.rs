@@ -1,0 +1,5 @@
+//! Backbones.
+
+mod resnet;
+
+pub use resnet::ResNet18;

@@ -1,0 +1,98 @@
+use daf_core::block::{Blocks, ConvNorm, Shape};
+use daf_core::weights::{Published, Weights};
+use daf_core::{Backbone, BoxError, Extractor, Stage, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// The first three stages of ResNet18: 64, 128 and 256 channels at strides 4, 8 and 16.
+///
+/// Names are torchvision's, so its files of weights load unchanged.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResNet18 {
+    /// Where the weights come from.
+    pub weights: Weights,
+}
+daf_core::register!(Backbone: ResNet18 = "resnet18");
+
+const CHANNELS: [i64; 3] = [64, 128, 256];
+
+#[typetag::serde(name = ResNet18::NAME)]
+impl Backbone for ResNet18 {
+    fn stages(&self) -> Vec<Stage> {
+        CHANNELS.iter().zip([4, 8, 16]).map(|(&channels, stride)| Stage { channels, stride }).collect()
+    }
+
+    fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    fn published(&self) -> Option<Published> {
+        let url = "https://download.pytorch.org/models/resnet18-f37072fd.pth".to_owned();
+        Some(Published { network: "resnet18", url })
+    }
+
+    fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
+        let stem = Shape { kernel: 7, stride: 2, padding: 3, ..Shape::same(3, 64, 7) };
+        let mut input = 64;
+        let stages = CHANNELS.iter().zip(1..).map(|(&output, number)| {
+            let stage = blocks.sub(format!("layer{number}"));
+            let stride = if number == 1 { 1 } else { 2 };
+            let first = Residual::new(&stage.sub(0), input, output, stride);
+            input = output;
+            [first, Residual::new(&stage.sub(1), output, output, 1)]
+        });
+        Ok(Box::new(ResNet { stages: stages.collect(), stem: blocks.conv_norm("conv1", "bn1", stem) }))
+    }
+}
+
+#[derive(Debug)]
+struct ResNet {
+    stem: ConvNorm,
+    stages: Vec<[Residual; 2]>,
+}
+
+impl Extractor for ResNet {
+    fn extract(&self, images: &Tensor) -> Vec<Tensor> {
+        let mut features =
+            self.stem.forward(images).relu().max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        let mut stages = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            for block in stage {
+                features = block.forward(&features);
+            }
+            stages.push(features.shallow_clone());
+        }
+        stages
+    }
+}
+
+/// Two 3×3 convolutions beside an identity.
+#[derive(Debug)]
+struct Residual {
+    first: ConvNorm,
+    second: ConvNorm,
+    shortcut: Option<ConvNorm>,
+}
+
+impl Residual {
+    fn new(blocks: &Blocks, input: i64, output: i64, stride: i64) -> Self {
+        let shortcut = (stride != 1 || input != output).then(|| {
+            blocks.sub("downsample").conv_norm("0", "1", Shape::same(input, output, 1).stride(stride))
+        });
+        Self {
+            first: blocks.conv_norm("conv1", "bn1", Shape::same(input, output, 3).stride(stride)),
+            second: blocks.conv_norm("conv2", "bn2", Shape::same(output, output, 3)),
+            shortcut,
+        }
+    }
+
+    fn forward(&self, input: &Tensor) -> Tensor {
+        let residual = self.second.forward(&self.first.forward(input).relu());
+        match &self.shortcut {
+            Some(shortcut) => (residual + shortcut.forward(input)).relu(),
+            None => (residual + input).relu(),
+        }
+    }
+}

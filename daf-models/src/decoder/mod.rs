@@ -1,0 +1,5 @@
+//! Decoders.
+
+mod fusion;
+
+pub use fusion::Fusion;

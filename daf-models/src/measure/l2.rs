@@ -1,0 +1,32 @@
+use daf_core::{Comparison, DiscrepancyMeasure, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Half the squared distance between the feature vectors of teacher and student, each divided by its length.
+///
+/// The measure of STPM. The loss is the mean over the normal positions of the whole batch; the map has one channel and
+/// lies in 0..=2.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct L2 {}
+daf_core::register!(DiscrepancyMeasure: L2 = "l2");
+
+#[typetag::serde(name = L2::NAME)]
+impl DiscrepancyMeasure for L2 {
+    fn channels(&self, _: i64) -> i64 {
+        1
+    }
+
+    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+        let unit = |features: &Tensor| {
+            let features = features.to_kind(Kind::Float);
+            let length = features.square().sum_dim_intlist(1, true, Kind::Float).sqrt().clamp_min(1e-12);
+            features / length
+        };
+        let map = 0.5 * (unit(teacher) - unit(student)).square().sum_dim_intlist(1, true, Kind::Float);
+        let losses =
+            normal.map(|normal| ("l2".to_owned(), super::mean_over_normal(&map, normal))).into_iter().collect();
+        Comparison { map, losses }
+    }
+}

@@ -1,0 +1,81 @@
+use daf_core::{BoxError, Comparison, DiscrepancyMeasure, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::window::{Border, Window, channels_innermost};
+
+/// One minus the structural similarity of teacher and student, per feature channel.
+///
+/// Every channel of every image is divided by its largest absolute value, its border is reflected, and means, variances
+/// and covariance are taken under a Gaussian window (paper, eq. 3). The map has one channel per feature and lies in
+/// 0..=2. In the loss a damaged position adds a constant 1, as in the official code: it has no gradient.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ssim {
+    /// Side of the window in feature positions; odd.
+    pub window: i64,
+    /// Standard deviation of the window in feature positions.
+    pub sigma: f64,
+    /// First stabilising constant, λ1. The paper prints 1e-1; the official code has 1e-4.
+    pub c1: f64,
+    /// Second stabilising constant, λ2.
+    pub c2: f64,
+}
+daf_core::register!(DiscrepancyMeasure: Ssim = "ssim");
+
+impl Default for Ssim {
+    fn default() -> Self {
+        Self { window: 11, sigma: 1.5, c1: 1e-4, c2: 9e-4 }
+    }
+}
+
+#[typetag::serde(name = Ssim::NAME)]
+impl DiscrepancyMeasure for Ssim {
+    fn channels(&self, features: i64) -> i64 {
+        features
+    }
+
+    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+        let similarity = self.similarity(&channels_innermost(teacher), &channels_innermost(student));
+        let similarity = similarity.permute([0, 3, 1, 2]);
+        let losses = normal
+            .map(|normal| {
+                let channels = similarity.size()[1] as f64;
+                let count = normal.sum(Kind::Float).clamp_min(1.0) * channels;
+                ("ssim".to_owned(), (1.0 - &similarity * normal).sum(Kind::Float) / count)
+            })
+            .into_iter()
+            .collect();
+        Comparison { map: 1.0 - similarity, losses }
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        if self.window < 1 || self.window % 2 == 0 {
+            return Err(format!("`window` must be a positive odd number, found {}", self.window).into());
+        }
+        for (name, value) in [("sigma", self.sigma), ("c1", self.c1), ("c2", self.c2)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(format!("`{name}` must be positive, found {value}").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ssim {
+    /// Structural similarity of two N×h×w×C features, N×h×w×C.
+    fn similarity(&self, teacher: &Tensor, student: &Tensor) -> Tensor {
+        // The official code divides by the maximum, which is the same after a ReLU and explodes on signed features.
+        let scaled = |x: &Tensor| x / (x.abs().amax([1, 2], true) + 1e-10);
+        let (x, y) = (scaled(teacher), scaled(student));
+        let window = Window::gaussian(self.sigma, (self.window / 2) as usize, Border::Reflect);
+        let moments = window.blur(&Tensor::cat(&[&x, &y, &x.square(), &y.square(), &(&x * &y)], 0));
+        let [x_mean, y_mean, xx, yy, xy] =
+            <[Tensor; 5]>::try_from(moments.chunk(5, 0)).expect("five moments were stacked");
+        let (xx_mean, yy_mean, xy_mean) = (x_mean.square(), y_mean.square(), x_mean * y_mean);
+        let luminance = (2.0 * &xy_mean + self.c1) / (&xx_mean + &yy_mean + self.c1);
+        let structure = (2.0 * (xy - xy_mean) + self.c2) / ((xx - xx_mean) + (yy - yy_mean) + self.c2);
+        luminance * structure
+    }
+}

@@ -1,0 +1,261 @@
+//! The method of the paper: teacher, student, discrepancy, decoder and auxiliary heads.
+
+mod auxiliary;
+mod segmentation;
+
+use std::sync::Arc;
+
+use daf_core::block::{Blocks, Mode, Start, channels_last};
+use daf_core::weights::{self, Weights};
+use daf_core::{
+    Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Extractor, Losses, Maps,
+    Method, Model, Segmenter, Store, typetag,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::nn::VarStore;
+use tch::{Kind, Tensor};
+
+use crate::backbone::ResNet18;
+use crate::decoder::Fusion;
+use crate::measure::Sum;
+pub use auxiliary::Auxiliary;
+use auxiliary::Heads;
+pub use segmentation::{Mining, Segmentation};
+
+/// DAF: a student learns to agree with a frozen teacher on normal regions; where they disagree is the discrepancy, which
+/// guides a decoder to the defects.
+///
+/// The teacher sees the normal image, the student the damaged one. Every part but the student can be switched off with
+/// `null`, which gives the paper's ablations: `decoder: null` (and `auxiliary: null`) leaves the teacher–student pair,
+/// `teacher: null` with `discrepancy: null` the segmentation. Without a synthesizer the student sees the normal image.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daf {
+    /// The frozen network that sees normal images.
+    pub teacher: Option<Arc<dyn Backbone>>,
+    /// The network that is trained; its stages must be those of the teacher.
+    pub student: Arc<dyn Backbone>,
+    /// How their features are compared; needs a teacher.
+    pub discrepancy: Option<Arc<dyn DiscrepancyMeasure>>,
+    /// What turns features and discrepancy into a probability map.
+    pub decoder: Option<Arc<dyn Decoder>>,
+    /// Heads that find the defect in each stage of the student while training (the paper's boost heads).
+    pub auxiliary: Option<Auxiliary>,
+    /// The loss of the decoder and of the auxiliary heads.
+    pub segmentation: Segmentation,
+}
+daf_core::register!(Method: Daf = "daf");
+
+impl Default for Daf {
+    fn default() -> Self {
+        Self {
+            teacher: Some(Arc::new(ResNet18::default())),
+            student: Arc::new(ResNet18 { weights: Weights::Random }),
+            discrepancy: Some(Arc::new(Sum::default())),
+            decoder: Some(Arc::new(Fusion::default())),
+            auxiliary: Some(Auxiliary::default()),
+            segmentation: Segmentation::default(),
+        }
+    }
+}
+
+#[typetag::serde(name = Daf::NAME)]
+impl Method for Daf {
+    fn needs_synthesis(&self) -> bool {
+        self.decoder.is_some() || self.auxiliary.is_some()
+    }
+
+    fn stride(&self) -> i64 {
+        self.student.stages().iter().map(|stage| stage.stride).max().unwrap_or(1)
+    }
+
+    fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
+        let teacher = match &self.teacher {
+            Some(recipe) => {
+                let mut vars = VarStore::new(context.device);
+                let extractor = recipe.build(&Blocks::new(vars.root(), Mode::Infer, Start::FanOut))?;
+                pretrain(recipe.as_ref(), &vars, "", context)?;
+                vars.freeze();
+                Some((vars, extractor))
+            }
+            None => None,
+        };
+        let vars = VarStore::new(context.device);
+        let student = self.student.build(&Blocks::new(vars.root() / "student", context.mode, Start::FanOut))?;
+        let stages = self.student.stages();
+        let heads = |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanIn);
+        let channels = |measure: &Arc<dyn DiscrepancyMeasure>| {
+            stages.iter().map(|stage| measure.channels(stage.channels)).collect()
+        };
+        let input = DecoderInput {
+            stages: stages.clone(),
+            discrepancy: self.discrepancy.as_ref().map(channels).unwrap_or_default(),
+        };
+        let decoder =
+            self.decoder.as_ref().map(|decoder| decoder.build(&heads("decoder"), &input)).transpose()?;
+        // The auxiliary heads have no use after training, so a model for inference does not have them.
+        let auxiliary = self
+            .auxiliary
+            .as_ref()
+            .filter(|_| context.mode == Mode::Train)
+            .map(|auxiliary| auxiliary.build(&heads("aux"), &stages));
+        pretrain(self.student.as_ref(), &vars, "student.", context)?;
+        Ok(Box::new(DafModel {
+            teacher,
+            vars,
+            student,
+            discrepancy: self.discrepancy.clone(),
+            decoder,
+            auxiliary,
+            segmentation: self.segmentation,
+        }))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        self.student.check()?;
+        if let Some(teacher) = &self.teacher {
+            teacher.check()?;
+            if teacher.stages() != self.student.stages() {
+                return Err(format!(
+                    "teacher and student must have the same stages, found {:?} and {:?}",
+                    teacher.stages(),
+                    self.student.stages()
+                )
+                .into());
+            }
+        }
+        match (&self.teacher, &self.discrepancy) {
+            (Some(_), None) => return Err("`teacher` without `discrepancy` does nothing: set both or null both".into()),
+            (None, Some(_)) => return Err("`discrepancy` needs a `teacher` to compare with".into()),
+            (None, None) if self.decoder.is_none() => {
+                return Err("without `teacher` and without `decoder` there is nothing to train".into());
+            }
+            _ => {}
+        }
+        if let Some(measure) = &self.discrepancy {
+            measure.check()?;
+        }
+        if let Some(decoder) = &self.decoder {
+            decoder.check()?;
+        }
+        if let Some(auxiliary) = &self.auxiliary {
+            auxiliary.check()?;
+        }
+        self.segmentation.check()
+    }
+}
+
+/// Loads the weights that a recipe names into the variables whose names begin with `prefix`.
+fn pretrain(
+    recipe: &dyn Backbone,
+    vars: &VarStore,
+    prefix: &str,
+    context: &BuildContext,
+) -> Result<(), BoxError> {
+    let Some(folders) = context.pretrained else { return Ok(()) };
+    let Some(file) = folders.resolve(recipe)? else { return Ok(()) };
+    let tensors = weights::read(&file)?;
+    if !prefix.is_empty() && weights::is_folded(&tensors) {
+        // As a frozen teacher the folded network is the same function; as a student in training mode it is another one.
+        return Err(format!(
+            "{} has its batch norms folded into the convolutions: fit for a teacher, but a student trained from it \
+             would not start as the pretrained network; give `student.weights` a file with the original batch norms, \
+             e.g. torchvision's",
+            file.display()
+        )
+        .into());
+    }
+    weights::load_below(vars, prefix, &tensors, &file)?;
+    tracing::info!("{} starts from {}", recipe.typetag_name(), file.display());
+    Ok(())
+}
+
+struct DafModel {
+    teacher: Option<(VarStore, Box<dyn Extractor>)>,
+    vars: VarStore,
+    student: Box<dyn Extractor>,
+    discrepancy: Option<Arc<dyn DiscrepancyMeasure>>,
+    decoder: Option<Box<dyn Segmenter>>,
+    auxiliary: Option<Heads>,
+    segmentation: Segmentation,
+}
+
+impl DafModel {
+    /// Teacher features are never differentiated, whoever calls.
+    fn teach(&self, images: &Tensor) -> Vec<Tensor> {
+        match &self.teacher {
+            Some((_, teacher)) => tch::no_grad(|| teacher.extract(images)),
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Model for DafModel {
+    fn stores(&self) -> Vec<Store<'_>> {
+        let teacher = self.teacher.iter().map(|(vars, _)| Store { name: "teacher", vars, frozen: true });
+        teacher.chain([Store { name: "student", vars: &self.vars, frozen: false }]).collect()
+    }
+
+    fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
+        let normal_images = channels_last(&batch.normal);
+        let teacher = self.teach(&normal_images);
+        let student = match &batch.synthetic {
+            Some(synthetic) => self.student.extract(&channels_last(&synthetic.images)),
+            None => self.student.extract(&normal_images),
+        };
+        let mut losses = Losses::new();
+        let mut maps = Vec::new();
+        if let Some(measure) = &self.discrepancy {
+            for (number, (t, s)) in (1..).zip(teacher.iter().zip(&student)) {
+                let normal = normal_positions(batch, s);
+                let found = measure.compare(t, s, Some(&normal));
+                losses.extend(found.losses.into_iter().map(|(name, loss)| (format!("{name}.{number}"), loss)));
+                maps.push(found.map);
+            }
+        }
+        if self.decoder.is_none() && self.auxiliary.is_none() {
+            return Ok(losses);
+        }
+        let Some(synthetic) = &batch.synthetic else {
+            return Err("the decoder and the auxiliary heads learn from synthetic defects: name a `synthesizer`".into());
+        };
+        let targets = self.segmentation.targets(&synthetic.target);
+        if let Some(decoder) = &self.decoder {
+            let logits = decoder.segment(&student, &maps);
+            losses.push(("seg".into(), targets.loss_of_logits(&logits)));
+        }
+        if let Some(heads) = &self.auxiliary {
+            for (number, probability) in (1..).zip(heads.probabilities(&student, synthetic.mask.size4()?)) {
+                losses.push((format!("aux.{number}"), targets.loss(&probability)));
+            }
+        }
+        Ok(losses)
+    }
+
+    fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
+        let images = channels_last(images);
+        let teacher = self.teach(&images);
+        let student = self.student.extract(&images);
+        let discrepancy: Vec<Tensor> = match &self.discrepancy {
+            Some(measure) => {
+                teacher.iter().zip(&student).map(|(t, s)| measure.compare(t, s, None).map).collect()
+            }
+            None => Vec::new(),
+        };
+        let probability = self.decoder.as_ref().map(|decoder| decoder.segment(&student, &discrepancy).sigmoid());
+        Ok(Maps { discrepancy, probability })
+    }
+}
+
+/// N×1×h×w, 1 where the image is undamaged: the mask at the nearest pixel of each feature position.
+fn normal_positions(batch: &Batch, features: &Tensor) -> Tensor {
+    let size = features.size();
+    match &batch.synthetic {
+        Some(synthetic) => {
+            let mask = synthetic.mask.to_kind(Kind::Float).upsample_nearest2d([size[2], size[3]], None, None);
+            1.0 - mask
+        }
+        None => Tensor::ones([size[0], 1, size[2], size[3]], (Kind::Float, features.device())),
+    }
+}

@@ -1,0 +1,5 @@
+//! Methods.
+
+mod daf;
+
+pub use daf::{Auxiliary, Daf, Mining, Segmentation};

@@ -1,0 +1,97 @@
+use daf_core::{BoxError, Maps, Scorer, Scores, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::window::{Border, Window};
+
+/// Discrepancy of all stages plus λ times the probability, smoothed; the image's score is the mean of its largest pixels.
+///
+/// Paper, eq. 9. Maps are averaged over their channels and brought to the image's size without interpolation, as in the
+/// official code.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gaussian {
+    /// Weight λ of the probability map.
+    pub lambda: f64,
+    /// Weight of the discrepancy; 0 scores by the probability alone.
+    pub discrepancy: f64,
+    /// Standard deviation of the smoothing in pixels of the network's input; 0 does not smooth.
+    pub sigma: f64,
+    /// How many of the largest pixels the image's score averages; 1 takes the maximum.
+    pub top_k: i64,
+    /// How the stages are joined.
+    pub fuse: Fuse,
+}
+daf_core::register!(Scorer: Gaussian = "gaussian");
+
+/// How discrepancy maps of several stages become one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fuse {
+    /// They are added (DAF).
+    #[default]
+    Sum,
+    /// They are multiplied, after bilinear up-sampling (STPM).
+    Product,
+}
+
+impl Default for Gaussian {
+    fn default() -> Self {
+        Self { lambda: 3.0, discrepancy: 1.0, sigma: 4.0, top_k: 50, fuse: Fuse::Sum }
+    }
+}
+
+#[typetag::serde(name = Gaussian::NAME)]
+impl Scorer for Gaussian {
+    fn pixels(&self, maps: &Maps, size: (i64, i64)) -> Result<Tensor, BoxError> {
+        let size = [size.0, size.1];
+        let stages = maps.discrepancy.iter().map(|map| {
+            let map = map.to_kind(Kind::Float).mean_dim(1, true, Kind::Float);
+            match self.fuse {
+                Fuse::Sum => map.upsample_nearest2d(size, None, None),
+                Fuse::Product => map.upsample_bilinear2d(size, false, None, None),
+            }
+        });
+        let discrepancy = stages.reduce(|a, b| match self.fuse {
+            Fuse::Sum => a + b,
+            Fuse::Product => a * b,
+        });
+        let terms = [
+            discrepancy.filter(|_| self.discrepancy != 0.0).map(|map| self.discrepancy * map),
+            maps.probability.as_ref().filter(|_| self.lambda != 0.0).map(|map| self.lambda * map.to_kind(Kind::Float)),
+        ];
+        let pixels = terms.into_iter().flatten().reduce(|a, b| a + b).ok_or(
+            "nothing to score: the method gives no discrepancy and no probability that this scorer weighs; \
+             see `lambda` and `discrepancy`",
+        )?;
+        Ok(pixels.squeeze_dim(1))
+    }
+
+    fn finish(&self, pixels: &Tensor) -> Scores {
+        let pixels = if self.sigma > 0.0 {
+            // scipy.ndimage.gaussian_filter cuts the window at four standard deviations and repeats the edge.
+            let radius = (4.0 * self.sigma + 0.5) as usize;
+            let window = Window::gaussian(self.sigma, radius, Border::Symmetric);
+            window.blur(&pixels.unsqueeze(-1)).squeeze_dim(-1)
+        } else {
+            pixels.shallow_clone()
+        };
+        let flat = pixels.flatten(1, 2);
+        let k = self.top_k.clamp(1, flat.size()[1]);
+        let images = flat.topk(k, 1, true, false).0.mean_dim(1, false, Kind::Float);
+        Scores { pixels, images }
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        for (name, value) in [("lambda", self.lambda), ("discrepancy", self.discrepancy), ("sigma", self.sigma)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(format!("`{name}` must not be negative, found {value}").into());
+            }
+        }
+        if self.top_k < 1 {
+            return Err(format!("`top_k` must be at least 1, found {}", self.top_k).into());
+        }
+        Ok(())
+    }
+}

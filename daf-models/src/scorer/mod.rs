@@ -1,0 +1,5 @@
+//! Scorers.
+
+mod gaussian;
+
+pub use gaussian::{Fuse, Gaussian};

@@ -1,0 +1,148 @@
+//! Gaussian windows over maps.
+//!
+//! Reflecting the border and blurring with a separable window is one fixed matrix on each side: blur(X) = A·X·Bᵀ, with
+//! A (h×h) and B (w×w) holding window and reflection. As matrix products the blur needs no padded copies and no
+//! depthwise convolutions, and autograd knows its derivative.
+
+use tch::{Device, Kind, Tensor};
+
+/// How the border continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Border {
+    /// `d c b | a b c d | c b a`: the edge is not repeated (PyTorch's `reflect`).
+    Reflect,
+    /// `c b a | a b c d | d c b`: the edge is repeated (`reflect` of scipy.ndimage).
+    Symmetric,
+}
+
+/// A normalised Gaussian window of odd length.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    weights: Vec<f64>,
+    border: Border,
+}
+
+/// Matrices longer than this cost more than a convolution with the same window.
+const DENSE: i64 = 256;
+
+impl Window {
+    pub(crate) fn gaussian(sigma: f64, radius: usize, border: Border) -> Self {
+        let weight = |i: usize| {
+            let x = i as f64 - radius as f64;
+            (-x * x / (2.0 * sigma * sigma)).exp()
+        };
+        let raw: Vec<f64> = (0..=2 * radius).map(weight).collect();
+        let sum: f64 = raw.iter().sum();
+        Self { weights: raw.into_iter().map(|w| w / sum).collect(), border }
+    }
+
+    fn radius(&self) -> i64 {
+        (self.weights.len() / 2) as i64
+    }
+
+    /// Where the position `i`, which may lie outside, is read from.
+    fn source(&self, i: i64, length: i64) -> i64 {
+        let (period, shift) = match self.border {
+            Border::Reflect => (2 * (length - 1), 0),
+            Border::Symmetric => (2 * length, 1),
+        };
+        if period == 0 {
+            return 0;
+        }
+        let folded = i.rem_euclid(period);
+        if folded < length { folded } else { period - shift - folded }
+    }
+
+    /// The blur of a line of `length` values as a `length`×`length` matrix.
+    fn matrix(&self, length: i64, device: Device) -> Tensor {
+        let mut matrix = vec![0f32; (length * length) as usize];
+        for row in 0..length {
+            for (k, weight) in (0..).zip(&self.weights) {
+                let column = self.source(row + k - self.radius(), length);
+                matrix[(row * length + column) as usize] += *weight as f32;
+            }
+        }
+        Tensor::from_slice(&matrix).view([length, length]).to_device(device)
+    }
+
+    /// Blurs N×h×w×C values over h and w; the channels lie innermost, as channels-last features have them.
+    pub(crate) fn blur(&self, values: &Tensor) -> Tensor {
+        let (n, h, w, c) = values.size4().expect("N×h×w×C values");
+        let rows = if h <= DENSE {
+            self.matrix(h, values.device()).matmul(&values.reshape([n, h, w * c]))
+        } else {
+            self.slide(&values.reshape([n, 1, h, w * c]), h).reshape([n, h, w * c])
+        };
+        let columns = if w <= DENSE {
+            self.matrix(w, values.device()).matmul(&rows.reshape([n * h, w, c]))
+        } else {
+            self.slide(&rows.reshape([n * h, 1, w, c]), w)
+        };
+        columns.reshape([n, h, w, c])
+    }
+
+    /// The same along dimension 2 of M×1×`length`×K values, as a convolution: its cost per value does not grow.
+    fn slide(&self, values: &Tensor, length: i64) -> Tensor {
+        let radius = self.radius();
+        let sources: Vec<i64> = (-radius..length + radius).map(|i| self.source(i, length)).collect();
+        let padded = values.index_select(2, &Tensor::from_slice(&sources).to_device(values.device()));
+        let weights: Vec<f32> = self.weights.iter().map(|w| *w as f32).collect();
+        let kernel = Tensor::from_slice(&weights).view([1, 1, -1, 1]).to_device(values.device());
+        padded.conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)
+    }
+}
+
+/// Float32 N×h×w×C view of N×C×h×w features.
+pub(crate) fn channels_innermost(features: &Tensor) -> Tensor {
+    features.to_kind(Kind::Float).permute([0, 2, 3, 1]).contiguous()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn literal(window: &Window, line: &[f32]) -> Vec<f32> {
+        let length = line.len() as i64;
+        (0..length)
+            .map(|i| {
+                let terms = (0i64..).zip(&window.weights).map(|(k, weight)| {
+                    let mut j = i + k - window.radius();
+                    while j < 0 || j >= length {
+                        let edge = if window.border == Border::Reflect { 0 } else { 1 };
+                        j = if j < 0 { -j - edge } else { 2 * length - 2 + edge - j };
+                    }
+                    weight * f64::from(line[j as usize])
+                });
+                terms.sum::<f64>() as f32
+            })
+            .collect()
+    }
+
+    #[test]
+    fn blurs_agree_with_the_definition_on_both_sides_of_the_switch_to_convolution() {
+        for border in [Border::Reflect, Border::Symmetric] {
+            let window = Window::gaussian(2.5, 7, border);
+            for length in [9, 64, DENSE, DENSE + 1] {
+                let line: Vec<f32> = (0..length).map(|i| ((i * 37 % 101) as f32).sin()).collect();
+                let expected = literal(&window, &line);
+                let values = Tensor::from_slice(&line);
+                for shape in [[1, length, 1, 1], [1, 1, length, 1]] {
+                    let blurred = Vec::<f32>::try_from(window.blur(&values.view(shape)).view(-1)).unwrap();
+                    for (found, expected) in blurred.iter().zip(&expected) {
+                        assert!((found - expected).abs() < 1e-5, "{border:?} {length}: {found} {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_wider_than_the_map_reflects_again_and_again() {
+        let window = Window::gaussian(4.0, 16, Border::Symmetric);
+        let expected = literal(&window, &[1.0, 0.0, 2.0]);
+        let blurred = window.blur(&Tensor::from_slice(&[1f32, 0.0, 2.0]).view([1, 3, 1, 1]));
+        for (found, expected) in Vec::<f32>::try_from(blurred.view(-1)).unwrap().iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-6);
+        }
+    }
+}
