@@ -99,6 +99,9 @@ impl Folder {
         }
         let wanted = "`textures` takes `procedural` or a folder of png, jpeg, bmp or tiff images, for example the \
                       `images` of the Describable Textures Dataset";
+        if self.path.as_os_str().is_empty() {
+            return Err(format!("`textures` is empty, but {wanted}").into());
+        }
         if !self.path.is_dir() {
             let found = if self.path.exists() {
                 "is a file"
