@@ -4,6 +4,7 @@ mod every;
 mod input;
 mod layers;
 mod schema;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
 
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
-pub use layers::{Layer, Layers};
+pub use layers::Layers;
 pub use schema::schema;
 
 /// Everything that a run is made of. What a run directory keeps of it reproduces the run.
@@ -382,7 +383,10 @@ impl Trainer {
     }
 }
 
+/// Stands for the layer in faults of a pipeline that was not read from layers.
+const UNPLACED: &str = "pipeline";
+
 /// A value that is out of range; the layer that it came from is filled in by [`Layers`].
 fn fault(at: &str, reason: impl Into<String>) -> Error {
-    Error::Config { layer: "pipeline".into(), at: at.into(), reason: reason.into(), hint: None }
+    Error::Config { layer: UNPLACED.into(), at: at.into(), reason: reason.into(), hint: None }
 }

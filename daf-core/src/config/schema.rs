@@ -1,9 +1,19 @@
 use schemars::Schema;
+use serde_json::Value;
 
-use super::Pipeline;
+use super::{Layers, Pipeline};
+use crate::Result;
 
-/// JSON schema of a pipeline file for the parts that are linked into this program.
-#[must_use]
-pub fn schema() -> Schema {
-    schemars::schema_for!(Pipeline)
+/// JSON schema of a pipeline file for the parts that are linked into this program. Keys that `below`, the layers under the
+/// file, have already are not required of the file.
+///
+/// # Errors
+/// If the layers cannot be merged.
+pub fn schema(below: &Layers) -> Result<Schema> {
+    let mut schema = schemars::schema_for!(Pipeline);
+    let given = below.merged()?;
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|key| key.as_str().is_none_or(|key| given.get(key).is_none()));
+    }
+    Ok(schema)
 }

@@ -1,0 +1,1126 @@
+//! Reads a pipeline from its layers: defaults, file, environment, arguments.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+
+use config::{FileFormat, Format, Source, ValueKind};
+use serde_json::{Map, Value};
+
+use super::{Pipeline, words};
+use crate::{Error, Result};
+
+/// What a pipeline is read from: the defaults, a file, the environment and arguments, each laid over those before.
+///
+/// Maps merge key by key and lists are replaced as a whole. A layer that names another `type` replaces the part, so that
+/// no settings of the old one are left; `null` switches a part off. Relative paths in a pipeline are relative to the
+/// current folder, whichever layer they stand in.
+///
+/// ```no_run
+/// # fn main() -> daf_core::Result<()> {
+/// let pipeline = daf_core::config::Layers::new("scorer: { type: gaussian }")?
+///     .file("pipeline.yaml")?
+///     .environment([("DAF__TRAINER__STEPS".into(), "600".into())])?
+///     .set(["synthesizer.opacity=[0.2, 0.8]", "method.discrepancy.of[0].type=cosine"])?
+///     .resolve()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Layers(Vec<Layer>);
+
+#[derive(Debug, Clone)]
+struct Layer {
+    source: Origin,
+    /// Where in the pipeline the value belongs; files are whole pipelines.
+    at: KeyPath,
+    value: Value,
+}
+
+/// Where a layer comes from, in the words of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    Defaults,
+    File(String),
+    Variable(String),
+    Argument(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Defaults => f.write_str("defaults"),
+            Self::File(path) => f.write_str(path),
+            Self::Variable(name) => write!(f, "environment {name}"),
+            Self::Argument(key) => write!(f, "--set {key}"),
+        }
+    }
+}
+
+impl Origin {
+    /// A fault of this layer as a whole.
+    fn fault(&self, reason: impl Into<String>, hint: Option<String>) -> Error {
+        Error::Config {
+            layer: self.to_string(),
+            at: String::new(),
+            reason: reason.into(),
+            hint,
+        }
+    }
+}
+
+impl Layers {
+    /// The lowest layer, as YAML.
+    ///
+    /// # Errors
+    /// If it is not the YAML of a map.
+    pub fn new(defaults: &str) -> Result<Self> {
+        let value = read(defaults, &Origin::Defaults)?;
+        Ok(Self(vec![Layer {
+            source: Origin::Defaults,
+            at: KeyPath::default(),
+            value,
+        }]))
+    }
+
+    /// Lays a pipeline file over the layers so far.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is empty, or is not the YAML of a map.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let source = Origin::File(path.display().to_string());
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => source.fault(
+                "there is no such file",
+                Some("`daf-cli init` writes one to start from".into()),
+            ),
+            std::io::ErrorKind::IsADirectory => source.fault("is a folder, not a pipeline file", None),
+            _ => source.fault(format!("cannot be read: {error}"), None),
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count();
+            source.fault(
+                format!("is not a text in UTF-8: line {line} has other bytes"),
+                None,
+            )
+        })?;
+        let value = read(&text, &source)?;
+        if value.as_object().is_some_and(Map::is_empty) {
+            return Err(source.fault("is empty; a pipeline names at least `data`", Some(DATA.into())));
+        }
+        self.0.push(Layer {
+            source,
+            at: KeyPath::default(),
+            value,
+        });
+        Ok(self)
+    }
+
+    /// Lays environment variables over the layers so far: `DAF__TRAINER__STEPS=600` sets `trainer.steps`. Others are
+    /// ignored. Values that read as `true`, `false` or a number are that, all others text; lists and `null` are for files
+    /// and arguments.
+    ///
+    /// # Errors
+    /// If a name has an empty part, as in `DAF__TRAINER____STEPS`.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let mut variables: Vec<_> = variables
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("DAF__"))
+            .collect();
+        variables.sort();
+        let variables = config::Environment::with_prefix("DAF")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(variables.into_iter().collect()))
+            .collect()
+            .map_err(|error| Origin::Variable("DAF__…".into()).fault(error.to_string(), None))?;
+        let layers = variables.into_iter().map(|(key, value)| {
+            let source = Origin::Variable(format!("DAF__{}", key.to_uppercase().replace('.', "__")));
+            let at = key.parse().map_err(|reason: String| source.fault(reason, None))?;
+            let value = match value.kind {
+                ValueKind::Float(number) if !number.is_finite() => Value::String(number.to_string()),
+                _ => json(value).map_err(|reason| source.fault(reason, None))?,
+            };
+            Ok(Layer { source, at, value })
+        });
+        let layers = layers.collect::<Result<Vec<_>>>()?;
+        self.0.extend(ordered(layers));
+        Ok(self)
+    }
+
+    /// Lays arguments over the layers so far: `KEY=VALUE`, where a key is written as in
+    /// `method.discrepancy.of[0].type` and the value is YAML.
+    ///
+    /// # Errors
+    /// If an argument has no `=`, or its key or value cannot be read.
+    pub fn set<A: AsRef<str>>(mut self, assignments: impl IntoIterator<Item = A>) -> Result<Self> {
+        let layers = assignments.into_iter().map(|assignment| {
+            let assignment = assignment.as_ref();
+            let (key, text) = assignment.split_once('=').ok_or_else(|| {
+                let source = Origin::Argument(assignment.into());
+                source.fault(
+                    "expected KEY=VALUE",
+                    Some("for example `--set trainer.steps=600`".into()),
+                )
+            })?;
+            let source = Origin::Argument(key.trim().into());
+            let at = key
+                .trim()
+                .parse()
+                .map_err(|reason: String| source.fault(reason, None))?;
+            // `config` reads maps only. On a line of its own the value may be a map as well.
+            let document = format!("value:\n  {}", text.replace('\n', "\n  "));
+            let value = match read(&document, &source) {
+                Ok(Value::Object(mut document)) if document.len() == 1 => {
+                    document.remove("value").unwrap_or_default()
+                }
+                _ => return Err(source.fault(format!("`{text}` is not a YAML value"), None)),
+            };
+            Ok(Layer { source, at, value })
+        });
+        let layers = layers.collect::<Result<Vec<_>>>()?;
+        self.0.extend(ordered(layers));
+        Ok(self)
+    }
+
+    /// The pipeline: all layers merged, every part made and checked.
+    ///
+    /// # Errors
+    /// Names the layer and the key at fault, what was expected and what was found, and the nearest name that there is.
+    pub fn resolve(&self) -> Result<Pipeline> {
+        let value = self.merged()?;
+        let mut pipeline: Pipeline = serde_path_to_error::deserialize(&value).map_err(|error| {
+            let at = KeyPath::from(error.path());
+            let fault = words::explain(&value, at, &error.inner().to_string());
+            // A part that lacks a key is the fault of the layer that named the part.
+            let layer = match &fault.missing {
+                Some(_) => self
+                    .layer_of(&fault.at.child("type"))
+                    .or_else(|| self.layer_of(&fault.at)),
+                None => self.layer_of(&fault.at),
+            };
+            let at = fault
+                .missing
+                .map_or(fault.at.clone(), |key| fault.at.child(&key))
+                .to_string();
+            Error::Config {
+                layer: self.name(layer),
+                at,
+                reason: fault.reason,
+                hint: fault.hint,
+            }
+        })?;
+        pipeline.check().map_err(|error| self.locate(error))?;
+        Ok(pipeline)
+    }
+
+    /// All layers merged; `type` comes first in every map, wherever it stood, because typetag reads the other keys with
+    /// their places only if it knows the type already.
+    pub(super) fn merged(&self) -> Result<Value> {
+        let mut value = Value::Object(Map::new());
+        for layer in &self.0 {
+            put(&mut value, &layer.at.0, &layer.value).map_err(|reason| layer.source.fault(reason, None))?;
+        }
+        Ok(tag_first(value))
+    }
+
+    /// Fills the layers into an error of [`Pipeline::check`], which knows the key only.
+    fn locate(&self, error: Error) -> Error {
+        match error {
+            Error::Config {
+                layer,
+                at,
+                reason,
+                hint,
+            } if layer == super::UNPLACED => {
+                let found = at.parse().ok().and_then(|at| self.layer_of(&at));
+                Error::Config {
+                    layer: self.name(found),
+                    at,
+                    reason,
+                    hint,
+                }
+            }
+            Error::Part {
+                kind,
+                name,
+                at,
+                source,
+            } => {
+                // A part judges all of its settings at once, so every layer that set one may be at fault.
+                let place: KeyPath = at.parse().unwrap_or_default();
+                let mut names: Vec<_> = self
+                    .0
+                    .iter()
+                    .filter(|layer| layer.has(&place))
+                    .map(|layer| layer.source.to_string())
+                    .collect();
+                if names.len() > 1 && self.0[0].source == Origin::Defaults && self.0[0].has(&place) {
+                    names.remove(0);
+                }
+                Error::Part {
+                    kind,
+                    name,
+                    at: format!("{at} in {}", names.join(", ")),
+                    source,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// The topmost layer that has `at`; if none has, the lowest one above the defaults that has what is around it.
+    fn layer_of(&self, at: &KeyPath) -> Option<&Layer> {
+        if at.0.is_empty() {
+            return None;
+        }
+        if let Some(layer) = self.0.iter().rev().find(|layer| layer.has(at)) {
+            return Some(layer);
+        }
+        let given = || self.0.iter().filter(|layer| layer.source != Origin::Defaults);
+        let around = (1..at.0.len())
+            .rev()
+            .map(|length| KeyPath(at.0[..length].to_vec()));
+        around
+            .into_iter()
+            .find_map(|at| given().find(|layer| layer.has(&at)))
+    }
+
+    /// Name of a layer; where none is at fault more than another, it is the file.
+    fn name(&self, layer: Option<&Layer>) -> String {
+        let file = || {
+            self.0
+                .iter()
+                .find(|layer| matches!(layer.source, Origin::File(_)))
+        };
+        layer
+            .or_else(file)
+            .map_or_else(|| super::UNPLACED.to_owned(), |layer| layer.source.to_string())
+    }
+}
+
+/// An example of the one thing that every pipeline must say.
+pub(super) const DATA: &str =
+    "say where images come from, for example `data: { type: mvtec, root: /data/mvtec, category: bottle }`";
+
+impl Layer {
+    /// Whether the layer says something at `at` or below.
+    fn has(&self, at: &KeyPath) -> bool {
+        let shared = self.at.0.iter().zip(&at.0).take_while(|(a, b)| a == b).count();
+        if shared == at.0.len() {
+            return true;
+        }
+        shared == self.at.0.len() && get(&self.value, &at.0[shared..]).is_some()
+    }
+}
+
+/// Assignments in the order in which they apply: those that name a type come first, outermost first, because they replace
+/// a part with all of its settings. Otherwise the order in which they were given stands.
+fn ordered(mut layers: Vec<Layer>) -> Vec<Layer> {
+    layers.sort_by_key(|layer| match layer.at.0.last() {
+        Some(Step::Key(key)) if key == "type" => (0, layer.at.0.len()),
+        _ => (1, 0),
+    });
+    layers
+}
+
+/// The way to a value: `synthesizer.of[1].opacity`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct KeyPath(Vec<Step>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl KeyPath {
+    /// The way to `key` in the map at this place.
+    pub(super) fn child(&self, key: &str) -> Self {
+        Self(self.0.iter().cloned().chain([Step::Key(key.into())]).collect())
+    }
+
+    /// The last step, if it is a key.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self.0.last() {
+            Some(Step::Key(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The value at this place.
+    pub(super) fn of<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        get(value, &self.0)
+    }
+}
+
+impl From<&serde_path_to_error::Path> for KeyPath {
+    fn from(path: &serde_path_to_error::Path) -> Self {
+        use serde_path_to_error::Segment;
+        let steps = path.iter().map_while(|segment| match segment {
+            Segment::Map { key } | Segment::Enum { variant: key } => Some(Step::Key(key.clone())),
+            Segment::Seq { index } => Some(Step::Index(*index)),
+            Segment::Unknown => None,
+        });
+        Self(steps.collect())
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if position == 0 => f.write_str(key)?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for KeyPath {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad =
+            || format!("`{text}` is not a key such as `trainer.steps` or `method.discrepancy.of[0].type`");
+        let mut steps = Vec::new();
+        for part in text.split('.') {
+            let (key, mut rest) = part.find('[').map_or((part, ""), |start| part.split_at(start));
+            if key.is_empty() {
+                return Err(bad());
+            }
+            steps.push(Step::Key(key.into()));
+            while !rest.is_empty() {
+                let (index, after) = rest
+                    .strip_prefix('[')
+                    .and_then(|r| r.split_once(']'))
+                    .ok_or_else(bad)?;
+                steps.push(Step::Index(index.parse().map_err(|_| bad())?));
+                rest = after;
+            }
+        }
+        Ok(Self(steps))
+    }
+}
+
+fn get<'v>(value: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+    steps.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get(key),
+        Step::Index(index) => value.get(index),
+    })
+}
+
+/// Merges `value` into the place `steps` of `base`.
+fn put(base: &mut Value, steps: &[Step], value: &Value) -> Result<(), String> {
+    match steps {
+        [] => merge(base, value),
+        [Step::Key(key)] => merge(
+            base,
+            &Value::Object(Map::from_iter([(key.clone(), value.clone())])),
+        ),
+        [Step::Key(key), rest @ ..] => {
+            if !base.is_object() {
+                *base = Value::Object(Map::new());
+            }
+            put(&mut base[key], rest, value)?;
+        }
+        [Step::Index(index), rest @ ..] => {
+            let Value::Array(list) = base else {
+                return Err(format!(
+                    "[{index}] picks from a list, but there is {}",
+                    words::found(base)
+                ));
+            };
+            let length = list.len();
+            let element = list.get_mut(*index).ok_or_else(|| {
+                format!("[{index}] is too far: the list has {length} elements, counted from 0")
+            })?;
+            put(element, rest, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lays `over` over `base`.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            if let (Some(old), Some(new)) = (base.get("type"), over.get("type"))
+                && old != new
+            {
+                base.clear();
+            }
+            for (key, value) in over {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => base.clone_from(over),
+    }
+}
+
+fn tag_first(value: Value) -> Value {
+    match value {
+        Value::Object(mut map) => {
+            let tag = map.shift_remove("type").map(|tag| ("type".to_owned(), tag));
+            Value::Object(
+                tag.into_iter()
+                    .chain(map)
+                    .map(|(key, value)| (key, tag_first(value)))
+                    .collect(),
+            )
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(tag_first).collect()),
+        other => other,
+    }
+}
+
+/// Reads a map from YAML.
+fn read(text: &str, source: &Origin) -> Result<Value> {
+    // Some editors begin files with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
+    let map = FileFormat::Yaml.parse(None, text).map_err(|error| {
+        if let Some(config::ConfigError::Type { unexpected, .. }) = error.downcast_ref() {
+            return source.fault(
+                format!("expected keys and values, as in `seed: 1`, found a lone {unexpected}"),
+                None,
+            );
+        }
+        let text = error.to_string();
+        let Some((what, place)) = text.split_once(" at byte ") else {
+            return source.fault(text, None);
+        };
+        let line = place
+            .split_once("line ")
+            .map_or(place, |(_, line)| line)
+            .replacen(" column", ", column", 1);
+        // yaml-rust2 shows keys as Rust does: `String("seed")`.
+        let twice = what
+            .strip_suffix("): duplicated key in mapping")
+            .and_then(|key| key.split_once('('));
+        let what = twice.map_or_else(
+            || what.to_owned(),
+            |(_, key)| format!("the key {key} is given twice"),
+        );
+        source.fault(format!("line {line}: {what}"), None)
+    })?;
+    let map = map
+        .into_iter()
+        .map(|(key, value)| Ok((key, json(value)?)))
+        .collect::<Result<Map<_, _>, String>>();
+    Ok(Value::Object(map.map_err(|reason| source.fault(reason, None))?))
+}
+
+fn json(value: config::Value) -> Result<Value, String> {
+    Ok(match value.kind {
+        ValueKind::Nil => Value::Null,
+        ValueKind::Boolean(value) => value.into(),
+        ValueKind::I64(value) => value.into(),
+        ValueKind::U64(value) => value.into(),
+        ValueKind::I128(value) => return Err(format!("the number {value} is too large")),
+        ValueKind::U128(value) => return Err(format!("the number {value} is too large")),
+        // Not `null`, which JSON would make of it and which would switch something off.
+        ValueKind::Float(value) if !value.is_finite() => {
+            return Err("a number is not finite or too large".into());
+        }
+        ValueKind::Float(value) => value.into(),
+        ValueKind::String(value) => value.into(),
+        ValueKind::Array(list) => Value::Array(list.into_iter().map(json).collect::<Result<_, _>>()?),
+        ValueKind::Table(map) => {
+            let entries = map.into_iter().map(|(key, value)| Ok((key, json(value)?)));
+            Value::Object(entries.collect::<Result<_, String>>()?)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use image::RgbImage;
+    use proptest::prelude::*;
+    use rand::Rng;
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+    use tch::Tensor;
+
+    use super::*;
+    use crate::{
+        BoxError, BuildContext, Dataset, Donors, Item, Maps, Method, Model, Outcome, Scorer, Scores, Split,
+        Synthesizer,
+    };
+
+    /// A data set of nothing.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Shelf {
+        /// A name.
+        name: String,
+    }
+    crate::register!(Dataset: Shelf = "shelf");
+
+    #[typetag::serde(name = Shelf::NAME)]
+    impl Dataset for Shelf {
+        fn items(&self, _: Split) -> Result<Vec<Item>, BoxError> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Damages nothing.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    struct Calm {
+        beta: f64,
+        tries: u32,
+        range: Option<(f64, f64)>,
+        loud: bool,
+    }
+    crate::register!(Synthesizer: Calm = "calm");
+
+    #[typetag::serde(name = Calm::NAME)]
+    impl Synthesizer for Calm {
+        fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
+            Ok(Outcome::Unchanged)
+        }
+        fn check(&self) -> Result<(), BoxError> {
+            if self.beta < 0.0 {
+                Err(format!("beta: expected at least 0, found {}", self.beta).into())
+            } else {
+                Ok(())
+            }
+        }
+    }
+
+    /// Several others, one after the other.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    struct Chain {
+        of: Vec<Arc<dyn Synthesizer>>,
+    }
+    crate::register!(Synthesizer: Chain = "chain");
+
+    #[typetag::serde(name = Chain::NAME)]
+    impl Synthesizer for Chain {
+        fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
+            Ok(Outcome::Unchanged)
+        }
+    }
+
+    /// Learns nothing.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    struct Idle {}
+    crate::register!(Method: Idle = "idle");
+
+    #[typetag::serde(name = Idle::NAME)]
+    impl Method for Idle {
+        fn needs_synthesis(&self) -> bool {
+            true
+        }
+        fn stride(&self) -> i64 {
+            16
+        }
+        fn build(&self, _: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
+            Err("nothing to build".into())
+        }
+    }
+
+    /// Finds nothing.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    struct Blind {}
+    crate::register!(Scorer: Blind = "blind");
+
+    #[typetag::serde(name = Blind::NAME)]
+    impl Scorer for Blind {
+        fn pixels(&self, _: &Maps, _: (i64, i64)) -> Result<Tensor, BoxError> {
+            Err("nothing to see".into())
+        }
+        fn finish(&self, pixels: &Tensor) -> Scores {
+            Scores {
+                pixels: pixels.shallow_clone(),
+                images: pixels.shallow_clone(),
+            }
+        }
+    }
+
+    const DEFAULTS: &str =
+        "synthesizer: { type: calm, beta: 0.5 }\nmethod: { type: idle }\nscorer: { type: blind }";
+
+    /// The layers of a file, variables (separated by blanks) and arguments.
+    fn layers(file: &str, variables: &str, arguments: &[&str]) -> Result<Layers> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.yaml");
+        fs::write(&path, file).unwrap();
+        let variables = variables.split_whitespace().map(|v| v.split_once('=').unwrap());
+        let mut layers = Layers::new(DEFAULTS)?.file(&path)?;
+        layers.0[1].source = Origin::File("pipeline.yaml".into());
+        layers
+            .environment(variables.map(|(name, value)| (name.into(), value.into())))?
+            .set(arguments)
+    }
+
+    const SHELF: &str = "data: { type: shelf, name: x }";
+
+    fn resolved(file: &str, variables: &str, arguments: &[&str]) -> Value {
+        let pipeline = layers(&format!("{SHELF}\n{file}"), variables, arguments).and_then(|l| l.resolve());
+        serde_json::to_value(
+            pipeline.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error))),
+        )
+        .unwrap()
+    }
+
+    fn refused(file: &str, variables: &str, arguments: &[&str]) -> String {
+        let error = layers(&format!("{SHELF}\n{file}"), variables, arguments)
+            .and_then(|l| l.resolve())
+            .unwrap_err();
+        match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        }
+    }
+
+    /// What reading a file that holds these bytes is refused with, without the file's name.
+    fn unreadable(bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, bytes).unwrap();
+        let error = Layers::new("")
+            .unwrap()
+            .file(&path)
+            .and_then(|layers| layers.resolve())
+            .unwrap_err();
+        error.to_string().replace(&format!("{}: ", path.display()), "")
+    }
+
+    #[test]
+    fn each_layer_wins_over_those_below() {
+        let seed = |file: &str, variables: &str, arguments: &[&str]| {
+            resolved(file, variables, arguments)["seed"].clone()
+        };
+        assert_eq!(seed("", "", &[]), 1126);
+        assert_eq!(seed("seed: 1", "", &[]), 1);
+        assert_eq!(seed("seed: 1", "DAF__SEED=2", &[]), 2);
+        assert_eq!(seed("seed: 1", "DAF__SEED=2", &["seed=3"]), 3);
+        assert_eq!(seed("seed: 1", "DAF__SEED=2", &["seed=3", "seed=4"]), 4);
+    }
+
+    #[test]
+    fn maps_merge_and_another_type_replaces() {
+        assert_eq!(
+            resolved("synthesizer: { tries: 3 }", "", &[])["synthesizer"]["beta"],
+            0.5
+        );
+        let chain = resolved("synthesizer: { type: chain }", "", &[]);
+        assert_eq!(
+            chain["synthesizer"],
+            serde_json::json!({ "type": "chain", "of": [] })
+        );
+        let chain = resolved("synthesizer: { tries: 3 }", "DAF__SYNTHESIZER__TYPE=chain", &[]);
+        assert_eq!(chain["synthesizer"]["type"], "chain");
+    }
+
+    #[test]
+    fn the_order_of_variables_and_arguments_does_not_lose_settings() {
+        let file = "synthesizer: { type: chain }";
+        let calm = resolved(
+            file,
+            "DAF__SYNTHESIZER__BETA=0.25 DAF__SYNTHESIZER__TYPE=calm",
+            &[],
+        );
+        assert_eq!(calm["synthesizer"]["beta"], 0.25);
+        let calm = resolved(file, "", &["synthesizer.beta=0.25", "synthesizer.type=calm"]);
+        assert_eq!(calm["synthesizer"]["beta"], 0.25);
+    }
+
+    #[test]
+    fn null_switches_off_and_lists_are_replaced() {
+        let file = "synthesizer: { type: chain, of: [{ type: calm }, { type: calm, beta: 1 }] }";
+        let off = refused(file, "", &["synthesizer=null"]);
+        assert!(
+            off.starts_with("--set synthesizer: synthesizer: method `idle` learns from"),
+            "{off}"
+        );
+        let one = resolved(file, "", &["synthesizer.of=[{ type: calm, beta: 7 }]"]);
+        assert_eq!(one["synthesizer"]["of"].as_array().unwrap().len(), 1);
+        assert_eq!(one["synthesizer"]["of"][0]["beta"], 7.0);
+    }
+
+    #[test]
+    fn an_argument_reaches_into_lists() {
+        let file = "synthesizer: { type: chain, of: [{ type: calm }, { type: calm, beta: 1 }] }";
+        let set = resolved(
+            file,
+            "",
+            &["synthesizer.of[1].tries=4", "synthesizer.of[0].range=[0.1, 2]"],
+        );
+        assert_eq!(
+            set["synthesizer"]["of"][1],
+            serde_json::json!({"type": "calm", "beta": 1.0, "tries": 4, "range": null, "loud": false})
+        );
+        assert_eq!(
+            set["synthesizer"]["of"][0]["range"],
+            serde_json::json!([0.1, 2.0])
+        );
+        let nested = resolved(file, "", &["synthesizer.of[1].type=chain"]);
+        assert_eq!(
+            nested["synthesizer"]["of"][1],
+            serde_json::json!({ "type": "chain", "of": [] })
+        );
+        assert_eq!(
+            refused(file, "", &["synthesizer.of[2].tries=4"]),
+            "--set synthesizer.of[2].tries: [2] is too far: the list has 2 elements, counted from 0"
+        );
+        assert_eq!(
+            refused(file, "", &["seed[0]=4"]),
+            "--set seed[0]: [0] picks from a list, but there is null"
+        );
+    }
+
+    #[test]
+    fn values_of_variables_are_numbers_truths_or_text() {
+        let calm = resolved(
+            "",
+            "DAF__SYNTHESIZER__BETA=1e-3 DAF__SYNTHESIZER__LOUD=true DAF_LOG=x DAF__DATA__NAME=nan",
+            &[],
+        );
+        assert_eq!(calm["synthesizer"]["beta"], 1e-3);
+        assert_eq!(calm["synthesizer"]["loud"], true);
+        assert_eq!(calm["data"]["name"], "NaN");
+        assert_eq!(
+            refused("", "DAF__TRAINER__STEPS=many", &[]),
+            "environment DAF__TRAINER__STEPS: trainer.steps: expected a whole number of at least 0, found the text \"many\""
+        );
+        assert!(refused("", "DAF__TRAINER____STEPS=1", &[]).contains("`trainer..steps` is not a key"));
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_the_nearest() {
+        assert_eq!(
+            refused("synthesizer: { betta: 1 }", "", &[]),
+            "pipeline.yaml: synthesizer.betta: unknown key (did you mean `beta`? There are `beta`, `tries`, `range` and `loud`)"
+        );
+        assert!(
+            refused("synthesiser: { beta: 1 }", "", &[])
+                .starts_with("pipeline.yaml: synthesiser: unknown key (did you mean `synthesizer`?")
+        );
+        assert!(
+            refused("", "", &["trainer.stepps=1"])
+                .starts_with("--set trainer.stepps: trainer.stepps: unknown key (did you mean `steps`?")
+        );
+        assert_eq!(
+            refused("scorer: { x: 1 }", "", &[]),
+            "pipeline.yaml: scorer.x: unknown key (there are no keys here)"
+        );
+        let deep = refused(
+            "synthesizer: { type: chain, of: [{ type: calm }, { beat: 1, type: calm }] }",
+            "",
+            &[],
+        );
+        assert!(
+            deep.starts_with("pipeline.yaml: synthesizer.of[1].beat: unknown key (did you mean `beta`?"),
+            "{deep}"
+        );
+        let tagged = refused("trainer: { optimizer: { type: sgd, learning_rte: 1 } }", "", &[]);
+        assert!(
+            tagged.starts_with(
+                "pipeline.yaml: trainer.optimizer.learning_rte: unknown key (did you mean `learning_rate`?"
+            ),
+            "{tagged}"
+        );
+        let preset = refused("input: { size: 256, preste: official }", "", &[]);
+        assert!(
+            preset.starts_with("pipeline.yaml: input.preste: unknown key (did you mean `preset`?"),
+            "{preset}"
+        );
+    }
+
+    #[test]
+    fn unknown_parts_are_named_with_those_that_there_are() {
+        assert_eq!(
+            refused("synthesizer: { type: clam }", "", &[]),
+            "pipeline.yaml: synthesizer.type: there is no synthesizer `clam`, only `calm` and `chain` \
+             (did you mean `calm`? Is the crate that brings it linked into this program?)"
+        );
+        assert_eq!(
+            refused("synthesizer: { type: speckle }", "", &[]),
+            "pipeline.yaml: synthesizer.type: there is no synthesizer `speckle`, only `calm` and `chain` \
+             (is the crate that brings it linked into this program?)"
+        );
+        assert!(refused("", "DAF__SYNTHESIZER__TYPE=clam", &[]).starts_with(
+            "environment DAF__SYNTHESIZER__TYPE: synthesizer.type: there is no synthesizer `clam`"
+        ));
+        assert_eq!(
+            refused("trainer: { optimizer: { type: adam } }", "", &[]),
+            "pipeline.yaml: trainer.optimizer.type: there is no value `adam`, only `adamw` and `sgd` (did you mean `adamw`?)"
+        );
+        assert_eq!(
+            refused("synthesizer: calm", "", &[]),
+            "pipeline.yaml: synthesizer: expected a map with `type`, found the text \"calm\" (write `synthesizer: { type: calm }`)"
+        );
+    }
+
+    #[test]
+    fn wrong_types_say_what_was_expected_and_found() {
+        for (file, expected) in [
+            (
+                "synthesizer: { beta: lots }",
+                "synthesizer.beta: expected a number, found the text \"lots\"",
+            ),
+            (
+                "synthesizer: { loud: yes }",
+                "synthesizer.loud: expected true or false, found the text \"yes\"",
+            ),
+            (
+                "synthesizer: { tries: 3.7 }",
+                "synthesizer.tries: expected a whole number of at least 0, found 3.7",
+            ),
+            (
+                "synthesizer: { tries: -3 }",
+                "synthesizer.tries: expected a whole number of at least 0, found -3",
+            ),
+            (
+                "synthesizer: { tries: \"3\" }",
+                "synthesizer.tries: expected a whole number of at least 0, found the text \"3\" (leave the quotes out)",
+            ),
+            (
+                "synthesizer: { range: 3 }",
+                "synthesizer.range: expected a tuple of size 2, found 3",
+            ),
+            (
+                "synthesizer: { range: [3] }",
+                "synthesizer.range: expected a tuple of size 2, found 1 elements",
+            ),
+            (
+                "seed: -1",
+                "seed: expected a whole number of at least 0, found -1",
+            ),
+            (
+                "trainer:",
+                "trainer: expected a map, found null (leave the key out to get its default)",
+            ),
+            ("trainer: 3", "trainer: expected a map, found 3"),
+            (
+                "device: gpu",
+                "device: expected `auto`, `cpu` or `cuda:N`, found `gpu`",
+            ),
+            (
+                "input: { size: [1, 2, 3] }",
+                "input.size: expected a number of pixels or [height, width]",
+            ),
+            (
+                "input: { size: 250 }",
+                "input.size: expected multiples of 16, the coarsest stride, found 250×250; 256 would do",
+            ),
+            (
+                "input: { channel_order: rbg }",
+                "input.channel_order: there is no value `rbg`, only `rgb` and `bgr` (did you mean `rgb`?)",
+            ),
+            (
+                "trainer: { checkpoint_every: 3 }",
+                "trainer.checkpoint_every: expected text, found 3 (quote it: \"3\")",
+            ),
+            (
+                "trainer: { steps: 3, epochs: 4 }",
+                "trainer.steps: give `epochs` or `steps`, not both",
+            ),
+            (
+                "trainer: { batch_size: 0 }",
+                "trainer.batch_size: expected at least 1, found 0",
+            ),
+        ] {
+            assert_eq!(
+                refused(file, "", &[]),
+                format!("pipeline.yaml: {expected}"),
+                "for {file}"
+            );
+        }
+    }
+
+    #[test]
+    fn ranges_and_parts_are_blamed_on_the_layer_that_set_them() {
+        assert_eq!(
+            refused("trainer: { batch_size: 4 }", "DAF__TRAINER__BATCH_SIZE=0", &[]),
+            "environment DAF__TRAINER__BATCH_SIZE: trainer.batch_size: expected at least 1, found 0"
+        );
+        assert_eq!(
+            refused("synthesizer: { tries: 4 }", "", &["synthesizer.beta=-1"]),
+            "synthesizer `calm` (synthesizer in pipeline.yaml, --set synthesizer.beta): beta: expected at least 0, found -1"
+        );
+    }
+
+    #[test]
+    fn missing_keys_are_blamed_on_the_layer_that_named_the_part() {
+        let missing = layers("seed: 1", "", &["trainer.steps=3"])
+            .and_then(|l| l.resolve())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.starts_with(
+                "pipeline.yaml: data: missing (say where images come from, for example `data: {"
+            ),
+            "{missing}"
+        );
+        let name = layers("data: { type: shelf }", "", &["seed=3"])
+            .and_then(|l| l.resolve())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(name, "pipeline.yaml: data.name: missing");
+        let tag = layers("data: { name: x }", "", &["data.name=y"])
+            .and_then(|l| l.resolve())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            tag,
+            "pipeline.yaml: data.type: missing (`daf-cli list` shows what there is)"
+        );
+    }
+
+    #[test]
+    fn unreadable_files_give_one_clear_message() {
+        let empty = format!("is empty; a pipeline names at least `data` ({DATA})");
+        assert_eq!(unreadable(b""), empty);
+        assert_eq!(unreadable(b"# nothing yet\n"), empty);
+        assert_eq!(
+            unreadable(b"seed: 1\ndata: [1, 2\n"),
+            "line 3, column 1: while parsing a flow sequence, expected ',' or ']'"
+        );
+        assert_eq!(
+            unreadable(b"seed: 1\nseed: 2\n"),
+            "line 2, column 7: the key \"seed\" is given twice"
+        );
+        assert_eq!(
+            unreadable(b"- 1\n- 2\n"),
+            "expected keys and values, as in `seed: 1`, found a lone sequence"
+        );
+        assert_eq!(
+            unreadable(b"just words"),
+            "expected keys and values, as in `seed: 1`, found a lone string \"just words\""
+        );
+        assert_eq!(
+            unreadable(b"seed: 1\n# caf\xe9\n"),
+            "is not a text in UTF-8: line 2 has other bytes"
+        );
+        assert_eq!(
+            unreadable(b"seed: 1\n---\nseed: 2\n"),
+            "Got 2 YAML documents, expected 1"
+        );
+        assert_eq!(
+            unreadable(b"seed: 1e999\n"),
+            "a number is not finite or too large"
+        );
+        assert_eq!(
+            unreadable(b"seed: .inf\n"),
+            "Parsing .inf as floating point number failed"
+        );
+        let error = Layers::new("")
+            .unwrap()
+            .file("no/such.yaml")
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "no/such.yaml: there is no such file (`daf-cli init` writes one to start from)"
+        );
+        let error = Layers::new("").unwrap().file("src").unwrap_err().to_string();
+        assert_eq!(error, "src: is a folder, not a pipeline file");
+    }
+
+    #[test]
+    fn arguments_that_cannot_be_read_are_refused() {
+        assert_eq!(
+            refused("", "", &["seed"]),
+            "--set seed: expected KEY=VALUE (for example `--set trainer.steps=600`)"
+        );
+        assert_eq!(
+            refused("", "", &["seed=[1"]),
+            "--set seed: `[1` is not a YAML value"
+        );
+        assert_eq!(
+            refused("", "", &["seed=1\nx: 2"]),
+            "--set seed: `1\nx: 2` is not a YAML value"
+        );
+        for key in ["", ".", "a..b", "a[", "a[x]", "a[1]b", "[0]"] {
+            let message = refused("", "", &[&format!("{key}=1")]);
+            assert!(message.contains("is not a key such as"), "{message}");
+        }
+        assert_eq!(resolved("", "", &["data.name=a=b"])["data"]["name"], "a=b");
+        assert_eq!(resolved("", "", &["data.name='a: b'"])["data"]["name"], "a: b");
+        assert_eq!(resolved("", "", &["data.name=\"007\""])["data"]["name"], "007");
+    }
+
+    #[test]
+    fn the_same_fault_gives_the_same_message_wherever_the_type_stands() {
+        let first = "synthesizer: { type: chain, of: [{ type: calm, tries: \"3\", beta: lots, bta: 1 }] }";
+        let last = "synthesizer: { of: [{ tries: \"3\", beta: lots, bta: 1, type: calm }], type: chain }";
+        let message = refused(first, "", &[]);
+        assert!(
+            message.starts_with("pipeline.yaml: synthesizer.of[0].tries: expected"),
+            "{message}"
+        );
+        for _ in 0..8 {
+            assert_eq!(refused(first, "", &[]), message);
+            assert_eq!(refused(last, "", &[]), message);
+        }
+    }
+
+    #[test]
+    fn a_written_pipeline_reads_back_the_same() {
+        let file = "synthesizer: { type: chain, of: [{ type: calm, beta: 0.8, range: [1.0e-05, 1e22] }] }\n\
+                    trainer: { epochs: 7, optimizer: { type: adamw, learning_rate: 2e-4 }, checkpoint_every: 60 s }";
+        for name in [
+            "007", "no", "null", "1.0", "~", "a: b", "ä", "", "a\nb", "'", "#x", "[1", "0x1F", "1e5", ".5",
+            "true",
+        ] {
+            let argument = format!("data.name={}", serde_json::to_string(name).unwrap());
+            let pipeline = layers(&format!("{SHELF}\n{file}"), "", &[&argument])
+                .unwrap()
+                .resolve()
+                .unwrap();
+            let yaml = pipeline.to_yaml().unwrap();
+            let again = Layers(vec![Layer {
+                source: Origin::Defaults,
+                at: KeyPath::default(),
+                value: read(&yaml, &Origin::Defaults).unwrap(),
+            }])
+            .resolve()
+            .unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+            assert_eq!(
+                serde_json::to_value(&again).unwrap(),
+                serde_json::to_value(&pipeline).unwrap(),
+                "{yaml}"
+            );
+            assert_eq!(serde_json::to_value(&again).unwrap()["data"]["name"], name);
+        }
+    }
+
+    #[test]
+    fn the_schema_asks_for_what_the_defaults_lack() {
+        let schema = crate::config::schema(&Layers::new(DEFAULTS).unwrap()).unwrap();
+        assert_eq!(schema.get("required"), Some(&serde_json::json!(["data"])));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_survive_being_written(beta in 0.0..f64::MAX, seed in 0..i64::MAX) {
+            let arguments = [format!("synthesizer.beta={beta:e}"), format!("seed={seed}")];
+            let pipeline = layers(SHELF, "", &[]).unwrap().set(&arguments).unwrap().resolve().unwrap();
+            let again = Layers::new(&pipeline.to_yaml().unwrap()).unwrap().resolve().unwrap();
+            prop_assert_eq!(serde_json::to_value(&again).unwrap(), serde_json::to_value(&pipeline).unwrap());
+        }
+
+        #[test]
+        fn no_text_makes_reading_panic(text in "\\PC{0,40}", key in "[a-z.\\[\\]0-9]{0,8}") {
+            let _ = Layers::new(&text).and_then(|layers| layers.resolve());
+            let _ = Layers::new("").unwrap().set([format!("{key}={text}")]).and_then(|layers| layers.resolve());
+            let variables = [(format!("DAF__{key}"), text)];
+            let _ = Layers::new("").unwrap().environment(variables).and_then(|layers| layers.resolve());
+        }
+    }
+}
