@@ -28,7 +28,7 @@ pub fn blend(image: &mut RgbImage, region: &Region, fill: &Fill, opacity: f64) {
             if let Some(Rgb(colour)) = colour {
                 for (value, new) in pixel.iter_mut().zip(colour) {
                     let (old, new) = (f32::from(*value), f32::from(*new));
-                    *value = ((new - old).mul_add(covering, old) + 0.5) as u8;
+                    *value = (old + (new - old) * covering + 0.5) as u8;
                 }
             }
         }

@@ -3,7 +3,7 @@
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::SeedableRng;
 use daf_core::registry::{self, Component};
-use daf_core::{Kind, Outcome, Synthesizer, Synthetic};
+use daf_core::{Kind, Outcome, Synthesizer, Synthetic, schemars};
 // Links the crate, so that its parts are registered.
 use daf_synth as _;
 use proptest::prelude::*;
@@ -68,7 +68,7 @@ fn check_contract(name: &str, part: &dyn Synthesizer, normal: &RgbImage, seed: u
         found.mask.iter().all(|v| matches!(v, 0 | 255)),
         "{context}: mask not of 0 and 255"
     );
-    assert!(found.mask.iter().any(|v| *v == 255), "{context}: empty mask");
+    assert!(found.mask.contains(&255), "{context}: empty mask");
     if let Some(target) = &found.target {
         assert_eq!(target.len(), normal.pixels().len(), "{context}");
         assert!(target.iter().all(|t| (0.0..=1.0).contains(t)), "{context}");
@@ -106,6 +106,24 @@ fn every_example_reads_back_to_the_same_part_and_passes_its_check() {
         assert_eq!(example["type"], component.name);
         assert_eq!(serde_json::to_value(&part).unwrap(), example);
         part.check().unwrap();
+    }
+}
+
+#[test]
+fn every_field_is_documented_in_the_schema() {
+    for (component, _) in synthesizers() {
+        let schema = (component.schema)(&mut schemars::SchemaGenerator::default()).to_value();
+        for field in (component.example)()
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| *key != "type")
+        {
+            let text = schema["properties"][field]["description"]
+                .as_str()
+                .unwrap_or_default();
+            assert!(text.len() > 40, "{}.{field}: {schema:#}", component.name);
+        }
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Perlin {}
 impl Perlin {
     /// Noise above this value belongs to the defect.
     pub const THRESHOLD: f32 = 0.5;
-    /// How often an empty mask is drawn again. Coarse lattices give one now and then (about one in six at 256 × 256), so
-    /// that in practice every sample gets a defect; for images of a few pixels nothing may be found.
+    /// How often a mask is drawn until it is not empty. Coarse lattices give empty ones now and then, so that in practice
+    /// every sample gets a defect; for images of a few pixels nothing may be found.
     pub const TRIES: usize = 32;
 }
 

@@ -253,7 +253,7 @@ fn sharpen(image: &mut RgbImage, factor: f64) {
         for (i, value) in (3..).zip(target) {
             let column = |i: usize| u16::from(above[i]) + u16::from(here[i]) + u16::from(below[i]);
             let sum = column(i - 3) + column(i) + column(i + 3) + 4 * u16::from(here[i]);
-            let smooth = ((f32::from(sum) / 13.0) + 0.5).floor();
+            let smooth = f32::from((sum * 2 + 13) / 26);
             *value = (smooth + (f32::from(here[i]) - smooth) * factor) as u8;
         }
     }

@@ -36,7 +36,7 @@ pub enum Fill {
     Image(RgbImage),
 }
 
-/// Images to take textures from. In YAML `procedural` or the path of a folder.
+/// Images to take textures from. In YAML `procedural` or the path of a folder (`./procedural` for one of that name).
 ///
 /// Whatever they are, three [augmentations](augment) are applied to each.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

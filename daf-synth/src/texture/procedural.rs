@@ -83,6 +83,16 @@ fn smooth_step(low: f32, high: f32, value: f32) -> f32 {
     t * t * (3.0 - 2.0 * t)
 }
 
+/// The whole number below, without `floor`, which is a function call on processors without SSE 4.1.
+fn floor(value: f32) -> i32 {
+    let whole = value as i32;
+    whole - i32::from(whole as f32 > value)
+}
+
+fn fraction(value: f32) -> f32 {
+    value - floor(value) as f32
+}
+
 /// The pixels to fill.
 #[derive(Debug, Clone, Copy)]
 struct Area {
@@ -230,14 +240,11 @@ impl Area {
         self.map(|x, y, i| {
             let u = (x * cos + y * sin + across[i]) / period;
             let v = (y * cos - x * sin + down[i]) / period;
-            let over = (u.floor() as i32 + v.floor() as i32)
-                .div_euclid(float)
-                .rem_euclid(2)
-                == 0;
+            let over = (floor(u).wrapping_add(floor(v))).div_euclid(float).rem_euclid(2) == 0;
             // Round across its width, bent down towards the thread that crosses.
             let (across, along) = if over { (u, v) } else { (v, u) };
-            let round = (across.rem_euclid(1.0) * PI).sin();
-            let bent = (along.rem_euclid(1.0) * PI).sin();
+            let round = (fraction(across) * PI).sin();
+            let bent = (fraction(along) * PI).sin();
             let shade = round * (0.55 + 0.45 * bent);
             if over { shade } else { shade * (1.0 - contrast) }
         })
@@ -308,7 +315,7 @@ impl Line {
 
     fn height(&self, at: f32) -> f32 {
         // Distance from the middle of the line, in periods.
-        let distance = (at - at.floor() - 0.5).abs();
+        let distance = (fraction(at) - 0.5).abs();
         1.0 - smooth_step(
             (self.width - self.edge) / 2.0,
             (self.width + self.edge) / 2.0,
