@@ -107,9 +107,10 @@ impl Mark {
         (across.abs() < 1.0).then_some(across)
     }
 
-    /// A groove: one wall catches the light, the other lies in the shade.
-    pub(super) fn scratch(&self, colour: Rgb, p: Vec2, half_width: f32, bare: Rgb) -> Rgb {
-        let Some(across) = self.stroke(p, half_width) else {
+    /// A groove: one wall catches the light, the other lies in the shade. In small images it is at least as wide as
+    /// can be seen.
+    pub(super) fn scratch(&self, colour: Rgb, p: Vec2, pixel: f32, bare: Rgb) -> Rgb {
+        let Some(across) = self.stroke(p, pixel.max(0.013)) else {
             return colour;
         };
         let edge = ramp(1.0, 0.55, across.abs());
@@ -137,7 +138,7 @@ impl Mark {
 
     /// Corrosion: rough, in several shades.
     pub(super) fn rust(&self, colour: Rgb, p: Vec2) -> Rgb {
-        let d = self.blob(p, 0.8) + 0.03 * (cloud(p * 30.0, 2, self.seed) - 0.5);
+        let d = self.blob(p, 0.35) + 0.09 * (cloud(p * 16.0, 3, self.seed ^ 4) - 0.5);
         let amount = ramp(0.0, -0.015, d);
         if amount == 0.0 {
             return colour;
@@ -160,7 +161,7 @@ impl Mark {
         }
         let lit = (p - self.at).dot(vec2(0.6, 0.8)) / self.size;
         (
-            1.0 + 1.5 * lit * depth - 0.16 * depth,
+            1.0 + 1.1 * lit * depth - 0.16 * depth,
             (p - self.at) * (0.5 * depth),
         )
     }

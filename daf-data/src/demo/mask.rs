@@ -30,8 +30,8 @@ pub(super) fn difference(normal: &RgbImage, defective: &RgbImage) -> GrayImage {
     mask.grow(reach, true);
     mask.grow(reach, false);
     let pixels = mask.set.len();
-    // 0.3 % for gaps, 0.02 % for specks.
-    mask.flip_small(false, pixels * 3 / 1000);
+    // 1 % for gaps, 0.02 % for specks.
+    mask.flip_small(false, pixels / 100);
     mask.flip_small(true, (pixels / 5000).max(2));
     GrayImage::from_fn(width, height, |x, y| {
         Luma([if mask.set[y as usize * mask.width + x as usize] {

@@ -34,7 +34,7 @@ pub struct Demo {
     pub test_good: u32,
     /// Number of images with each kind of defect.
     pub test: u32,
-    /// Side of the square images in pixels, 16 to 4096.
+    /// Side of the square images in pixels, 32 to 4096.
     pub size: u32,
     /// Another seed, other images.
     pub seed: u64,
@@ -212,21 +212,22 @@ impl Shot {
         let camera = Camera::new(&mut rng);
         let mark = request.fault.map(|fault| {
             let normal = camera.shoot(scene.as_ref(), None, ESTIMATE);
-            let mut best: Option<(f32, Mark)> = None;
+            let mut best = scene.place(fault, &mut rng);
+            let mut least = f32::INFINITY;
+            let mut next = best.clone();
             // A chip may miss its part or a scratch run off the edge: throw again.
             for _ in 0..16 {
-                let mark = scene.place(fault, &mut rng);
-                let area = mask::area(&normal, &camera.shoot(scene.as_ref(), Some(&mark), ESTIMATE));
+                let area = mask::area(&normal, &camera.shoot(scene.as_ref(), Some(&next), ESTIMATE));
                 let off = (AREA.start - area).max(area - AREA.end).max(0.0);
-                if best.as_ref().is_none_or(|(least, _)| off < *least) {
-                    best = Some((off, mark));
+                if off < least {
+                    (best, least) = (next, off);
                 }
                 if off == 0.0 {
                     break;
                 }
+                next = scene.place(fault, &mut rng);
             }
-            best.map(|(_, mark)| mark)
-                .unwrap_or_else(|| scene.place(fault, &mut rng))
+            best
         });
         Self { scene, camera, mark }
     }
@@ -368,8 +369,8 @@ impl Dataset for Demo {
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        if !(16..=4096).contains(&self.size) {
-            return Err(format!("size: expected 16 to 4096 pixels, found {}", self.size).into());
+        if !(32..=4096).contains(&self.size) {
+            return Err(format!("size: expected 32 to 4096 pixels, found {}", self.size).into());
         }
         for (field, count) in [
             ("train", self.train),

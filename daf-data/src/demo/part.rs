@@ -92,7 +92,7 @@ impl Scene for Washer {
         if let Some(mark) = mark {
             metal = match mark.fault {
                 Fault::Rust => mark.rust(metal, p),
-                Fault::Scratch => mark.scratch(metal, p, 0.013, [0.55, 0.54, 0.53]),
+                Fault::Scratch => mark.scratch(metal, p, pixel, [0.55, 0.54, 0.53]),
                 _ => metal,
             };
         }
@@ -253,6 +253,8 @@ const CAPACITOR: Vec2 = vec2(0.76, 0.24);
 const CAPACITOR_RADIUS: f32 = 0.115;
 const CHIP: Vec2 = vec2(0.38, 0.62);
 const CHIP_HALF: Vec2 = vec2(0.2, 0.125);
+/// Silkscreen.
+const PRINT: Rgb = [0.78, 0.8, 0.76];
 const PINS: u32 = 6;
 const PIN_PITCH: f32 = 0.064;
 
@@ -293,127 +295,190 @@ impl Board {
     }
 }
 
-impl Scene for Board {
-    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
-        let p = (p - vec2(0.5, 0.5)).along(self.axis) + vec2(0.5, 0.5) + self.shift;
-        let over = |under: Rgb, d: f32, colour: Rgb| blend(under, colour, cover(d, pixel));
-        let grain = cloud(p * 70.0, 2, self.seed) - 0.5;
-        let mut colour = scaled([0.06, 0.3, 0.17], 1.0 + 0.22 * grain);
-        let trace = Self::traces(p);
-        colour = over(colour, trace, scaled([0.1, 0.41, 0.22], 1.0 + 0.2 * grain));
-        colour = scaled(colour, 1.0 - 0.2 * ramp(0.006, 0.0, (trace - 0.004).abs()));
-        // Silkscreen outlines.
+/// A place on the board and what is needed to paint there, layer over layer.
+struct Brush<'a> {
+    p: Vec2,
+    pixel: f32,
+    grain: f32,
+    seed: u32,
+    mark: Option<&'a Mark>,
+    colour: Rgb,
+}
+
+impl Brush<'_> {
+    fn paint(&mut self, d: f32, colour: Rgb) {
+        self.colour = blend(self.colour, colour, cover(d, self.pixel));
+    }
+
+    fn shade(&mut self, amount: f32) {
+        self.colour = scaled(self.colour, 1.0 - amount);
+    }
+
+    fn tin(&mut self, d: f32, at: Vec2) {
+        let lit = ((self.p - at).dot(LIGHT) / 0.04).clamp(-1.0, 1.0);
+        let bright = 0.85 + 0.25 * lit + 0.12 * self.grain - 3.0 * d.max(-0.03);
+        self.paint(d, scaled([0.7, 0.71, 0.72], bright));
+    }
+
+    fn fault(&self, fault: Fault) -> Option<&Mark> {
+        self.mark.filter(|mark| mark.fault == fault)
+    }
+
+    /// Whether the part of this number is the one that is missing; the last one is the capacitor.
+    fn is_missing(&self, index: usize) -> bool {
+        self.fault(Fault::Missing)
+            .is_some_and(|mark| mark.choice as usize % (RESISTORS.len() + 1) == index)
+    }
+
+    fn bare_board(&mut self) {
+        let trace = Board::traces(self.p);
+        self.paint(trace, scaled([0.1, 0.41, 0.22], 1.0 + 0.2 * self.grain));
+        self.shade(0.2 * ramp(0.006, 0.0, (trace - 0.004).abs()));
         for at in RESISTORS {
-            let line = rounded_box(p - at, RESISTOR + vec2(0.022, 0.022), 0.008).abs() - 0.0035;
-            colour = over(colour, line, [0.78, 0.8, 0.76]);
+            let line = rounded_box(self.p - at, RESISTOR + vec2(0.022, 0.022), 0.008).abs() - 0.0035;
+            self.paint(line, PRINT);
         }
-        let ring = ((p - CAPACITOR).length() - CAPACITOR_RADIUS - 0.018).abs() - 0.0035;
-        colour = over(colour, ring, [0.78, 0.8, 0.76]);
+        let ring = ((self.p - CAPACITOR).length() - CAPACITOR_RADIUS - 0.018).abs() - 0.0035;
+        self.paint(ring, PRINT);
+        if let Some(mark) = self.fault(Fault::Scratch) {
+            self.colour = mark.scratch(self.colour, self.p, self.pixel, [0.56, 0.44, 0.28]);
+        }
+    }
 
-        let mark_is = |fault: Fault| mark.filter(|mark| mark.fault == fault);
-        if let Some(mark) = mark_is(Fault::Scratch) {
-            colour = mark.scratch(colour, p, 0.013, [0.56, 0.44, 0.28]);
+    fn resistor(&mut self, index: usize, at: Vec2) {
+        if (self.p - at).length() > 0.16 {
+            return;
         }
-        let victim = |index: usize, fault: Fault, of: usize| {
-            mark_is(fault).filter(|mark| mark.choice as usize % of == index)
-        };
-        let tin = |d: f32, at: Vec2| -> Rgb {
-            let lit = (p - at).dot(LIGHT) / 0.04;
-            scaled(
-                [0.7, 0.71, 0.72],
-                0.85 + 0.25 * lit.clamp(-1.0, 1.0) + 0.12 * grain - 3.0 * d.max(-0.03),
-            )
-        };
-        for (index, at) in RESISTORS.into_iter().enumerate() {
-            for side in [-1.0, 1.0] {
-                let pad = at + vec2(side * (RESISTOR.x - 0.012), 0.0);
-                let d = rounded_box(p - pad, vec2(0.024, RESISTOR.y + 0.006), 0.006);
-                colour = over(colour, d, tin(d, pad));
-            }
-            if victim(index, Fault::Missing, RESISTORS.len() + 1).is_some() {
-                continue;
-            }
-            let mut q = p - at;
-            if let Some(mark) = victim(index, Fault::Shifted, RESISTORS.len()) {
-                let sign = mark.curve.signum();
-                q = (q - vec2(0.02 * sign, 0.025)).along(Vec2::unit(sign * mix(0.3, 0.6, mark.curve.abs())));
-            }
-            let shadow = rounded_box(q + LIGHT * 0.012, RESISTOR, 0.008);
-            colour = scaled(colour, 1.0 - 0.45 * ramp(0.012, -0.008, shadow));
-            let body = rounded_box(q, RESISTOR, 0.008);
-            let ceramic = scaled([0.1, 0.1, 0.11], 1.0 + 0.4 * grain - 0.8 * q.y / RESISTOR.y * 0.2);
-            let cap = scaled([0.62, 0.62, 0.63], 1.0 - 0.25 * q.y / RESISTOR.y + 0.1 * grain);
-            let cap_or_body = blend(ceramic, cap, cover(RESISTOR.x - 0.024 - q.x.abs(), pixel));
-            colour = over(colour, body, cap_or_body);
+        for side in [-1.0, 1.0] {
+            let pad = at + vec2(side * (RESISTOR.x - 0.012), 0.0);
+            self.tin(
+                rounded_box(self.p - pad, vec2(0.024, RESISTOR.y + 0.006), 0.006),
+                pad,
+            );
         }
+        if self.is_missing(index) {
+            return;
+        }
+        let mut q = self.p - at;
+        if let Some(mark) = self.fault(Fault::Shifted)
+            && mark.choice as usize % RESISTORS.len() == index
+        {
+            let sign = mark.curve.signum();
+            q = (q - vec2(0.02 * sign, 0.025)).along(Vec2::unit(sign * mix(0.3, 0.6, mark.curve.abs())));
+        }
+        let shadow = rounded_box(q + LIGHT * 0.012, RESISTOR, 0.008);
+        self.shade(0.45 * ramp(0.012, -0.008, shadow));
+        let slope = q.y / RESISTOR.y;
+        let ceramic = scaled([0.1, 0.1, 0.11], 1.0 + 0.4 * self.grain - 0.16 * slope);
+        let cap = scaled([0.62, 0.62, 0.63], 1.0 + 0.1 * self.grain - 0.25 * slope);
+        let body = blend(ceramic, cap, cover(RESISTOR.x - 0.024 - q.x.abs(), self.pixel));
+        self.paint(rounded_box(q, RESISTOR, 0.008), body);
+    }
 
+    fn chip(&mut self) {
+        let q = self.p - CHIP;
+        if rounded_box(q, CHIP_HALF, 0.0) > 0.15 {
+            return;
+        }
         for bottom in [false, true] {
             for column in 0..PINS {
                 let at = pin(column, bottom);
-                let d = rounded_box(p - at, vec2(0.0175, 0.05), 0.006);
-                colour = over(colour, d, tin(d, at));
+                self.tin(rounded_box(self.p - at, vec2(0.0175, 0.05), 0.006), at);
             }
         }
-        if let Some(mark) = mark_is(Fault::Bridge) {
-            let (from, bottom) = (mark.choice / 2 % (PINS - 2), mark.choice % 2 == 0);
-            let reach = vec2(0.0, if bottom { 0.012 } else { -0.012 });
-            let (a, b) = (
-                pin(from, bottom) + reach,
-                pin(from + 1 + mark.choice / 64 % 2, bottom) + reach,
-            );
-            let d = segment(p, a, b) - 0.028 - 0.02 * (noise(p * 18.0, self.seed ^ 4) - 0.5);
-            let dome = (-d / 0.028).clamp(0.0, 1.0);
-            let side = (p - a).y / 0.03;
-            let shine =
-                0.55 + 0.3 * dome - 0.2 * side + 0.35 * ramp(0.6, 0.95, dome - 0.3 * (side + 0.5).abs());
-            colour = over(colour, d, scaled([0.8, 0.81, 0.83], shine));
-        }
-        let q = p - CHIP;
+        self.bridge();
         let shadow = rounded_box(q + LIGHT * 0.015, CHIP_HALF, 0.012);
-        colour = scaled(colour, 1.0 - 0.45 * ramp(0.012, -0.01, shadow));
+        self.shade(0.45 * ramp(0.012, -0.01, shadow));
         let body = rounded_box(q, CHIP_HALF, 0.012);
+        if body > self.pixel {
+            return;
+        }
         let edge = 0.06 * ramp(-0.014, -0.008, body) * (-q.y / CHIP_HALF.y);
-        let dot = cover((q - vec2(-0.155, 0.08)).length() - 0.016, pixel);
-        let plastic = 0.115 + edge + 0.03 * (cloud(p * 90.0, 2, self.seed ^ 2) - 0.5) - 0.05 * dot;
-        colour = over(colour, body, [plastic, plastic, plastic * 1.04]);
-        for row in 0..3 {
-            // Print that nobody has to read: the same bars on every board.
-            let y = q.y + 0.045 - 0.04 * row as f32;
+        let dot = cover((q - vec2(-0.155, 0.08)).length() - 0.016, self.pixel);
+        let plastic = 0.115 + edge + 0.03 * (cloud(self.p * 90.0, 2, self.seed ^ 2) - 0.5) - 0.05 * dot;
+        self.paint(body, [plastic, plastic, plastic * 1.04]);
+        // Print that nobody has to read: the same bars on every board.
+        for row in 0..3_u8 {
             let code = (0xB6D5_u32 >> (5 * row)) & 0x1F;
             let slot = ((q.x + 0.11) / 0.044).floor();
-            let printed = (0.0..5.0).contains(&slot) && code >> (slot as u32) & 1 == 1;
-            if printed {
-                let x = q.x + 0.11 - (slot + 0.5) * 0.044;
-                colour = over(
-                    colour,
-                    rounded_box(vec2(x, y), vec2(0.016, 0.008), 0.003),
-                    [0.5, 0.5, 0.48],
+            if (0.0..5.0).contains(&slot) && code >> (slot as u32) & 1 == 1 {
+                let bar = vec2(
+                    q.x + 0.11 - (slot + 0.5) * 0.044,
+                    q.y + 0.045 - 0.04 * f32::from(row),
                 );
+                self.paint(rounded_box(bar, vec2(0.016, 0.008), 0.003), [0.5, 0.5, 0.48]);
             }
         }
+    }
 
-        let q = p - CAPACITOR;
+    /// Solder that joins two or three pins.
+    fn bridge(&mut self) {
+        let Some(mark) = self.fault(Fault::Bridge) else {
+            return;
+        };
+        let (from, bottom) = (mark.choice / 2 % (PINS - 2), mark.choice.is_multiple_of(2));
+        let reach = vec2(0.0, if bottom { 0.012 } else { -0.012 });
+        let a = pin(from, bottom) + reach;
+        let b = pin(from + 1 + mark.choice / 64 % 2, bottom) + reach;
+        let d = segment(self.p, a, b) - 0.028 - 0.02 * (noise(self.p * 18.0, self.seed ^ 4) - 0.5);
+        let dome = (-d / 0.028).clamp(0.0, 1.0);
+        let side = (self.p - a).y / 0.03;
+        let shine = 0.55 + 0.3 * dome - 0.2 * side + 0.35 * ramp(0.6, 0.95, dome - 0.3 * (side + 0.5).abs());
+        self.paint(d, scaled([0.8, 0.81, 0.83], shine));
+    }
+
+    fn capacitor(&mut self) {
+        let q = self.p - CAPACITOR;
         let r = q.length();
-        if victim(RESISTORS.len(), Fault::Missing, RESISTORS.len() + 1).is_some() {
+        if r > CAPACITOR_RADIUS + 0.07 {
+            return;
+        }
+        if self.is_missing(RESISTORS.len()) {
             for side in [-1.0, 1.0] {
-                let at = vec2(0.045 * side, 0.0);
-                let d = (q - at).length() - 0.026;
-                colour = over(colour, d, tin(d, CAPACITOR + at));
-                colour = over(colour, d + 0.016, [0.05, 0.05, 0.05]);
+                let at = CAPACITOR + vec2(0.045 * side, 0.0);
+                let d = (self.p - at).length() - 0.026;
+                self.tin(d, at);
+                self.paint(d + 0.016, [0.05, 0.05, 0.05]);
             }
-            return colour;
+            return;
         }
         let shadow = (q + LIGHT * 0.03).length() - CAPACITOR_RADIUS;
-        colour = scaled(colour, 1.0 - 0.5 * ramp(0.025, -0.015, shadow));
+        self.shade(0.5 * ramp(0.025, -0.015, shadow));
         let lit = q.dot(LIGHT) / CAPACITOR_RADIUS;
-        let mut can = 0.6 + 0.12 * lit + 0.06 * (noise(vec2(r * 160.0, 0.5), self.seed ^ 6) - 0.5);
-        can += 0.2 * (lit * 1.0) * ramp(-0.02, -0.006, r - CAPACITOR_RADIUS);
-        can *= 1.0 - 0.35 * ramp(0.006, 0.0, q.x.abs().min(q.y.abs())) * ramp(0.08, 0.07, r);
-        let mut can = [can, can, can * 1.02];
-        if q.x > CAPACITOR_RADIUS * 0.6 {
-            can = [0.12, 0.12, 0.16];
+        let mut bright = 0.6 + 0.12 * lit + 0.06 * (noise(vec2(r * 160.0, 0.5), self.seed ^ 6) - 0.5);
+        bright += 0.2 * lit * ramp(-0.02, -0.006, r - CAPACITOR_RADIUS);
+        // The can is scored crosswise, so that it bursts there, and its minus side is printed.
+        bright *= 1.0 - 0.35 * ramp(0.006, 0.0, q.x.abs().min(q.y.abs())) * ramp(0.08, 0.07, r);
+        let can = [bright, bright, bright * 1.02];
+        let can = blend(
+            can,
+            [0.12, 0.12, 0.16],
+            cover(CAPACITOR_RADIUS * 0.6 - q.x, self.pixel),
+        );
+        self.paint(r - CAPACITOR_RADIUS, can);
+    }
+}
+
+impl Scene for Board {
+    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
+        let p = (p - vec2(0.5, 0.5)).along(self.axis) + vec2(0.5, 0.5) + self.shift;
+        let grain = cloud(p * 70.0, 2, self.seed) - 0.5;
+        let colour = scaled([0.06, 0.3, 0.17], 1.0 + 0.22 * grain);
+        let mut brush = Brush {
+            p,
+            pixel,
+            grain,
+            seed: self.seed,
+            mark,
+            colour,
+        };
+        brush.bare_board();
+        for (index, at) in RESISTORS.into_iter().enumerate() {
+            brush.resistor(index, at);
         }
-        over(colour, r - CAPACITOR_RADIUS, can)
+        brush.chip();
+        brush.capacitor();
+        brush.colour
     }
 
     fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark {

@@ -29,7 +29,7 @@ impl Metal {
 }
 
 impl Scene for Metal {
-    fn colour(&self, p: Vec2, _pixel: f32, mark: Option<&Mark>) -> Rgb {
+    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
         let (lit, shift) = match mark {
             Some(mark) if mark.fault == Fault::Dent => mark.dent(p),
             _ => (1.0, vec2(0.0, 0.0)),
@@ -45,7 +45,7 @@ impl Scene for Metal {
         let Some(mark) = mark else { return colour };
         match mark.fault {
             Fault::Rust => mark.rust(colour, p),
-            Fault::Scratch => mark.scratch(colour, p, 0.012, [0.6, 0.61, 0.62]),
+            Fault::Scratch => mark.scratch(colour, p, pixel, [0.6, 0.61, 0.62]),
             Fault::Stain => mark.stain(colour, p, [0.72, 0.55, 0.36], 0.75),
             _ => colour,
         }
@@ -202,7 +202,7 @@ impl Scene for Wood {
                 let inside = scaled([0.2, 0.12, 0.07], (0.75 + 0.6 * lit).clamp(0.3, 1.5));
                 blend(colour, inside, ramp(pixel, -pixel, splintered))
             }
-            Fault::Scratch => mark.scratch(colour, p, 0.012, [0.86, 0.74, 0.57]),
+            Fault::Scratch => mark.scratch(colour, p, pixel, [0.86, 0.74, 0.57]),
             Fault::Stain => mark.stain(colour, p, [0.5, 0.45, 0.46], 0.8),
             _ => colour,
         }
