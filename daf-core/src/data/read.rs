@@ -1,9 +1,10 @@
 //! Image files and their sizes.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, GrayImage, ImageReader, Luma, RgbImage};
+use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Luma, RgbImage};
 
 use crate::{Error, Result};
 
@@ -30,14 +31,55 @@ pub fn read_mask(path: impl AsRef<Path>) -> Result<GrayImage> {
 }
 
 fn open(path: &Path) -> Result<DynamicImage> {
-    let reader = ImageReader::open(path).map_err(Error::io(path))?;
-    let reader = reader.with_guessed_format().map_err(Error::io(path))?;
-    if reader.format().is_none() {
-        let empty = path.metadata().is_ok_and(|m| m.len() == 0);
-        let reason = if empty { "the file is empty" } else { "not a png, jpeg, bmp or tiff image" };
-        return Err(Error::data(path, reason));
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    if bytes.is_empty() {
+        return Err(Error::data(path, "the file is empty"));
     }
-    reader.decode().map_err(|e| Error::data(path, format!("the image cannot be decoded: {e}")))
+    let reader = ImageReader::new(Cursor::new(&bytes))
+        .with_guessed_format()
+        .map_err(Error::io(path))?;
+    let Some(format) = reader.format() else {
+        return Err(Error::data(path, "not a png, jpeg, bmp or tiff image"));
+    };
+    let image = reader
+        .decode()
+        .map_err(|e| Error::data(path, format!("the image cannot be decoded: {e}")))?;
+    if format == ImageFormat::Jpeg && !jpeg_is_whole(&bytes) {
+        return Err(Error::data(
+            path,
+            "the file is cut short: the jpeg's end is missing",
+        ));
+    }
+    Ok(image)
+}
+
+/// Whether a JPEG reaches its end marker. The decoder paints what is missing grey without a word, and a grey area would
+/// be learned as normal or reported as a defect.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let (Some(&0xFF), Some(&marker)) = (bytes.get(at), bytes.get(at + 1)) {
+        match marker {
+            0xD9 => return true,
+            // Fill byte; a restart or other marker without a segment.
+            0xFF => at += 1,
+            0x01 | 0xD0..=0xD8 => at += 2,
+            _ => {
+                let (Some(&high), Some(&low)) = (bytes.get(at + 2), bytes.get(at + 3)) else {
+                    return false;
+                };
+                at += 2 + usize::from(high) * 256 + usize::from(low);
+            }
+        }
+        // A scan's data and stray bytes: up to the next marker. A segment may hold anything, such as a whole thumbnail,
+        // which is why segments are stepped over above.
+        while let Some(&byte) = bytes.get(at) {
+            if byte == 0xFF && !matches!(bytes.get(at + 1), Some(0 | 0xD0..=0xD7)) {
+                break;
+            }
+            at += 1;
+        }
+    }
+    false
 }
 
 /// Resizes as OpenCV's `INTER_LINEAR` does: pixel centres aligned, no smoothing before a reduction. The official code
@@ -50,7 +92,11 @@ pub fn resize_rgb(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage>
         return Ok(image.clone());
     }
     let mut resized = RgbImage::new(width, height);
-    resize(image, &mut resized, ResizeAlg::Interpolation(FilterType::Bilinear))?;
+    resize(
+        image,
+        &mut resized,
+        ResizeAlg::Interpolation(FilterType::Bilinear),
+    )?;
     Ok(resized)
 }
 
@@ -73,19 +119,270 @@ fn resize<P: image::Pixel<Subpixel = u8> + 'static>(
     algorithm: ResizeAlg,
 ) -> Result<()> {
     use fast_image_resize::images::{Image, ImageRef};
-    let kind = if P::CHANNEL_COUNT == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let found = format!("{}×{} to {}×{}", image.width(), image.height(), resized.width(), resized.height());
+    let kind = if P::CHANNEL_COUNT == 1 {
+        PixelType::U8
+    } else {
+        PixelType::U8x3
+    };
+    let found = format!(
+        "{}×{} to {}×{}",
+        image.width(),
+        image.height(),
+        resized.width(),
+        resized.height()
+    );
     let failed = |reason: String| Error::Shape {
         what: "resizing an image".into(),
         expected: "sides of at least one pixel".into(),
         found: format!("{found}: {reason}"),
     };
     let (width, height) = resized.dimensions();
+    // The resizer itself takes an empty image for a finished one.
+    if [width, height, image.width(), image.height()].contains(&0) {
+        return Err(failed("a side has none".into()));
+    }
     let source =
         ImageRef::new(image.width(), image.height(), image, kind).map_err(|e| failed(e.to_string()))?;
-    let mut target =
-        Image::from_slice_u8(width, height, resized, kind).map_err(|e| failed(e.to_string()))?;
+    let mut target = Image::from_slice_u8(width, height, resized, kind).map_err(|e| failed(e.to_string()))?;
     Resizer::new()
         .resize(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))
         .map_err(|e| failed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use image::codecs::png::PngEncoder;
+    use image::{ExtendedColorType, ImageBuffer, ImageEncoder, LumaA, Rgb};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Pixels without structure, so that a shift by one cannot go unnoticed.
+    fn hashed(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            let h = (x * 7919 + y * 104_729 + 17).wrapping_mul(2_654_435_761);
+            Rgb([(h >> 8) as u8, (h >> 16) as u8, (h >> 24) as u8])
+        })
+    }
+
+    fn written(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    /// The file is refused by both readers with its name; returns the message.
+    fn refused(name: &str, bytes: &[u8]) -> String {
+        let (_folder, path) = written(name, bytes);
+        let message = read_rgb(&path).unwrap_err().to_string();
+        assert!(message.contains(path.to_str().unwrap()), "{message}");
+        assert!(read_mask(&path).is_err());
+        message
+    }
+
+    #[test]
+    fn files_that_are_no_images_are_refused_by_name() {
+        let folder = TempDir::new().unwrap();
+        let absent = folder.path().join("absent.png");
+        assert!(read_rgb(&absent).unwrap_err().to_string().contains("absent.png"));
+        assert!(read_rgb(folder.path()).is_err());
+        assert!(refused("empty.png", &[]).contains("empty"));
+        let noise: Vec<u8> = hashed(30, 30).into_raw();
+        assert!(refused("noise.png", &noise).contains("not a png, jpeg, bmp or tiff"));
+        for start in [
+            &b"\x89PNG\r\n\x1a\n"[..],
+            b"\xff\xd8\xff\xe0",
+            b"BM",
+            b"II*\0",
+            b"MM\0*",
+        ] {
+            refused("head.png", start);
+            refused("body.png", &[start, &noise].concat());
+        }
+    }
+
+    #[test]
+    fn truncated_files_are_refused_wherever_they_end() {
+        let image = DynamicImage::from(hashed(40, 30));
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::Jpeg,
+            ImageFormat::Bmp,
+            ImageFormat::Tiff,
+        ] {
+            let bytes = encoded(&image, format);
+            // The last bytes of a PNG only say that it ends, those of a TIFF may be padding.
+            for length in (1..bytes.len() - 16).step_by(37) {
+                refused("cut", &bytes[..length]);
+            }
+        }
+        let bytes = encoded(&image, ImageFormat::Jpeg);
+        assert!(refused("end.jpg", &bytes[..bytes.len() - 2]).contains("cut short"));
+    }
+
+    #[test]
+    fn a_jpeg_with_a_comment_and_bytes_behind_its_end_is_whole() {
+        let bytes = encoded(&hashed(20, 20).into(), ImageFormat::Jpeg);
+        // A comment that holds an end marker, and trailing bytes as some cameras write.
+        let bytes = [
+            &bytes[..2],
+            &[0xFF, 0xFE, 0, 6, 0xFF, 0xD9, 0xFF, 0xDA],
+            &bytes[2..],
+            &[0; 100],
+        ]
+        .concat();
+        let (_folder, path) = written("camera.jpg", &bytes);
+        assert_eq!(read_rgb(&path).unwrap().dimensions(), (20, 20));
+        let without_end = [&bytes[..bytes.len() - 102], &[0; 100]].concat();
+        refused("cut.jpg", &without_end);
+    }
+
+    #[test]
+    fn every_depth_and_channel_count_is_read_as_eight_bit_rgb() {
+        let deep = ImageBuffer::from_fn(5, 3, |x, y| Luma([(x * 13_000 + y * 90) as u16]));
+        let deep_rgb = ImageBuffer::from_fn(5, 3, |x, _| Rgb([(x * 13_000) as u16, 65_535, 0]));
+        let with_alpha = ImageBuffer::from_fn(5, 3, |x, _| LumaA([(x * 50) as u8, 7]));
+        // 65535 / 255 = 257: a 16-bit level is the 8-bit one times 257.
+        let level = |x: u32, y: u32| ((x * 13_000 + y * 90) as f64 / 257.0).round() as u8;
+        let cases: [(DynamicImage, &[ImageFormat], &dyn Fn(u32, u32) -> [u8; 3]); 4] = [
+            (deep.into(), &[ImageFormat::Png, ImageFormat::Tiff], &|x, y| {
+                [level(x, y); 3]
+            }),
+            (
+                deep_rgb.into(),
+                &[ImageFormat::Png, ImageFormat::Tiff],
+                &|x, _| [level(x, 0), 255, 0],
+            ),
+            (with_alpha.into(), &[ImageFormat::Png], &|x, _| {
+                [(x * 50) as u8; 3]
+            }),
+            (
+                hashed(5, 3).into(),
+                &[ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff],
+                &|x, y| hashed(5, 3).get_pixel(x, y).0,
+            ),
+        ];
+        for (image, formats, expected) in cases {
+            for format in formats {
+                // The extension lies: the content decides.
+                let (_folder, path) = written("image.jpg", &encoded(&image, *format));
+                let read = read_rgb(&path).unwrap();
+                for (x, y, pixel) in read.enumerate_pixels() {
+                    assert_eq!(pixel.0, expected(x, y), "{format:?} at {x}, {y}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_palette_is_looked_up() {
+        // A hand-made BMP with 8-bit indices: the image crate reads palettes and writes none.
+        let mut bmp = b"BM".to_vec();
+        for value in [54 + 8 + 4_u32, 0, 54 + 8, 40, 2, 1, 1 | 8 << 16, 0, 4, 0, 0, 2, 2] {
+            bmp.extend(value.to_le_bytes());
+        }
+        bmp.extend([30, 20, 10, 0, 60, 50, 40, 0]);
+        bmp.extend([1, 0, 0, 0]);
+        let (_folder, path) = written("palette.bmp", &bmp);
+        assert_eq!(read_rgb(&path).unwrap().into_raw(), [40, 50, 60, 10, 20, 30]);
+    }
+
+    #[test]
+    fn a_mask_is_white_where_it_is_over_half() {
+        let mut bytes = Vec::new();
+        PngEncoder::new(&mut bytes)
+            .write_image(&[0, 1, 127, 128, 254, 255], 3, 2, ExtendedColorType::L8)
+            .unwrap();
+        let (_folder, path) = written("mask.png", &bytes);
+        assert_eq!(read_mask(&path).unwrap().into_raw(), [0, 0, 0, 255, 255, 255]);
+        let deep = ImageBuffer::from_fn(2, 1, |x, _| Luma([if x == 0 { 32_000_u16 } else { 34_000 }]));
+        let (_folder, path) = written("deep.png", &encoded(&deep.into(), ImageFormat::Png));
+        assert_eq!(read_mask(&path).unwrap().into_raw(), [0, 255]);
+    }
+
+    /// OpenCV's `INTER_LINEAR`, word for word: pixel centres aligned, two neighbours per axis, borders repeated.
+    fn inter_linear(image: &RgbImage, width: u32, height: u32) -> Vec<[f64; 3]> {
+        let taps = |target: u32, of: u32, size: u32| {
+            let at = (f64::from(target) + 0.5) * f64::from(size) / f64::from(of) - 0.5;
+            let low = at.floor();
+            let clamp = |i: f64| i.clamp(0.0, f64::from(size - 1)) as u32;
+            (clamp(low), clamp(low + 1.0), at - low)
+        };
+        let mut resized = Vec::new();
+        for y in 0..height {
+            let (top, bottom, v) = taps(y, height, image.height());
+            for x in 0..width {
+                let (left, right, u) = taps(x, width, image.width());
+                resized.push([0, 1, 2].map(|channel| {
+                    let level = |x, y| f64::from(image.get_pixel(x, y).0[channel]);
+                    let upper = level(left, top) * (1.0 - u) + level(right, top) * u;
+                    let lower = level(left, bottom) * (1.0 - u) + level(right, bottom) * u;
+                    upper * (1.0 - v) + lower * v
+                }));
+            }
+        }
+        resized
+    }
+
+    #[test]
+    fn images_are_resized_as_opencv_does() {
+        for (from, to) in [
+            ((64, 48), (32, 24)),
+            ((100, 37), (256, 256)),
+            ((37, 100), (36, 31)),
+            ((512, 512), (224, 224)),
+            ((300, 20), (64, 64)),
+            ((1, 1), (7, 5)),
+            ((5, 9), (1, 1)),
+        ] {
+            let image = hashed(from.0, from.1);
+            let resized = resize_rgb(&image, to.0, to.1).unwrap();
+            let expected = inter_linear(&image, to.0, to.1);
+            let off = resized
+                .pixels()
+                .zip(expected)
+                .flat_map(|(found, expected)| [0, 1, 2].map(|c| (f64::from(found.0[c]) - expected[c]).abs()))
+                .fold(0.0, f64::max);
+            assert!(off <= 1.0, "{from:?} to {to:?}: {off} grey levels off");
+        }
+    }
+
+    #[test]
+    fn masks_take_the_nearest_pixel_centre() {
+        for (from, to) in [
+            ((64, 48), (32, 24)),
+            ((100, 37), (256, 256)),
+            ((37, 100), (36, 31)),
+            ((3, 3), (7, 2)),
+        ] {
+            let mask = GrayImage::from_fn(from.0, from.1, |x, y| {
+                Luma([if (x * 7919 + y * 104_729) % 3 == 0 { 255 } else { 0 }])
+            });
+            let resized = resize_mask(&mask, to.0, to.1).unwrap();
+            let nearest = |target: u32, of: u32, size: u32| {
+                ((f64::from(target) + 0.5) * f64::from(size) / f64::from(of)).floor() as u32
+            };
+            for (x, y, pixel) in resized.enumerate_pixels() {
+                let expected = mask.get_pixel(nearest(x, to.0, from.0), nearest(y, to.1, from.1));
+                assert_eq!(pixel, expected, "{from:?} to {to:?} at {x}, {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_of_no_pixels_is_an_error() {
+        assert!(resize_rgb(&hashed(4, 4), 0, 4).is_err());
+        assert!(resize_rgb(&RgbImage::new(0, 0), 4, 4).is_err());
+        assert!(resize_mask(&GrayImage::new(0, 3), 4, 4).is_err());
+    }
 }
