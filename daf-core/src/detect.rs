@@ -86,6 +86,7 @@ impl Detector {
             device,
             size: (i64::from(size.height()), i64::from(size.width())),
             mode: Mode::Infer,
+            precision: run.pipeline().precision,
             pretrained: None,
         };
         let model = crate::train::build(run.pipeline().method.as_ref(), &context)?;

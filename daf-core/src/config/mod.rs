@@ -12,6 +12,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::block::Precision;
 use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
 
 pub use every::Every;
@@ -29,6 +30,9 @@ pub struct Pipeline {
     /// Where tensors live: `auto` (the first CUDA device, if there is one), `cpu` or `cuda:N`.
     #[serde(default)]
     pub device: DeviceChoice,
+    /// In what numbers convolutions compute: `float32` or `bf16`.
+    #[serde(default)]
+    pub precision: Precision,
     /// Where images come from.
     pub data: Arc<dyn Dataset>,
     /// What the network is given of them.

@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 
 use super::scorer::Maps;
 use crate::BoxError;
-use crate::block::Mode;
+use crate::block::{Mode, Precision};
 use crate::weights::WeightFolders;
 
 /// Assembles parts into a model with a loss and maps.
@@ -49,6 +49,8 @@ pub struct BuildContext<'a> {
     pub size: (i64, i64),
     /// Whether it learns or works.
     pub mode: Mode,
+    /// In what numbers convolutions compute.
+    pub precision: Precision,
     /// Where pretrained weights are found; `None` leaves them out, since the caller loads those of a run.
     pub pretrained: Option<&'a WeightFolders>,
 }

@@ -81,6 +81,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         device,
         size: (i64::from(size.height()), i64::from(size.width())),
         mode: Mode::Train,
+        precision: pipeline.precision,
         // A resumed run has its own weights, whatever has become of the published ones since.
         pretrained: newest.is_none().then_some(folders),
     };

@@ -81,7 +81,7 @@ impl Segmenter for FusionSegmenter {
         let joined = Tensor::cat(&[&seg2, fine], 1);
         let seg3 = self
             .seg3
-            .run(|weight, bias| bilinear(&joined.conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1), half))
+            .run(|weight, bias| bilinear(&joined.to_kind(weight.kind()).conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1), half))
             .relu();
         bilinear(&self.head.forward(&seg3).to_kind(Kind::Float), size(fine).map(|side| self.upsample * side))
     }
@@ -99,7 +99,7 @@ fn fuse(smooth: &ConvNorm, maps: &[Tensor]) -> Tensor {
             let weight = sum_repetitions(weight, map.size()[1]);
             // The bias belongs to the sum, so one term carries it.
             let bias = bias.filter(|_| stage == 0);
-            let smoothed = map.conv2d(&weight, bias, [1, 1], [0, 0], [1, 1], 1);
+            let smoothed = map.to_kind(weight.kind()).conv2d(&weight, bias, [1, 1], [0, 0], [1, 1], 1);
             if size(map) == target { smoothed } else { smoothed.upsample_nearest2d(target, None, None) }
         });
         terms.reduce(|a, b| a + b).expect("a guided decoder has maps")

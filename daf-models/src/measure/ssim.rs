@@ -43,7 +43,8 @@ impl DiscrepancyMeasure for Ssim {
             .map(|normal| {
                 let channels = similarity.size()[1] as f64;
                 let count = normal.sum(Kind::Float).clamp_min(1.0) * channels;
-                ("ssim".to_owned(), (1.0 - &similarity * normal).sum(Kind::Float) / count)
+                let distance: Tensor = 1.0 - &similarity * normal;
+                ("ssim".to_owned(), distance.sum(Kind::Float) / count)
             })
             .into_iter()
             .collect();
@@ -70,12 +71,15 @@ impl Ssim {
         let scaled = |x: &Tensor| x / (x.abs().amax([1, 2], true) + 1e-10);
         let (x, y) = (scaled(teacher), scaled(student));
         let window = Window::gaussian(self.sigma, (self.window / 2) as usize, Border::Reflect);
-        let moments = window.blur(&Tensor::cat(&[&x, &y, &x.square(), &y.square(), &(&x * &y)], 0));
-        let [x_mean, y_mean, xx, yy, xy] =
-            <[Tensor; 5]>::try_from(moments.chunk(5, 0)).expect("five moments were stacked");
-        let (xx_mean, yy_mean, xy_mean) = (x_mean.square(), y_mean.square(), x_mean * y_mean);
+        // The teacher has no gradient: its moments apart from the student's spare autograd their blur.
+        let fixed = window.blur(&Tensor::cat(&[&x, &x.square()], 0));
+        let moving = window.blur(&Tensor::cat(&[&y, &y.square(), &(&x * &y)], 0));
+        let moments = |stack: &Tensor, number: i64| stack.narrow(0, number * x.size()[0], x.size()[0]);
+        let (x_mean, xx) = (moments(&fixed, 0), moments(&fixed, 1));
+        let (y_mean, yy, xy) = (moments(&moving, 0), moments(&moving, 1), moments(&moving, 2));
+        let (xx_mean, yy_mean, xy_mean) = (x_mean.square(), y_mean.square(), &x_mean * &y_mean);
         let luminance = (2.0 * &xy_mean + self.c1) / (&xx_mean + &yy_mean + self.c1);
-        let structure = (2.0 * (xy - xy_mean) + self.c2) / ((xx - xx_mean) + (yy - yy_mean) + self.c2);
+        let structure = (2.0 * (xy - &xy_mean) + self.c2) / ((xx - xx_mean) + (yy - yy_mean) + self.c2);
         luminance * structure
     }
 }

@@ -74,7 +74,7 @@ impl Method for Daf {
         let teacher = match &self.teacher {
             Some(recipe) => {
                 let mut vars = VarStore::new(context.device);
-                let extractor = recipe.build(&Blocks::new(vars.root(), Mode::Infer, Start::FanOut))?;
+                let extractor = recipe.build(&Blocks::new(vars.root(), Mode::Infer, Start::FanOut, context.precision))?;
                 pretrain(recipe.as_ref(), &vars, "", context)?;
                 vars.freeze();
                 Some((vars, extractor))
@@ -82,9 +82,9 @@ impl Method for Daf {
             None => None,
         };
         let vars = VarStore::new(context.device);
-        let student = self.student.build(&Blocks::new(vars.root() / "student", context.mode, Start::FanOut))?;
+        let student = self.student.build(&Blocks::new(vars.root() / "student", context.mode, Start::FanOut, context.precision))?;
         let stages = self.student.stages();
-        let heads = |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanIn);
+        let heads = |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanIn, context.precision);
         let channels = |measure: &Arc<dyn DiscrepancyMeasure>| {
             stages.iter().map(|stage| measure.channels(stage.channels)).collect()
         };
