@@ -1,0 +1,228 @@
+use std::collections::BTreeMap;
+
+use daf_core::block::Mode;
+use daf_core::config::Input;
+use daf_core::tch::{self, Device, Kind, Tensor};
+use daf_core::{Batch, BuildContext, Error, Item, Model, Pipeline, Split, Synthesized};
+
+use crate::Context;
+use crate::failure::Failure;
+use crate::pipeline::PipelineArgs;
+use crate::show::wrapped;
+
+/// Check a pipeline: read it, list its images, build its model and try it once
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  daf-cli check pipeline.yaml
+  daf-cli check pipeline.yaml --set method.teacher.weights=random
+  DAF__DATA__CATEGORY=screw daf-cli check pipeline.yaml")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+}
+
+impl Check {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
+        let file = self.pipeline.file.display();
+        let pipeline = self.pipeline.load(&context.environment)?;
+        let device = pipeline.device.resolve()?;
+        let items = |split| {
+            let (name, at) = (pipeline.data.typetag_name().to_owned(), format!("data in {file}"));
+            let part = |source| {
+                Failure::usage(Error::Part {
+                    kind: daf_core::Kind::Dataset,
+                    name,
+                    at,
+                    source,
+                })
+            };
+            pipeline.data.items(split).map_err(part)
+        };
+        let (train, test) = (items(Split::Train)?, items(Split::Test)?);
+        let (model, losses) = try_out(&pipeline, device, &context.environment.weight_folders())?;
+
+        let mut row = |name: &str, text: &str| {
+            let lines = wrapped(text, 67).join("\n             ");
+            writeln!(context.out, "{name:<12} {lines}")
+        };
+        row(
+            "data",
+            &format!(
+                "{}, {} normal images to learn from",
+                pipeline.data.typetag_name(),
+                train.len()
+            ),
+        )?;
+        row("", &tested(&test))?;
+        let Input {
+            size,
+            channel_order,
+            normalization,
+        } = pipeline.input;
+        let input = format!("{size} pixels, {channel_order:?}, normalization {normalization:?}");
+        row("input", &input.to_lowercase())?;
+        row(
+            "synthesizer",
+            pipeline
+                .synthesizer
+                .as_ref()
+                .map_or("none", |part| part.typetag_name()),
+        )?;
+        row("method", pipeline.method.typetag_name())?;
+        for store in model.stores() {
+            let state = if store.frozen { "frozen" } else { "learns" };
+            row(
+                "",
+                &format!(
+                    "{}: {} parameters, {state}",
+                    store.name,
+                    grouped(parameters(store.vars))
+                ),
+            )?;
+        }
+        row("losses", &losses)?;
+        row("scorer", pipeline.scorer.typetag_name())?;
+        let trainer = &pipeline.trainer;
+        let steps = grouped(trainer.total_steps(train.len()));
+        let epochs = trainer
+            .epochs
+            .map(|epochs| format!("{epochs} epochs, "))
+            .unwrap_or_default();
+        row(
+            "trainer",
+            &format!("{epochs}{steps} steps, batch size {}", trainer.batch_size),
+        )?;
+        row("device", &device_name(device))?;
+        Ok(writeln!(context.out, "\n{file} is sound")?)
+    }
+}
+
+/// Builds the model as training does and asks it for the losses of two black images with a square defect.
+fn try_out(
+    pipeline: &Pipeline,
+    device: Device,
+    weights: &daf_core::weights::WeightFolders,
+) -> Result<(Box<dyn Model>, String), Failure> {
+    let name = pipeline.method.typetag_name();
+    let part = |at: &str| {
+        let at = at.to_owned();
+        move |source| {
+            Failure::usage(Error::Part {
+                kind: daf_core::Kind::Method,
+                name: name.to_owned(),
+                at,
+                source,
+            })
+        }
+    };
+    let size = (
+        i64::from(pipeline.input.size.height()),
+        i64::from(pipeline.input.size.width()),
+    );
+    tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or_default());
+    let context = BuildContext {
+        device,
+        size,
+        mode: Mode::Train,
+        precision: pipeline.precision,
+        pretrained: Some(weights),
+    };
+    let model = pipeline
+        .method
+        .build(&context)
+        .map_err(part("building the model"))?;
+    let zeros = |channels| Tensor::zeros([2, channels, size.0, size.1], (Kind::Float, device));
+    let synthetic = pipeline.synthesizer.is_some().then(|| {
+        let mask = zeros(1);
+        let _ = mask
+            .narrow(2, size.0 / 4, size.0 / 2)
+            .narrow(3, size.1 / 4, size.1 / 2)
+            .fill_(1.0);
+        Synthesized {
+            images: zeros(3),
+            target: mask.copy(),
+            mask,
+            class: vec![0, 0],
+        }
+    });
+    let batch = Batch {
+        normal: zeros(3),
+        synthetic,
+        indices: vec![0, 1],
+    };
+    let losses = tch::no_grad(|| model.losses(&batch)).map_err(part("trying the model"))?;
+    let losses = losses.iter().map(|(name, loss)| match loss.double_value(&[]) {
+        value if value.is_finite() => Ok(format!("{name} {value:.3}")),
+        value => Err(Failure::work(format!(
+            "the loss `{name}` of black images is {value}"
+        ))),
+    });
+    let losses = losses.collect::<Result<Vec<_>, _>>()?;
+    Ok((
+        model,
+        crate::show::wrapped(&losses.join(", "), 67).join("\n             "),
+    ))
+}
+
+/// The images to measure with, by kind of defect.
+fn tested(items: &[Item]) -> String {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in items.iter().filter(|item| item.is_anomalous()) {
+        *kinds.entry(item.label()).or_default() += 1;
+    }
+    let defective: usize = kinds.values().sum();
+    let masks = items.iter().filter(|item| item.mask.is_some()).count();
+    let kinds: Vec<_> = kinds
+        .iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    match defective {
+        0 => format!("{} normal and no defective images to measure with", items.len()),
+        _ => format!(
+            "{} normal and {defective} defective images to measure with, {masks} with a mask: {}",
+            items.len() - defective,
+            kinds.join(", ")
+        ),
+    }
+}
+
+/// Number of weights, without the statistics of batch norms.
+fn parameters(vars: &tch::nn::VarStore) -> u64 {
+    let weights = vars
+        .variables()
+        .into_iter()
+        .filter(|(name, _)| !name.contains("running_"));
+    weights.map(|(_, tensor)| tensor.numel() as u64).sum()
+}
+
+/// 1234567 as `1 234 567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(String::from_utf8_lossy)
+        .collect();
+    groups.join(" ")
+}
+
+/// A device as pipelines write it.
+pub(crate) fn device_name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".into(),
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn long_numbers_are_grouped() {
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(super::grouped),
+            ["0", "999", "1 000", "1 234 567"]
+        );
+    }
+}

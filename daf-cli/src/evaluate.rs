@@ -1,0 +1,28 @@
+use std::path::PathBuf;
+
+use daf_core::config::DeviceChoice;
+use daf_core::run::Run;
+
+use crate::Context;
+use crate::failure::Failure;
+
+/// Measure a trained run on its test images
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  daf-cli evaluate runs/bottle
+  daf-cli evaluate runs/bottle --set data.root=/elsewhere/mvtec --set output.maps=false")]
+pub(crate) struct Evaluate {
+    /// The run directory
+    run: PathBuf,
+    /// Change a setting of the run's pipeline
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+impl Evaluate {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
+        let run = Run::open_with(&self.run, &self.settings)?;
+        let device: DeviceChoice = run.pipeline().device;
+        crate::train::measure(run, device, context)
+    }
+}

@@ -1,0 +1,165 @@
+use std::error::Error;
+use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+
+use clap::builder::styling::{AnsiColor, Style};
+use daf_core::BoxError;
+
+/// Why the program ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The pipeline or the arguments are at fault.
+    Usage(BoxError),
+    /// Something went wrong at work.
+    Work(BoxError),
+    /// Whoever read the output has enough of it.
+    Closed,
+    /// clap's own messages: bad arguments, but help and version as well.
+    Arguments(clap::Error),
+}
+
+impl Failure {
+    /// The pipeline or the arguments are at fault.
+    pub(crate) fn usage(error: impl Into<BoxError>) -> Self {
+        Self::Usage(error.into())
+    }
+
+    /// Something went wrong at work.
+    pub(crate) fn work(error: impl Into<BoxError>) -> Self {
+        Self::Work(error.into())
+    }
+
+    /// Prints the failure and gives its exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let (error, code) = match self {
+            Self::Closed => return ExitCode::SUCCESS,
+            Self::Arguments(error) => {
+                let _ = error.print();
+                return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            }
+            Self::Usage(error) => (error, 2),
+            Self::Work(error) => (error, 1),
+        };
+        print_error(&lines(error.as_ref()));
+        ExitCode::from(code)
+    }
+}
+
+impl From<daf_core::Error> for Failure {
+    fn from(error: daf_core::Error) -> Self {
+        if error.is_usage() {
+            Self::usage(error)
+        } else {
+            Self::work(error)
+        }
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        Self::Arguments(error)
+    }
+}
+
+/// Errors of standard output; those of files have a path and are [`daf_core::Error::Io`].
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::work(format!("standard output: {error}")),
+        }
+    }
+}
+
+/// The chain of causes, one line each; a cause that the line before quotes already is left out.
+fn lines(error: &dyn Error) -> Vec<String> {
+    let mut lines = vec![first_line(&error.to_string())];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let line = first_line(&error.to_string());
+        if lines.last().is_none_or(|last| !last.contains(&line)) {
+            lines.push(line);
+        }
+        cause = error.source();
+    }
+    lines
+}
+
+/// A message without the C++ stack that libtorch puts under its own. In panics the lines are divided by a written `\\n`.
+fn first_line(message: &str) -> String {
+    let starts = [
+        "\nException raised from",
+        "\\nException raised from",
+        "\nframe #",
+        "\\nframe #",
+    ];
+    let end = starts.iter().filter_map(|start| message.find(start)).min();
+    message[..end.unwrap_or(message.len())].trim_end().to_owned()
+}
+
+fn print_error(lines: &[String]) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let text = lines.join("\n  caused by: ");
+    // Nobody is left to be told if this fails.
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {text}");
+}
+
+/// Says in one line what would be a panic's message and backtrace. tch panics where libtorch throws, so that a full
+/// memory comes this way too and is no fault of the program.
+pub(crate) fn report_panic(info: &PanicHookInfo) {
+    let payload = info.payload();
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    let place = info
+        .location()
+        .map(|place| format!(" ({}:{})", place.file(), place.line()));
+    print_error(&[describe_panic(message, &place.unwrap_or_default())]);
+}
+
+fn describe_panic(message: &str, place: &str) -> String {
+    let message = first_line(message);
+    let out_of_memory = ["out of memory", "can't allocate memory"]
+        .iter()
+        .any(|text| message.contains(text));
+    match message.split_once("Torch(\"") {
+        Some((_, error)) if out_of_memory => {
+            format!("libtorch: {error}; smaller batches or images need less")
+        }
+        _ => format!("internal error: {message}{place}; please report it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_listed_once_and_without_the_stack_of_libtorch() {
+        let source = io::Error::other("disk full\nException raised from x.cpp\nframe #0: y");
+        let error = daf_core::Error::io("a/b")(source);
+        assert_eq!(lines(&error), ["a/b: disk full"]);
+        let error = daf_core::Error::Part {
+            kind: daf_core::Kind::Method,
+            name: "daf".into(),
+            at: "method".into(),
+            source: Box::new(error),
+        };
+        assert_eq!(lines(&error), ["method `daf` (method)", "a/b: disk full"]);
+    }
+
+    #[test]
+    fn a_full_memory_is_no_internal_error() {
+        let panic = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory.\\nException raised from x\")";
+        assert_eq!(
+            describe_panic(panic, " (a.rs:1)"),
+            "libtorch: CUDA out of memory.; smaller batches or images need less"
+        );
+        assert_eq!(
+            describe_panic("index out of bounds", " (a.rs:1)"),
+            "internal error: index out of bounds (a.rs:1); please report it"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use daf_core::train::{Observer, Plan, Record};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use crate::failure::Failure;
+
+/// Shows how far the download of `file` is: a bar on a terminal, otherwise a line when it begins.
+pub(crate) fn download(file: &str, done: u64, total: Option<u64>) {
+    static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+    let Ok(mut bar) = BAR.lock() else { return };
+    let bar = bar.get_or_insert_with(|| {
+        if !io::stderr().is_terminal() {
+            let _ = writeln!(io::stderr(), "downloading {file}");
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {eta}");
+        let bar = ProgressBar::new(total.unwrap_or_default()).with_prefix(file.to_owned());
+        style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+    });
+    bar.set_position(done);
+    if Some(done) == total {
+        bar.finish_and_clear();
+    }
+}
+
+/// How often a plain line is printed where there is no terminal.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Shows how far a training is, and stops it on Ctrl-C: a bar on a terminal, otherwise plain lines.
+pub(crate) struct Training {
+    stop: Arc<AtomicBool>,
+    bar: Option<ProgressBar>,
+    plan: Option<Plan>,
+    started: Instant,
+    last_line: Option<Instant>,
+    /// Moving average of the seconds of a step.
+    pace: Option<f64>,
+}
+
+impl Training {
+    /// From here on, the first Ctrl-C (or SIGTERM) lets the step end and a checkpoint be saved; the second ends at once.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        ctrlc::set_handler(move || {
+            if asked.swap(true, Ordering::SeqCst) {
+                std::process::exit(1);
+            }
+            let _ = writeln!(io::stderr(), "\nstopping after this step; again to stop at once");
+        })
+        .map_err(|error| Failure::work(format!("Ctrl-C cannot be caught: {error}")))?;
+        Ok(Self {
+            stop,
+            bar: None,
+            plan: None,
+            started: Instant::now(),
+            last_line: None,
+            pace: None,
+        })
+    }
+}
+
+impl Observer for Training {
+    fn started(&mut self, plan: &Plan) {
+        self.plan = Some(*plan);
+        self.started = Instant::now();
+        if plan.done > 0 {
+            let _ = writeln!(io::stderr(), "going on at step {} of {}", plan.done, plan.steps);
+        }
+        if io::stderr().is_terminal() {
+            let bar = ProgressBar::new(plan.steps).with_position(plan.done);
+            let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}");
+            self.bar = Some(style.map(|style| bar.clone().with_style(style)).unwrap_or(bar));
+        }
+    }
+
+    fn stepped(&mut self, record: &Record) {
+        let Some(plan) = self.plan else { return };
+        let pace = self
+            .pace
+            .map_or(record.seconds, |pace| 0.9 * pace + 0.1 * record.seconds);
+        self.pace = Some(pace);
+        let done = record.step + 1;
+        let left = Duration::from_secs_f64(pace * (plan.steps - done) as f64);
+        let rate = plan.batch_size as f64 / pace;
+        let losses = losses(record);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done);
+                bar.set_message(format!(
+                    "{losses}  {rate:.1} images/s  {} left",
+                    HumanDuration(left)
+                ));
+                if done == plan.steps {
+                    bar.finish_and_clear();
+                }
+            }
+            None if done == plan.steps || self.last_line.is_none_or(|last| last.elapsed() >= QUIET) => {
+                self.last_line = Some(Instant::now());
+                let left = HumanDuration(left);
+                let _ = writeln!(
+                    io::stderr(),
+                    "step {done}/{}  epoch {}  {losses}  {rate:.1} images/s  {left} left",
+                    plan.steps,
+                    record.epoch
+                );
+            }
+            None => {}
+        }
+    }
+
+    fn stop(&mut self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+/// The loss and its terms, those of all stages added up: `loss 7.1 (aux 2.1, cosine 1.0, seg 0.8, ssim 3.2)`.
+fn losses(record: &Record) -> String {
+    let mut sums: Vec<(&str, f64)> = Vec::new();
+    for (name, value) in &record.terms {
+        let name = name.split('.').next().unwrap_or(name);
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += value,
+            None => sums.push((name, *value)),
+        }
+    }
+    let terms: Vec<String> = sums
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.3}"))
+        .collect();
+    format!("loss {:.3} ({})", record.loss, terms.join(", "))
+}
+
+/// Shows how many images are done: a bar on a terminal, otherwise nothing.
+pub(crate) struct Counter {
+    bar: ProgressBar,
+}
+
+impl Counter {
+    pub(crate) fn new(what: &'static str) -> Self {
+        let bar = if io::stderr().is_terminal() {
+            ProgressBar::new(0)
+        } else {
+            ProgressBar::hidden()
+        };
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {eta} left");
+        let bar = style.map(|style| bar.clone().with_style(style)).unwrap_or(bar);
+        Self {
+            bar: bar.with_prefix(what),
+        }
+    }
+
+    pub(crate) fn set(&mut self, done: usize, all: usize) {
+        self.bar.set_length(all as u64);
+        self.bar.set_position(done as u64);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

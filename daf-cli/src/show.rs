@@ -1,0 +1,226 @@
+use daf_core::Kind;
+use daf_core::registry::{Component, components, find, nearest};
+use daf_core::schemars::SchemaGenerator;
+use serde_json::{Map, Value};
+
+use crate::Context;
+use crate::failure::Failure;
+
+/// Show what a part does and what can be set
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  daf-cli show synthesizer/dra
+  daf-cli show dra                  the kind may be left out")]
+pub(crate) struct Show {
+    /// The part, as `daf-cli list` shows it
+    #[arg(value_name = "KIND/NAME", value_parser = part)]
+    part: &'static Component,
+}
+
+fn part(text: &str) -> Result<&'static Component, String> {
+    let (kinds, name) = match text.split_once('/') {
+        Some((kind, name)) => (vec![crate::list::kind(kind)?], name),
+        None => (Kind::ALL.to_vec(), text),
+    };
+    kinds.iter().find_map(|kind| find(*kind, name)).ok_or_else(|| {
+        let names = kinds.iter().copied().flat_map(components).map(|part| part.name);
+        let near = nearest(name, names).map(|near| format!(" (did you mean `{near}`?)"));
+        format!(
+            "there is no such part; `daf-cli list` shows those that there are{}",
+            near.unwrap_or_default()
+        )
+    })
+}
+
+impl Show {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
+        let part = self.part;
+        let bold = clap::builder::styling::Style::new().bold();
+        let out = &mut context.out;
+        writeln!(
+            out,
+            "{bold}{}/{}{bold:#}  {} {}\n",
+            part.kind, part.name, part.krate, part.version
+        )?;
+        for line in paragraphs(&part.doc()) {
+            writeln!(out, "{line}")?;
+        }
+        writeln!(out)?;
+        let mut generator = SchemaGenerator::default();
+        let schema = (part.schema)(&mut generator).to_value();
+        let example = (part.example)();
+        let definitions = generator.take_definitions(true);
+        let mut fields = Vec::new();
+        list_fields(&schema, &definitions, Some(&example), "", &mut fields);
+        if fields.is_empty() {
+            writeln!(out, "{bold}Nothing can be set.{bold:#}")?;
+        } else {
+            writeln!(out, "{bold}Fields{bold:#}")?;
+        }
+        for field in fields {
+            writeln!(out, "  {bold}{}{bold:#}: {}", field.name, field.what)?;
+            for line in wrapped(&field.doc, 74) {
+                writeln!(out, "      {line}")?;
+            }
+        }
+        let yaml = serde_saphyr::to_string(&example).map_err(Failure::work)?;
+        writeln!(out, "\n{bold}Example{bold:#}")?;
+        for line in yaml.lines() {
+            writeln!(out, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Field {
+    name: String,
+    what: String,
+    doc: String,
+}
+
+/// The fields of an object and, behind each, those of the objects in it.
+fn list_fields(
+    schema: &Value,
+    definitions: &Map<String, Value>,
+    example: Option<&Value>,
+    prefix: &str,
+    fields: &mut Vec<Field>,
+) {
+    let Some(Value::Object(properties)) = schema.get("properties") else {
+        return;
+    };
+    let required = |name: &str| {
+        schema
+            .get("required")
+            .and_then(Value::as_array)
+            .is_some_and(|names| names.iter().any(|n| n == name))
+    };
+    for (name, field) in properties {
+        let value = example.and_then(|example| example.get(name));
+        let inner = object(field, definitions);
+        let default = match field.get("default").or(value) {
+            _ if required(name) => "; required".to_owned(),
+            Some(Value::Object(_)) | None => String::new(),
+            Some(Value::Null) => "; none by default".to_owned(),
+            Some(value) => format!("; {value} by default"),
+        };
+        fields.push(Field {
+            name: format!("{prefix}{name}"),
+            what: format!("{}{default}", what(field, definitions)),
+            doc: field
+                .get("description")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        });
+        if let Some(inner) = inner {
+            list_fields(inner, definitions, value, &format!("{prefix}{name}."), fields);
+        }
+    }
+}
+
+/// The definition that a reference names, or the schema itself.
+fn resolved<'s>(schema: &'s Value, definitions: &'s Map<String, Value>) -> &'s Value {
+    let name = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|path| path.rsplit('/').next());
+    name.and_then(|name| definitions.get(name)).unwrap_or(schema)
+}
+
+/// The object that a field holds, if it is one with fields of its own and not a part.
+fn object<'s>(schema: &'s Value, definitions: &'s Map<String, Value>) -> Option<&'s Value> {
+    let schema = resolved(schema, definitions);
+    if let Some(Value::Array(choices)) = schema.get("anyOf") {
+        return choices.iter().find_map(|choice| object(choice, definitions));
+    }
+    schema.get("properties").map(|_| schema)
+}
+
+/// What a field may be, in a few words.
+fn what(schema: &Value, definitions: &Map<String, Value>) -> String {
+    if let Some(name) = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|path| path.rsplit('/').next())
+    {
+        let kind = Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == name);
+        if let Some(kind) = kind {
+            return format!("a {kind}");
+        }
+    }
+    let schema = resolved(schema, definitions);
+    if let Some(value) = schema.get("const") {
+        return value.to_string();
+    }
+    if let Some(Value::Array(values)) = schema.get("enum") {
+        return joined(values.iter().map(Value::to_string));
+    }
+    for choice in ["anyOf", "oneOf"] {
+        if let Some(Value::Array(choices)) = schema.get(choice) {
+            return joined(choices.iter().map(|choice| what(choice, definitions)));
+        }
+    }
+    let plain = |name: &str| match name {
+        "string" => "text".to_owned(),
+        "integer" => "whole number".to_owned(),
+        "boolean" => "true or false".to_owned(),
+        "object" => "map".to_owned(),
+        "array" => match (schema.get("prefixItems"), schema.get("items")) {
+            (Some(Value::Array(items)), _) => {
+                let items: Vec<_> = items.iter().map(|item| what(item, definitions)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            (_, Some(item)) => format!("list, each {}", what(item, definitions)),
+            _ => "list".to_owned(),
+        },
+        other => other.to_owned(),
+    };
+    match schema.get("type") {
+        Some(Value::String(name)) => plain(name),
+        Some(Value::Array(names)) => joined(names.iter().filter_map(Value::as_str).map(plain)),
+        _ => "anything".to_owned(),
+    }
+}
+
+fn joined(choices: impl Iterator<Item = String>) -> String {
+    choices.collect::<Vec<_>>().join(" or ")
+}
+
+/// Documentation as lines of at most 80 characters; what is fenced as code stays as it is.
+fn paragraphs(doc: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (position, block) in doc.split("\n\n").enumerate() {
+        if position > 0 {
+            lines.push(String::new());
+        }
+        if block.starts_with("```") {
+            lines.extend(
+                block
+                    .lines()
+                    .filter(|line| !line.starts_with("```"))
+                    .map(|line| format!("  {line}")),
+            );
+        } else if block.lines().any(|line| line.starts_with(['|', '*', '-'])) {
+            lines.extend(block.lines().map(str::to_owned));
+        } else {
+            lines.extend(wrapped(block, 80));
+        }
+    }
+    lines
+}
+
+/// Breaks a text into lines.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

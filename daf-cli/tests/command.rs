@@ -1,0 +1,373 @@
+//! Runs the program as a user does and looks at exit codes and messages.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The program in `folder`, with nothing of ours in its environment.
+fn daf(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daf-cli"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DAF_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder).env("DAF_CACHE", folder.join("cache"));
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A pipeline that needs no file, is small and quick.
+const SMALL: &str = "data: { type: demo, size: 64, train: 2, test: 1, test_good: 1 }
+input: { size: 96 }
+method: { teacher: { weights: random } }
+trainer: { steps: 2 }
+device: cpu
+";
+
+/// `check` of a pipeline file with this text.
+fn check(file: &str, change: impl FnOnce(&mut Command)) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), file).unwrap();
+    let mut command = daf(folder.path());
+    command.args(["check", "p.yaml"]);
+    change(&mut command);
+    command.output().unwrap()
+}
+
+/// The message with which `check` refuses a small pipeline under these arguments: one line, exit code 2.
+fn refused(arguments: &[&str]) -> String {
+    let output = check(SMALL, |command| {
+        command.args(arguments.iter().flat_map(|argument| ["--set", argument]));
+    });
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty(), "{error}");
+    assert!(
+        !error.contains("panicked") && !error.contains("frame #") && !error.contains("stack backtrace"),
+        "{error}"
+    );
+    error
+}
+
+#[test]
+fn a_sound_pipeline_passes() {
+    let output = check(SMALL, |_| ());
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    assert!(out.ends_with("p.yaml is sound\n"), "{out}");
+    for part in [
+        "data         demo, 2 normal images",
+        "student: ",
+        "losses       ",
+        "trainer      2 steps",
+        "device       cpu",
+    ] {
+        assert!(out.contains(part), "{part} is missing:\n{out}");
+    }
+    assert!(!out.contains('\x1b'), "no colours in a pipe");
+}
+
+#[test]
+fn faults_of_the_pipeline_exit_with_2_and_one_line() {
+    for (argument, message) in [
+        (
+            "synthesizer.type=draa",
+            "error: --set synthesizer.type: synthesizer.type: there is no synthesizer `draa`, only `dra`",
+        ),
+        (
+            "synthesizer.opacit=1",
+            "error: --set synthesizer.opacit: synthesizer.opacit: unknown key (did you mean `opacity`?",
+        ),
+        (
+            "trainer.batch_size=lots",
+            "trainer.batch_size: expected a whole number of at least 0, found the text \"lots\"\n",
+        ),
+        (
+            "trainer.batch_size=-1",
+            "trainer.batch_size: expected a whole number of at least 0, found -1\n",
+        ),
+        (
+            "trainer.batch_size=0",
+            "trainer.batch_size: expected at least 1, found 0\n",
+        ),
+        (
+            "synthesizer.opacity=[-1, 0.5]",
+            "error: synthesizer `dra` (synthesizer in --set synthesizer.opacity)\n  caused by: opacity",
+        ),
+        (
+            "input.size=100",
+            "input.size: expected multiples of 16, the coarsest stride, found 100×100",
+        ),
+        (
+            "trainer",
+            "error: --set trainer: expected KEY=VALUE (for example `--set trainer.steps=600`)\n",
+        ),
+        ("data={type: mvtec, root: no/where}", "no/where"),
+        (
+            "device=cuda:99",
+            "device: cuda:99 was asked for, but libtorch sees",
+        ),
+        (
+            "method.teacher.weights=no/such.pth",
+            "no/such.pth: there is no such file",
+        ),
+        (
+            "method.decoder.type=cosine",
+            "method.decoder.type: there is no decoder `cosine`, only",
+        ),
+    ] {
+        let error = refused(&[argument]);
+        assert!(error.contains(message), "`{message}` is not in:\n{error}");
+    }
+}
+
+#[test]
+fn faults_of_the_file_exit_with_2_and_one_line() {
+    for (file, message) in [
+        ("", "error: p.yaml: is empty; a pipeline names at least `data`"),
+        (
+            "synthesizer: {}",
+            "error: p.yaml: data: missing (say where images come from",
+        ),
+        ("a: [1", "error: p.yaml: line "),
+        (
+            "seed: 1\nseed: 2",
+            "error: p.yaml: line 2, column 7: the key \"seed\" is given twice\n",
+        ),
+    ] {
+        let output = check(file, |_| ());
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.starts_with(message), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = daf(folder.path())
+        .args(["check", "nowhere.yaml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr)
+            .starts_with("error: nowhere.yaml: there is no such file (`daf-cli init` writes one")
+    );
+}
+
+#[test]
+fn arguments_win_over_the_environment_and_that_over_the_file() {
+    let steps = |change: &dyn Fn(&mut Command)| {
+        let output = check(SMALL, change);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let out = text(&output.stdout);
+        out.lines()
+            .find_map(|line| line.strip_prefix("trainer      "))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(steps(&|_| ()), "2 steps, batch size 8");
+    assert_eq!(
+        steps(&|c| _ = c.env("DAF__TRAINER__STEPS", "3")),
+        "3 steps, batch size 8"
+    );
+    assert_eq!(
+        steps(&|c| {
+            c.env("DAF__TRAINER__STEPS", "3")
+                .args(["--set=trainer.steps=4", "--set=trainer.batch_size=1"]);
+        }),
+        "4 steps, batch size 1"
+    );
+    let output = check(SMALL, |command| _ = command.env("DAF__TRAINER__STEPS", "0"));
+    assert_eq!(
+        text(&output.stderr),
+        "error: environment DAF__TRAINER__STEPS: trainer.steps: expected at least 1, found 0\n"
+    );
+}
+
+#[test]
+fn what_init_writes_passes_check_and_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = daf(folder.path()).arg("init").output().unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "wrote pipeline.yaml; next: daf-cli check pipeline.yaml\n"
+    );
+    let written = fs::read(folder.path().join("pipeline.yaml")).unwrap();
+    let output = daf(folder.path())
+        .args([
+            "check",
+            "pipeline.yaml",
+            "--set",
+            "method.teacher.weights=random",
+            "--set",
+            "device=cpu",
+        ])
+        .args(["--set", "data.size=64", "--set", "data.train=1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let again = daf(folder.path()).arg("init").output().unwrap();
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("pipeline.yaml: exists already"));
+    assert_eq!(fs::read(folder.path().join("pipeline.yaml")).unwrap(), written);
+    let output = daf(folder.path())
+        .args(["init", "no/such/folder.yaml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn every_part_that_is_listed_can_be_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = daf(folder.path()).args(["list", "--json"]).output().unwrap();
+    let parts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let parts = parts.as_array().unwrap();
+    let table = text(&daf(folder.path()).arg("list").output().unwrap().stdout);
+    assert!(parts.len() > 8, "the default crates are not linked:\n{table}");
+    for part in parts {
+        let name = part["name"].as_str().unwrap();
+        assert!(table.contains(name), "{name} is not listed");
+        assert_eq!(part["version"], env!("CARGO_PKG_VERSION"));
+        assert_ne!(part["summary"], "");
+        let shown = daf(folder.path())
+            .args(["show", &format!("{}/{name}", part["kind"].as_str().unwrap())])
+            .output();
+        let shown = text(&shown.unwrap().stdout);
+        assert!(shown.contains(&format!("type: {name}")), "{shown}");
+        assert!(!shown.contains("anything"), "a field has no type:\n{shown}");
+    }
+    let some = text(
+        &daf(folder.path())
+            .args(["list", "synthesizers"])
+            .output()
+            .unwrap()
+            .stdout,
+    );
+    assert!(some.contains("dra") && !some.contains("resnet18"), "{some}");
+}
+
+#[test]
+fn unknown_words_on_the_command_line_exit_with_2_and_the_nearest() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, message) in [
+        (&["chek"][..], "'check'"),
+        (&["list", "synthesiser"], "did you mean `synthesizer`?"),
+        (&["show", "synthesizer/dre"], "did you mean `dra`?"),
+        (&["show", "backbone/dra"], "there is no such part"),
+        (&["check"], "<FILE>"),
+        (&["check", "p.yaml", "--sett", "x=1"], "--set"),
+    ] {
+        let output = daf(folder.path()).args(arguments).output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(message), "{error}");
+    }
+    let output = daf(folder.path())
+        .arg("list")
+        .env("DAF_LOG", "a=b=c")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).starts_with("error: environment DAF_LOG: "),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn help_is_no_failure_and_has_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in [
+        &["--help"][..],
+        &["check", "--help"],
+        &["list", "-h"],
+        &["show", "-h"],
+        &["schema", "-h"],
+        &["init", "-h"],
+        &["doctor", "-h"],
+    ] {
+        let output = daf(folder.path()).args(verb).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let help = text(&output.stdout);
+        assert!(help.contains("Examples:"), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_knows_the_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = daf(folder.path()).arg("schema").output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["required"], serde_json::json!(["data"]));
+    let synthesizers = schema["$defs"]["Synthesizer"]["oneOf"].as_array().unwrap();
+    assert!(
+        synthesizers
+            .iter()
+            .any(|part| part["properties"]["type"]["const"] == "dra")
+    );
+}
+
+#[test]
+fn doctor_names_libtorch_and_the_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = daf(folder.path()).arg("doctor").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    for word in [
+        "libtorch_cpu.so",
+        "threads",
+        "devices    cpu",
+        "resnet18",
+        &folder.path().join("cache").display().to_string(),
+    ] {
+        assert!(out.contains(word), "{word} is missing:\n{out}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["schema"][..],
+        &["list"],
+        &["show", "daf"],
+        &["doctor"],
+        &["--help"],
+        &["schema", "--help"],
+    ] {
+        let mut child = daf(folder.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Closed before anything is written.
+        drop(child.stdout.take());
+        let mut error = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{error}");
+        assert_eq!(error, "");
+    }
+}
+
+#[test]
+fn a_full_disk_behind_the_output_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else {
+        return;
+    };
+    let output = daf(folder.path()).arg("schema").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).starts_with("error: standard output: "),
+        "{}",
+        text(&output.stderr)
+    );
+}
