@@ -82,7 +82,15 @@ impl Shape {
     /// A convolution that keeps height and width: odd kernel, stride 1, no bias.
     #[must_use]
     pub const fn same(input: i64, output: i64, kernel: i64) -> Self {
-        Self { input, output, kernel, stride: 1, padding: kernel / 2, groups: 1, bias: false }
+        Self {
+            input,
+            output,
+            kernel,
+            stride: 1,
+            padding: kernel / 2,
+            groups: 1,
+            bias: false,
+        }
     }
 
     /// The same with another stride.
@@ -102,13 +110,21 @@ impl<'a> Blocks<'a> {
     /// Blocks below `path`.
     #[must_use]
     pub const fn new(path: Path<'a>, mode: Mode, start: Start, precision: Precision) -> Self {
-        Self { path, mode, start, precision }
+        Self {
+            path,
+            mode,
+            start,
+            precision,
+        }
     }
 
     /// Blocks below the name `name`.
     #[must_use]
     pub fn sub(&self, name: impl ToString) -> Self {
-        Self { path: self.path.sub(name.to_string()), ..*self }
+        Self {
+            path: self.path.sub(name.to_string()),
+            ..*self
+        }
     }
 
     /// What the network is built for.
@@ -156,7 +172,13 @@ pub struct Conv {
 impl Conv {
     fn new(blocks: &Blocks, name: &str, shape: Shape, transposed: bool) -> Self {
         let path = blocks.path.sub(name);
-        let Shape { input, output, kernel, groups, .. } = shape;
+        let Shape {
+            input,
+            output,
+            kernel,
+            groups,
+            ..
+        } = shape;
         let fan = match blocks.start {
             Start::FanOut => FanInOut::FanOut,
             Start::FanIn => FanInOut::FanIn,
@@ -166,15 +188,26 @@ impl Conv {
         } else {
             [output, input / groups, kernel, kernel]
         };
-        let init = Init::Kaiming { dist: NormalOrUniform::Normal, fan, non_linearity: NonLinearity::ReLU };
-        let weight = tch::nn::f_init(init, &size, path.device(), Kind::Float).expect("a convolution has four dimensions");
+        let init = Init::Kaiming {
+            dist: NormalOrUniform::Normal,
+            fan,
+            non_linearity: NonLinearity::ReLU,
+        };
+        let weight = tch::nn::f_init(init, &size, path.device(), Kind::Float)
+            .expect("a convolution has four dimensions");
         let weight = path.add("weight", channels_last(&weight), true);
         let bias = shape.bias.then(|| {
             // PyTorch's default: uniform within 1/sqrt(fan-in), which the official code leaves as it is.
             let bound = 1.0 / ((size[1] * kernel * kernel) as f64).sqrt();
             path.uniform("bias", &[output], -bound, bound)
         });
-        Self { weight, bias, shape, transposed, precision: blocks.precision }
+        Self {
+            weight,
+            bias,
+            shape,
+            transposed,
+            precision: blocks.precision,
+        }
     }
 
     /// N×`input`×h×w to N×`output`×h'×w'.
@@ -190,12 +223,25 @@ impl Conv {
     }
 
     fn with(&self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
-        let Shape { stride, padding, groups, .. } = self.shape;
+        let Shape {
+            stride,
+            padding,
+            groups,
+            ..
+        } = self.shape;
         let kind = self.precision.kind();
         let (input, weight) = (input.to_kind(kind), weight.to_kind(kind));
         let bias = bias.map(|bias| bias.to_kind(kind));
         if self.transposed {
-            input.conv_transpose2d(&weight, bias.as_ref(), [stride; 2], [0; 2], [0; 2], groups, [1; 2])
+            input.conv_transpose2d(
+                &weight,
+                bias.as_ref(),
+                [stride; 2],
+                [0; 2],
+                [0; 2],
+                groups,
+                [1; 2],
+            )
         } else {
             input.conv2d(&weight, bias.as_ref(), [stride; 2], [padding; 2], [1; 2], groups)
         }
@@ -290,7 +336,11 @@ impl ConvNorm {
     fn fold(&self) -> (Tensor, Tensor) {
         let (factor, offset) = self.norm.affine();
         // The output channels of a transposed convolution are the second dimension of its weight.
-        let over = if self.conv.transposed { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
+        let over = if self.conv.transposed {
+            [1, -1, 1, 1]
+        } else {
+            [-1, 1, 1, 1]
+        };
         let weight = channels_last(&(&self.conv.weight * factor.view(over)));
         let bias = match &self.conv.bias {
             Some(bias) => bias * factor + offset,

@@ -57,11 +57,23 @@ impl ScoreMap {
         self.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }
 
+    /// The smallest and the largest score.
+    #[must_use]
+    pub fn range(&self) -> (f32, f32) {
+        (
+            self.scores.iter().copied().fold(f32::INFINITY, f32::min),
+            self.largest(),
+        )
+    }
+
     /// The map as 8 bit: `low` and below become 0, `high` and above 255.
     #[must_use]
     pub fn to_gray(&self, (low, high): (f32, f32)) -> GrayImage {
         let scale = 255.0 / (high - low).max(f32::MIN_POSITIVE);
-        let bytes = self.scores.iter().map(|score| ((score - low) * scale).clamp(0.0, 255.0).round() as u8);
+        let bytes = self
+            .scores
+            .iter()
+            .map(|score| ((score - low) * scale).clamp(0.0, 255.0).round() as u8);
         GrayImage::from_raw(self.width, self.height, bytes.collect()).unwrap_or_default()
     }
 }
@@ -106,7 +118,9 @@ impl Detector {
     /// As [`detect_batch`](Self::detect_batch).
     pub fn detect(&self, image: &RgbImage) -> Result<Detection> {
         let mut found = self.detect_batch(&[image])?;
-        found.pop().ok_or_else(|| Error::data("image", "the scorer gave no score"))
+        found
+            .pop()
+            .ok_or_else(|| Error::data("image", "the scorer gave no score"))
     }
 
     /// Scores images of any sizes in one pass.
@@ -116,20 +130,32 @@ impl Detector {
     pub fn detect_batch(&self, images: &[&RgbImage]) -> Result<Vec<Detection>> {
         let pipeline = self.run.pipeline();
         let (width, height) = (pipeline.input.size.width(), pipeline.input.size.height());
-        let resized =
-            images.iter().map(|image| data::resize_rgb(image, width, height)).collect::<Result<Vec<_>>>()?;
+        let resized = images
+            .iter()
+            .map(|image| data::resize_rgb(image, width, height))
+            .collect::<Result<Vec<_>>>()?;
         let resized: Vec<&RgbImage> = resized.iter().collect();
         let part = |kind, name: &str| {
             let name = name.to_owned();
-            move |source| Error::Part { kind, name, at: "scoring images".into(), source }
+            move |source| Error::Part {
+                kind,
+                name,
+                at: "scoring images".into(),
+                source,
+            }
         };
         let scores = tch::no_grad(|| {
             let batch = data::images_to_tensor(&resized, &pipeline.input, self.device)?;
             let method = &pipeline.method;
-            let maps = self.model.infer(&batch).map_err(part(crate::Kind::Method, method.typetag_name()))?;
+            let maps = self
+                .model
+                .infer(&batch)
+                .map_err(part(crate::Kind::Method, method.typetag_name()))?;
             let scorer = &pipeline.scorer;
             let size = (i64::from(height), i64::from(width));
-            let pixels = scorer.pixels(&maps, size).map_err(part(crate::Kind::Scorer, scorer.typetag_name()))?;
+            let pixels = scorer
+                .pixels(&maps, size)
+                .map_err(part(crate::Kind::Scorer, scorer.typetag_name()))?;
             Ok::<_, Error>(scorer.finish(&pixels))
         })?;
         let image_scores = Vec::<f64>::try_from(scores.images.to_kind(Kind::Double))?;
@@ -139,7 +165,16 @@ impl Detector {
         };
         (0..)
             .zip(image_scores)
-            .map(|(row, score)| Ok(Detection { score, map: ScoreMap { width, height, scores: flat(row)? } }))
+            .map(|(row, score)| {
+                Ok(Detection {
+                    score,
+                    map: ScoreMap {
+                        width,
+                        height,
+                        scores: flat(row)?,
+                    },
+                })
+            })
             .collect()
     }
 }

@@ -111,12 +111,18 @@ impl Error {
 
     /// A fault in the file or folder `path`.
     pub fn data(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
-        Self::Data { path: path.as_ref().to_path_buf(), reason: reason.into() }
+        Self::Data {
+            path: path.as_ref().to_path_buf(),
+            reason: reason.into(),
+        }
     }
 
     /// A fault in the checkpoint or weights at `path`.
     pub fn checkpoint(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
-        Self::Checkpoint { path: path.as_ref().to_path_buf(), reason: reason.into() }
+        Self::Checkpoint {
+            path: path.as_ref().to_path_buf(),
+            reason: reason.into(),
+        }
     }
 
     /// Whether the user's configuration or arguments are at fault, rather than the work itself.

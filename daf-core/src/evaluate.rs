@@ -28,7 +28,9 @@ impl From<std::result::Result<f64, Unavailable>> for Value {
     fn from(result: std::result::Result<f64, Unavailable>) -> Self {
         match result {
             Ok(number) => Self::Number(number),
-            Err(reason) => Self::Missing { unavailable: reason.to_string() },
+            Err(reason) => Self::Missing {
+                unavailable: reason.to_string(),
+            },
         }
     }
 }
@@ -114,17 +116,31 @@ struct Scored {
 pub fn evaluate(detector: &Detector, mut progress: impl FnMut(usize, usize)) -> Result<Report> {
     let pipeline = detector.run().pipeline();
     let dataset = pipeline.data.as_ref();
-    let items = dataset.items(Split::Test).map_err(|source| part(dataset, "test images", source))?;
+    let items = dataset
+        .items(Split::Test)
+        .map_err(|source| part(dataset, "test images", source))?;
     if items.is_empty() {
-        return Err(part(dataset, "test images", "there is none, so there is nothing to measure".into()));
+        return Err(part(
+            dataset,
+            "test images",
+            "there is none, so there is nothing to measure".into(),
+        ));
     }
     let mut scored = Vec::with_capacity(items.len());
     for chunk in items.chunks(pipeline.evaluation.batch_size) {
-        let images = chunk.iter().map(|item| read(dataset, item)).collect::<Result<Vec<_>>>()?;
+        let images = chunk
+            .iter()
+            .map(|item| read(dataset, item))
+            .collect::<Result<Vec<_>>>()?;
         let found = detector.detect_batch(&images.iter().collect::<Vec<_>>())?;
         for (item, Detection { score, map }) in chunk.iter().zip(found) {
             let mask = mask_of(dataset, item, &map)?;
-            scored.push(Scored { item: item.clone(), score, map, mask });
+            scored.push(Scored {
+                item: item.clone(),
+                score,
+                map,
+                mask,
+            });
         }
         progress(scored.len(), items.len());
     }
@@ -132,18 +148,27 @@ pub fn evaluate(detector: &Detector, mut progress: impl FnMut(usize, usize)) -> 
     let dir = detector.run().dir();
     write_predictions(&dir.join("predictions.csv"), &scored)?;
     if pipeline.output.maps {
-        crate::run::write_folder_over(&dir.join("maps"), |folder| draw(folder, dataset, &scored, &report))?;
+        crate::run::write_folder_over(&dir.join("maps"), |folder| {
+            draw(folder, dataset, &scored, &report)
+        })?;
     }
     write_json(&dir.join("metrics.json"), &report)?;
     Ok(report)
 }
 
 fn part(dataset: &dyn Dataset, at: &str, source: crate::BoxError) -> Error {
-    Error::Part { kind: Kind::Dataset, name: dataset.typetag_name().into(), at: at.into(), source }
+    Error::Part {
+        kind: Kind::Dataset,
+        name: dataset.typetag_name().into(),
+        at: at.into(),
+        source,
+    }
 }
 
 fn read(dataset: &dyn Dataset, item: &Item) -> Result<RgbImage> {
-    dataset.image(item).map_err(|source| part(dataset, &item.image.display().to_string(), source))
+    dataset
+        .image(item)
+        .map_err(|source| part(dataset, &item.image.display().to_string(), source))
 }
 
 /// The mask at the map's size, by the nearest pixel centre.
@@ -151,18 +176,25 @@ fn mask_of(dataset: &dyn Dataset, item: &Item, map: &crate::ScoreMap) -> Result<
     if !item.is_anomalous() {
         return Ok(Some(GrayImage::new(map.width, map.height)));
     }
-    let mask = dataset.mask(item).map_err(|source| part(dataset, &item.image.display().to_string(), source))?;
-    mask.map(|mask| data::resize_mask(&mask, map.width, map.height)).transpose()
+    let mask = dataset
+        .mask(item)
+        .map_err(|source| part(dataset, &item.image.display().to_string(), source))?;
+    mask.map(|mask| data::resize_mask(&mask, map.width, map.height))
+        .transpose()
 }
 
 fn measure(scored: &[Scored], pro_limit: f64) -> Result<Report> {
     let anomalous: Vec<&Scored> = scored.iter().filter(|s| s.item.is_anomalous()).collect();
     let types: std::collections::BTreeSet<&str> = anomalous.iter().map(|s| s.item.label()).collect();
     let of_type = |defect: &str| {
-        let chosen = scored.iter().filter(|s| !s.item.is_anomalous() || s.item.label() == defect);
+        let chosen = scored
+            .iter()
+            .filter(|s| !s.item.is_anomalous() || s.item.label() == defect);
         metrics(&chosen.collect::<Vec<_>>(), pro_limit)
     };
-    let by_defect = types.iter().map(|defect| Ok(((*defect).to_owned(), of_type(defect)?)));
+    let by_defect = types
+        .iter()
+        .map(|defect| Ok(((*defect).to_owned(), of_type(defect)?)));
     let first = &scored[0].map;
     Ok(Report {
         overall: metrics(&scored.iter().collect::<Vec<_>>(), pro_limit)?,
@@ -178,12 +210,21 @@ fn measure(scored: &[Scored], pro_limit: f64) -> Result<Report> {
 fn metrics(scored: &[&Scored], pro_limit: f64) -> Result<Metrics> {
     let scores: Vec<f32> = scored.iter().map(|s| s.score as f32).collect();
     let labels: Vec<bool> = scored.iter().map(|s| s.item.is_anomalous()).collect();
-    let pixels = scored.iter().filter(|s| s.mask.is_some()).map(|s| s.map.scores.len()).sum();
+    let pixels = scored
+        .iter()
+        .filter(|s| s.mask.is_some())
+        .map(|s| s.map.scores.len())
+        .sum();
     let mut maps = PixelMaps::with_capacity(pixels);
     for Scored { item, map, mask, .. } in scored {
         let Some(mask) = mask else { continue };
-        maps.push(&map.scores, mask.as_raw().as_slice(), map.width as usize, map.height as usize)
-            .map_err(|reason| Error::data(&item.image, reason.to_string()))?;
+        maps.push(
+            &map.scores,
+            mask.as_raw().as_slice(),
+            map.width as usize,
+            map.height as usize,
+        )
+        .map_err(|reason| Error::data(&item.image, reason.to_string()))?;
     }
     let pixels = maps.evaluate();
     let anomalous = labels.iter().filter(|anomalous| **anomalous).count();
@@ -199,11 +240,17 @@ fn metrics(scored: &[&Scored], pro_limit: f64) -> Result<Metrics> {
 
 fn colour_scale(scored: &[Scored]) -> (f32, f32) {
     let of = |normal: bool| scored.iter().filter(move |s| !normal || !s.item.is_anomalous());
-    let largest = of(false).map(|s| s.map.largest()).fold(f32::NEG_INFINITY, f32::max);
+    let largest = of(false)
+        .map(|s| s.map.largest())
+        .fold(f32::NEG_INFINITY, f32::max);
     // Every 16th pixel is plenty for a median.
-    let mut sample: Vec<f32> = of(true).flat_map(|s| s.map.scores.iter().step_by(16).copied()).collect();
+    let mut sample: Vec<f32> = of(true)
+        .flat_map(|s| s.map.scores.iter().step_by(16).copied())
+        .collect();
     if sample.is_empty() {
-        sample = of(false).flat_map(|s| s.map.scores.iter().step_by(16).copied()).collect();
+        sample = of(false)
+            .flat_map(|s| s.map.scores.iter().step_by(16).copied())
+            .collect();
     }
     let middle = sample.len() / 2;
     let (_, median, _) = sample.select_nth_unstable_by(middle, f32::total_cmp);
@@ -214,7 +261,11 @@ fn write_predictions(path: &Path, scored: &[Scored]) -> Result<()> {
     let mut text = String::from("image,label,score\n");
     for Scored { item, score, .. } in scored {
         let image = item.image.display().to_string().replace('"', "\"\"");
-        let image = if image.contains([',', '"', '\n']) { format!("\"{image}\"") } else { image };
+        let image = if image.contains([',', '"', '\n']) {
+            format!("\"{image}\"")
+        } else {
+            image
+        };
         text += &format!("{image},{},{score}\n", item.label());
     }
     write_file(path, text.as_bytes())
@@ -224,10 +275,17 @@ fn write_predictions(path: &Path, scored: &[Scored]) -> Result<()> {
 fn draw(folder: &Path, dataset: &dyn Dataset, scored: &[Scored], report: &Report) -> Result<()> {
     for Scored { item, map, mask, .. } in scored {
         let image = data::resize_rgb(&read(dataset, item)?, map.width, map.height)?;
-        let picture = overlay::panel(&image, mask.as_ref().filter(|_| item.is_anomalous()), map, report.colour_scale);
+        let picture = overlay::panel(
+            &image,
+            mask.as_ref().filter(|_| item.is_anomalous()),
+            map,
+            report.colour_scale,
+        );
         let path = folder.join(item.label()).join(picture_name(item));
         std::fs::create_dir_all(folder.join(item.label())).map_err(Error::io(folder))?;
-        picture.save(&path).map_err(|e| Error::data(&path, e.to_string()))?;
+        picture
+            .save(&path)
+            .map_err(|e| Error::data(&path, e.to_string()))?;
     }
     Ok(())
 }

@@ -40,12 +40,12 @@ pub mod weights;
 pub use error::{BoxError, Error, Result};
 pub use registry::Kind;
 
-pub use part::dataset::{Dataset, Item, Split};
-pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
 #[cfg(feature = "torch")]
 pub use config::Pipeline;
 #[cfg(feature = "torch")]
 pub use detect::{Detection, Detector, ScoreMap};
+pub use part::dataset::{Dataset, Item, Split};
+pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
 #[cfg(feature = "torch")]
 pub use part::{
     backbone::{Backbone, Extractor, Stage},

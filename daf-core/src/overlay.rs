@@ -23,9 +23,8 @@ pub fn heat(image: &RgbImage, map: &ScoreMap, scale: (f32, f32)) -> RgbImage {
         let colour = colorous::TURBO.eval_continuous(level);
         // Cold regions stay visible, hot ones stand out.
         let alpha = OPACITY * (level as f32 * 2.0).min(1.0);
-        let mix = |under: u8, over: u8| {
-            (f32::from(under) * (1.0 - alpha) + f32::from(over) * alpha).round() as u8
-        };
+        let mix =
+            |under: u8, over: u8| (f32::from(under) * (1.0 - alpha) + f32::from(over) * alpha).round() as u8;
         let [r, g, b] = pixel.0;
         *pixel = Rgb([mix(r, colour.r), mix(g, colour.g), mix(b, colour.b)]);
     }
@@ -35,7 +34,9 @@ pub fn heat(image: &RgbImage, map: &ScoreMap, scale: (f32, f32)) -> RgbImage {
 /// Draws the outline of a mask of the image's size.
 pub fn outline(image: &mut RgbImage, mask: &GrayImage) {
     let inside = |x: i64, y: i64| {
-        let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else { return false };
+        let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
+            return false;
+        };
         mask.get_pixel_checked(x, y).is_some_and(|pixel| pixel.0[0] > 0)
     };
     for (x, y, pixel) in image.enumerate_pixels_mut() {

@@ -87,14 +87,23 @@ impl Component {
     #[must_use]
     pub fn doc(&self) -> String {
         let schema = (self.schema)(&mut SchemaGenerator::default());
-        schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned()
+        schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// First paragraph of the documentation, on one line.
     #[must_use]
     pub fn summary(&self) -> String {
         let doc = self.doc();
-        doc.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+        doc.split("\n\n")
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// Schema of the part as it stands in YAML: its own fields and the constant `type`.
@@ -119,7 +128,9 @@ impl Component {
 /// The registered parts of one kind, sorted by name.
 #[must_use]
 pub fn components(kind: Kind) -> Vec<&'static Component> {
-    let mut found: Vec<_> = inventory::iter::<Component>().filter(|c| c.kind == kind).collect();
+    let mut found: Vec<_> = inventory::iter::<Component>()
+        .filter(|c| c.kind == kind)
+        .collect();
     found.sort_by_key(|c| (c.name, c.krate));
     found
 }
@@ -143,7 +154,13 @@ pub struct Duplicate {
 
 impl fmt::Display for Duplicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}` by {}", self.kind, self.name, self.crates.join(" and "))
+        write!(
+            f,
+            "{} `{}` by {}",
+            self.kind,
+            self.name,
+            self.crates.join(" and ")
+        )
     }
 }
 
@@ -156,12 +173,23 @@ pub fn check() -> crate::Result<()> {
     for kind in Kind::ALL {
         for same in components(kind).chunk_by(|a, b| a.name == b.name) {
             if same.len() > 1 {
-                let crates = same.iter().map(|c| format!("{} {}", c.krate, c.version)).collect();
-                duplicates.push(Duplicate { kind, name: same[0].name, crates });
+                let crates = same
+                    .iter()
+                    .map(|c| format!("{} {}", c.krate, c.version))
+                    .collect();
+                duplicates.push(Duplicate {
+                    kind,
+                    name: same[0].name,
+                    crates,
+                });
             }
         }
     }
-    if duplicates.is_empty() { Ok(()) } else { Err(crate::Error::Registry(duplicates)) }
+    if duplicates.is_empty() {
+        Ok(())
+    } else {
+        Err(crate::Error::Registry(duplicates))
+    }
 }
 
 /// The name nearest to `given` among `names`, for "did you mean".
@@ -177,8 +205,10 @@ pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
 
 /// Schema of a boxed part: one alternative per registered component.
 pub(crate) fn one_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
-    let variants: Vec<Value> =
-        components(kind).into_iter().map(|c| c.tagged_schema(generator).to_value()).collect();
+    let variants: Vec<Value> = components(kind)
+        .into_iter()
+        .map(|c| c.tagged_schema(generator).to_value())
+        .collect();
     schemars::json_schema!({ "oneOf": variants })
 }
 

@@ -55,7 +55,10 @@ impl Run {
     /// If `dir` exists already: nothing is overwritten.
     pub fn create(dir: &Path, pipeline: Pipeline) -> Result<Self> {
         if dir.exists() {
-            return Err(Error::data(dir, "exists already; choose another folder or go on with --resume"));
+            return Err(Error::data(
+                dir,
+                "exists already; choose another folder or go on with --resume",
+            ));
         }
         let device = pipeline.device.resolve()?;
         let yaml = pipeline.to_yaml()?;
@@ -67,14 +70,22 @@ impl Run {
             parts: Kind::ALL
                 .into_iter()
                 .flat_map(registry::components)
-                .map(|c| (format!("{}/{}", c.kind, c.name), format!("{} {}", c.krate, c.version)))
+                .map(|c| {
+                    (
+                        format!("{}/{}", c.kind, c.name),
+                        format!("{} {}", c.krate, c.version),
+                    )
+                })
                 .collect(),
         };
         write_folder(dir, |temporary| {
             write_file(&temporary.join(CONFIG), yaml.as_bytes())?;
             write_json(&temporary.join(MANIFEST), &manifest)
         })?;
-        Ok(Self { dir: dir.into(), pipeline })
+        Ok(Self {
+            dir: dir.into(),
+            pipeline,
+        })
     }
 
     /// Opens a run directory.
@@ -82,13 +93,32 @@ impl Run {
     /// # Errors
     /// If it is none, or its pipeline cannot be read, e.g. because a part's crate is not linked.
     pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_with(dir, &[] as &[&str])
+    }
+
+    /// Opens a run directory with settings changed, each `KEY=VALUE` as for [`Layers::set`]; the directory itself stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or if a setting cannot be read.
+    pub fn open_with<S: AsRef<str>>(dir: &Path, settings: &[S]) -> Result<Self> {
         let config = dir.join(CONFIG);
         if !config.is_file() {
             let reason = format!("not a run directory: it holds no {CONFIG}");
-            return Err(Error::data(dir, if dir.exists() { reason } else { "no such folder".into() }));
+            return Err(Error::data(
+                dir,
+                if dir.exists() {
+                    reason
+                } else {
+                    "no such folder".into()
+                },
+            ));
         }
-        let pipeline = Layers::new("")?.file(&config)?.resolve()?;
-        Ok(Self { dir: dir.into(), pipeline })
+        let pipeline = Layers::new("")?.file(&config)?.set(settings)?.resolve()?;
+        Ok(Self {
+            dir: dir.into(),
+            pipeline,
+        })
     }
 
     /// The directory.
@@ -101,6 +131,27 @@ impl Run {
     #[must_use]
     pub const fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// The first key in which `pipeline` differs from the run's; where results are put does not count.
+    ///
+    /// # Errors
+    /// If a part does not serialise.
+    pub fn difference(&self, pipeline: &Pipeline) -> Result<Option<String>> {
+        let value = |pipeline: &Pipeline| {
+            let mut value = serde_json::to_value(pipeline).map_err(|e| Error::io(&self.dir)(e.into()))?;
+            value.as_object_mut().and_then(|map| map.remove("output"));
+            Ok::<_, Error>(value)
+        };
+        Ok(differing_key(&value(&self.pipeline)?, &value(pipeline)?))
+    }
+
+    /// Deletes the directory.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn delete(self) -> Result<()> {
+        fs::remove_dir_all(&self.dir).map_err(Error::io(&self.dir))
     }
 
     /// Whether the training has ended: all weights are there.
@@ -146,7 +197,10 @@ impl Run {
     /// If the training has not ended, or a file is damaged or of another network.
     pub fn load_weights(&self, model: &dyn Model) -> Result<()> {
         if !self.is_trained() {
-            return Err(Error::data(&self.dir, "the training of this run has not ended; go on with --resume"));
+            return Err(Error::data(
+                &self.dir,
+                "the training of this run has not ended; go on with --resume",
+            ));
         }
         self.load(model, |_| true)
     }
@@ -176,9 +230,31 @@ impl Pipeline {
     }
 }
 
+/// The first key, depth first, in which two values differ.
+fn differing_key(a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::Object;
+    let (Object(a), Object(b)) = (a, b) else {
+        return (a != b).then(String::new);
+    };
+    a.keys().chain(b.keys()).find_map(|key| {
+        let (Some(a), Some(b)) = (a.get(key), b.get(key)) else {
+            return Some(key.clone());
+        };
+        let below = differing_key(a, b)?;
+        Some(if below.is_empty() {
+            key.clone()
+        } else {
+            format!("{key}.{below}")
+        })
+    })
+}
+
 /// A name beside `path` that nobody else uses.
 fn temporary_name(path: &Path) -> PathBuf {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
@@ -221,8 +297,7 @@ pub(crate) fn write_folder_over(target: &Path, fill: impl FnOnce(&Path) -> Resul
 /// Writes a file under a temporary name with `write`, which syncs it, and renames it.
 fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(target);
-    let result =
-        write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
+    let result = write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }
@@ -236,7 +311,9 @@ fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<
 pub fn write_file(target: &Path, content: &[u8]) -> Result<()> {
     write_with(target, |temporary| {
         let mut file = File::create(temporary).map_err(Error::io(temporary))?;
-        file.write_all(content).and_then(|()| file.sync_all()).map_err(Error::io(temporary))
+        file.write_all(content)
+            .and_then(|()| file.sync_all())
+            .map_err(Error::io(temporary))
     })
 }
 
@@ -258,5 +335,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io(folder))
 }

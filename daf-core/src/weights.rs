@@ -181,7 +181,10 @@ impl WeightFolders {
                 return Ok(Some(user.clone()));
             }
             if !user.is_dir() {
-                return Err(Error::checkpoint(user, "DAF_WEIGHTS names neither a folder nor a file"));
+                return Err(Error::checkpoint(
+                    user,
+                    "DAF_WEIGHTS names neither a folder nor a file",
+                ));
             }
         }
         for folder in self.user.iter().chain([&self.cache]) {
@@ -207,15 +210,24 @@ impl WeightFolders {
 
     fn searched(&self) -> String {
         let folders = self.user.iter().chain([&self.cache]);
-        folders.map(|f| f.display().to_string()).collect::<Vec<_>>().join(" or ")
+        folders
+            .map(|f| f.display().to_string())
+            .collect::<Vec<_>>()
+            .join(" or ")
     }
 }
 
 fn is_weights_of(path: &Path, network: &str) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let of_network =
-        name.strip_prefix(network).is_some_and(|rest| rest.starts_with(['-', '.'])) && path.is_file();
-    of_network && matches!(path.extension().and_then(|e| e.to_str()), Some("safetensors" | "pth"))
+    let of_network = name
+        .strip_prefix(network)
+        .is_some_and(|rest| rest.starts_with(['-', '.']))
+        && path.is_file();
+    of_network
+        && matches!(
+            path.extension().and_then(|e| e.to_str()),
+            Some("safetensors" | "pth")
+        )
 }
 
 /// Downloads to a temporary name, checks the hash, and renames: `target` is whole or absent.
@@ -241,12 +253,15 @@ fn download(
         let mut buffer = vec![0; 1 << 16];
         let mut done = 0u64;
         loop {
-            let read = body.read(&mut buffer).map_err(|e| format!("the connection broke off: {e}"))?;
+            let read = body
+                .read(&mut buffer)
+                .map_err(|e| format!("the connection broke off: {e}"))?;
             if read == 0 {
                 break;
             }
             hash.update(&buffer[..read]);
-            file.write_all(&buffer[..read]).map_err(|e| format!("{}: {e}", temporary.display()))?;
+            file.write_all(&buffer[..read])
+                .map_err(|e| format!("{}: {e}", temporary.display()))?;
             done += read as u64;
             if let Some(progress) = progress {
                 progress(published.file_name(), done, total);
@@ -257,9 +272,13 @@ fn download(
         }
         let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         if !found.starts_with(published.hash()) {
-            return Err(format!("its SHA-256 should begin with {} but is {found}", published.hash()));
+            return Err(format!(
+                "its SHA-256 should begin with {} but is {found}",
+                published.hash()
+            ));
         }
-        file.sync_all().map_err(|e| format!("{}: {e}", temporary.display()))?;
+        file.sync_all()
+            .map_err(|e| format!("{}: {e}", temporary.display()))?;
         fs::rename(&temporary, target).map_err(|e| format!("{}: {e}", target.display()))
     })();
     if result.is_err() {
@@ -276,7 +295,10 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
     fs::metadata(path).map_err(Error::io(path))?;
     let is_pickle = matches!(path.extension().and_then(|e| e.to_str()), Some("pth" | "pt"));
     let (read, expected) = if is_pickle {
-        (Tensor::loadz_multi(path), "a file of tensors that Python's torch.save wrote")
+        (
+            Tensor::loadz_multi(path),
+            "a file of tensors that Python's torch.save wrote",
+        )
     } else {
         (Tensor::read_safetensors(path), "a safetensors file")
     };
@@ -305,7 +327,12 @@ pub fn load(store: &VarStore, tensors: &[(String, Tensor)], path: &Path, exact: 
 /// As [`load`].
 pub fn load_below(store: &VarStore, prefix: &str, tensors: &[(String, Tensor)], path: &Path) -> Result<()> {
     let below = |(name, variable): (String, Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), variable));
-    load_into(store.variables().into_iter().filter_map(below).collect(), tensors, path, false)
+    load_into(
+        store.variables().into_iter().filter_map(below).collect(),
+        tensors,
+        path,
+        false,
+    )
 }
 
 fn load_into(
@@ -314,14 +341,20 @@ fn load_into(
     path: &Path,
     exact: bool,
 ) -> Result<()> {
-    let given: HashMap<&str, &Tensor> =
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let given: HashMap<&str, &Tensor> = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor))
+        .collect();
     let mut faults = Vec::new();
     for (name, variable) in &variables {
         match given.get(name.as_str()) {
             None => faults.push(format!("`{name}` is missing")),
             Some(tensor) if tensor.size() != variable.size() => {
-                faults.push(format!("`{name}` should be {:?} but is {:?}", variable.size(), tensor.size()));
+                faults.push(format!(
+                    "`{name}` should be {:?} but is {:?}",
+                    variable.size(),
+                    tensor.size()
+                ));
             }
             Some(_) => {}
         }
@@ -333,8 +366,15 @@ fn load_into(
     if !faults.is_empty() {
         faults.sort();
         let (shown, more) = (faults.len().min(3), faults.len().saturating_sub(3));
-        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let reason = format!("the weights are of another network: {}{rest}", faults[..shown].join(", "));
+        let rest = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let reason = format!(
+            "the weights are of another network: {}{rest}",
+            faults[..shown].join(", ")
+        );
         return Err(Error::checkpoint(path, reason));
     }
     tch::no_grad(|| {
@@ -352,17 +392,26 @@ fn load_into(
 pub fn write(path: &Path, mut tensors: Vec<(String, Tensor)>) -> Result<()> {
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     // The format stores plain row-major data; the parameters of convolutions lie channels-last.
-    let tensors: Vec<(String, Tensor)> =
-        tensors.into_iter().map(|(name, t)| (name, t.detach().to_device(tch::Device::Cpu).contiguous())).collect();
+    let tensors: Vec<(String, Tensor)> = tensors
+        .into_iter()
+        .map(|(name, t)| (name, t.detach().to_device(tch::Device::Cpu).contiguous()))
+        .collect();
     let pairs: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
-    Tensor::write_safetensors(&pairs, path).map_err(|e| Error::checkpoint(path, format!("cannot be written: {e}")))?;
-    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path))
+    Tensor::write_safetensors(&pairs, path)
+        .map_err(|e| Error::checkpoint(path, format!("cannot be written: {e}")))?;
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io(path))
 }
 
 /// Whether the batch norms of a network have been folded into its convolutions: every running mean is 0 and every
 /// weight 1. In training mode such a network computes something else than the one that it was made of.
 #[must_use]
 pub fn is_folded(tensors: &[(String, Tensor)]) -> bool {
-    let mut means = tensors.iter().filter(|(name, _)| name.ends_with("running_mean")).peekable();
-    means.peek().is_some() && means.all(|(_, mean)| mean.to_kind(Kind::Float).abs().max().double_value(&[]) == 0.0)
+    let mut means = tensors
+        .iter()
+        .filter(|(name, _)| name.ends_with("running_mean"))
+        .peekable();
+    means.peek().is_some()
+        && means.all(|(_, mean)| mean.to_kind(Kind::Float).abs().max().double_value(&[]) == 0.0)
 }

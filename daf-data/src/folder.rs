@@ -6,7 +6,8 @@ use daf_core::{BoxError, Dataset, Error, Item, Result, Split, typetag};
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 
-use crate::{files, masks};
+use crate::masks;
+use daf_core::data::files;
 
 /// Your own images, by folder or glob pattern.
 ///

@@ -2,7 +2,6 @@
 //! the program draws itself ([`Demo`]).
 
 mod demo;
-mod files;
 mod folder;
 mod masks;
 mod mvtec;

@@ -4,7 +4,8 @@ use daf_core::schemars::{self, JsonSchema};
 use daf_core::{BoxError, Dataset, Error, Item, Result, Split, typetag};
 use serde::{Deserialize, Serialize};
 
-use crate::{files, masks};
+use crate::masks;
+use daf_core::data::files;
 
 /// Images in the layout of MVTec AD, one category.
 ///

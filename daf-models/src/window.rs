@@ -33,7 +33,10 @@ impl Window {
         };
         let raw: Vec<f64> = (0..=2 * radius).map(weight).collect();
         let sum: f64 = raw.iter().sum();
-        Self { weights: raw.into_iter().map(|w| w / sum).collect(), border }
+        Self {
+            weights: raw.into_iter().map(|w| w / sum).collect(),
+            border,
+        }
     }
 
     fn radius(&self) -> i64 {
@@ -50,7 +53,11 @@ impl Window {
             return 0;
         }
         let folded = i.rem_euclid(period);
-        if folded < length { folded } else { period - shift - folded }
+        if folded < length {
+            folded
+        } else {
+            period - shift - folded
+        }
     }
 
     /// The blur of a line of `length` values as a `length`×`length` matrix.
@@ -62,19 +69,24 @@ impl Window {
                 matrix[(row * length + column) as usize] += *weight as f32;
             }
         }
-        Tensor::from_slice(&matrix).view([length, length]).to_device(device)
+        Tensor::from_slice(&matrix)
+            .view([length, length])
+            .to_device(device)
     }
 
     /// Blurs N×h×w×C values over h and w; the channels lie innermost, as channels-last features have them.
     pub(crate) fn blur(&self, values: &Tensor) -> Tensor {
         let (n, h, w, c) = values.size4().expect("N×h×w×C values");
         let rows = if h <= DENSE {
-            self.matrix(h, values.device()).matmul(&values.reshape([n, h, w * c]))
+            self.matrix(h, values.device())
+                .matmul(&values.reshape([n, h, w * c]))
         } else {
-            self.slide(&values.reshape([n, 1, h, w * c]), h).reshape([n, h, w * c])
+            self.slide(&values.reshape([n, 1, h, w * c]), h)
+                .reshape([n, h, w * c])
         };
         let columns = if w <= DENSE {
-            self.matrix(w, values.device()).matmul(&rows.reshape([n * h, w, c]))
+            self.matrix(w, values.device())
+                .matmul(&rows.reshape([n * h, w, c]))
         } else {
             self.slide(&rows.reshape([n * h, 1, w, c]), w)
         };
@@ -84,10 +96,14 @@ impl Window {
     /// The same along dimension 2 of M×1×`length`×K values, as a convolution: its cost per value does not grow.
     fn slide(&self, values: &Tensor, length: i64) -> Tensor {
         let radius = self.radius();
-        let sources: Vec<i64> = (-radius..length + radius).map(|i| self.source(i, length)).collect();
+        let sources: Vec<i64> = (-radius..length + radius)
+            .map(|i| self.source(i, length))
+            .collect();
         let padded = values.index_select(2, &Tensor::from_slice(&sources).to_device(values.device()));
         let weights: Vec<f32> = self.weights.iter().map(|w| *w as f32).collect();
-        let kernel = Tensor::from_slice(&weights).view([1, 1, -1, 1]).to_device(values.device());
+        let kernel = Tensor::from_slice(&weights)
+            .view([1, 1, -1, 1])
+            .to_device(values.device());
         padded.conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)
     }
 }
@@ -109,7 +125,11 @@ mod tests {
                     let mut j = i + k - window.radius();
                     while j < 0 || j >= length {
                         let edge = if window.border == Border::Reflect { 0 } else { 1 };
-                        j = if j < 0 { -j - edge } else { 2 * length - 2 + edge - j };
+                        j = if j < 0 {
+                            -j - edge
+                        } else {
+                            2 * length - 2 + edge - j
+                        };
                     }
                     weight * f64::from(line[j as usize])
                 });
@@ -129,7 +149,10 @@ mod tests {
                 for shape in [[1, length, 1, 1], [1, 1, length, 1]] {
                     let blurred = Vec::<f32>::try_from(window.blur(&values.view(shape)).view(-1)).unwrap();
                     for (found, expected) in blurred.iter().zip(&expected) {
-                        assert!((found - expected).abs() < 1e-5, "{border:?} {length}: {found} {expected}");
+                        assert!(
+                            (found - expected).abs() < 1e-5,
+                            "{border:?} {length}: {found} {expected}"
+                        );
                     }
                 }
             }
@@ -141,7 +164,11 @@ mod tests {
         let window = Window::gaussian(4.0, 16, Border::Symmetric);
         let expected = literal(&window, &[1.0, 0.0, 2.0]);
         let blurred = window.blur(&Tensor::from_slice(&[1f32, 0.0, 2.0]).view([1, 3, 1, 1]));
-        for (found, expected) in Vec::<f32>::try_from(blurred.view(-1)).unwrap().iter().zip(&expected) {
+        for (found, expected) in Vec::<f32>::try_from(blurred.view(-1))
+            .unwrap()
+            .iter()
+            .zip(&expected)
+        {
             assert!((found - expected).abs() < 1e-6);
         }
     }

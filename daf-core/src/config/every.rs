@@ -33,10 +33,22 @@ impl FromStr for Every {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("expected `N steps`, `N epochs` or `N s`, each over 0, found `{text}`");
         let text_parts: Vec<&str> = text.split_whitespace().collect();
-        let [number, unit] = text_parts[..] else { return Err(bad()) };
+        let [number, unit] = text_parts[..] else {
+            return Err(bad());
+        };
         match unit {
-            "step" | "steps" => number.parse().ok().filter(|n| *n > 0).map(Self::Steps).ok_or_else(bad),
-            "epoch" | "epochs" => number.parse().ok().filter(|n| *n > 0).map(Self::Epochs).ok_or_else(bad),
+            "step" | "steps" => number
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .map(Self::Steps)
+                .ok_or_else(bad),
+            "epoch" | "epochs" => number
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .map(Self::Epochs)
+                .ok_or_else(bad),
             "s" => number
                 .parse()
                 .ok()

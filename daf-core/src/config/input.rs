@@ -57,7 +57,13 @@ impl From<Written> for Input {
 
 impl Default for Input {
     fn default() -> Self {
-        Written { size: Size::default(), preset: None, channel_order: None, normalization: None }.into()
+        Written {
+            size: Size::default(),
+            preset: None,
+            channel_order: None,
+            normalization: None,
+        }
+        .into()
     }
 }
 
@@ -133,13 +139,20 @@ impl Input {
                 let near = ((side + stride / 2) / stride).max(LEAST_POSITIONS) * stride;
                 return Err(fault(
                     "input.size",
-                    format!("expected multiples of {stride}, the coarsest stride, found {}; {near} would do", self.size),
+                    format!(
+                        "expected multiples of {stride}, the coarsest stride, found {}; {near} would do",
+                        self.size
+                    ),
                 ));
             }
             if stride > 1 && side < LEAST_POSITIONS * stride {
                 return Err(fault(
                     "input.size",
-                    format!("expected sides of at least {}, found {}", LEAST_POSITIONS * stride, self.size),
+                    format!(
+                        "expected sides of at least {}, found {}",
+                        LEAST_POSITIONS * stride,
+                        self.size
+                    ),
                 ));
             }
         }

@@ -106,7 +106,11 @@ impl DeviceChoice {
     /// # Errors
     /// If the CUDA device that is asked for is not there.
     pub fn resolve(self) -> Result<tch::Device> {
-        let found = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
+        let found = if tch::Cuda::is_available() {
+            tch::Cuda::device_count()
+        } else {
+            0
+        };
         match self {
             Self::Auto if found > 0 => Ok(tch::Device::Cuda(0)),
             Self::Auto | Self::Cpu => Ok(tch::Device::Cpu),
@@ -117,7 +121,9 @@ impl DeviceChoice {
                 layer: "this machine".into(),
                 at: "device".into(),
                 reason: format!("cuda:{index} was asked for, but libtorch sees {found} CUDA devices"),
-                hint: Some("`device: auto` takes what there is; `daf-cli doctor` says what libtorch sees".into()),
+                hint: Some(
+                    "`device: auto` takes what there is; `daf-cli doctor` says what libtorch sees".into(),
+                ),
             }),
         }
     }
@@ -213,7 +219,10 @@ impl Optimizer {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Self::Adamw { learning_rate: adamw_rate(), weight_decay: adamw_decay() }
+        Self::Adamw {
+            learning_rate: adamw_rate(),
+            weight_decay: adamw_decay(),
+        }
     }
 }
 
@@ -231,7 +240,11 @@ pub struct Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { warmup: 0, milestones: Vec::new(), gamma: 0.2 }
+        Self {
+            warmup: 0,
+            milestones: Vec::new(),
+            gamma: 0.2,
+        }
     }
 }
 
@@ -247,7 +260,10 @@ pub struct Evaluation {
 
 impl Default for Evaluation {
     fn default() -> Self {
-        Self { pro_limit: 0.3, batch_size: 8 }
+        Self {
+            pro_limit: 0.3,
+            batch_size: 8,
+        }
     }
 }
 
@@ -263,7 +279,10 @@ pub struct Output {
 
 impl Default for Output {
     fn default() -> Self {
-        Self { dir: None, maps: true }
+        Self {
+            dir: None,
+            maps: true,
+        }
     }
 }
 
@@ -277,27 +296,59 @@ impl Pipeline {
         self.trainer.resolve()?;
         self.input.check(self.method.stride())?;
         let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
-            if ok { Ok(()) } else { Err(fault(at, format!("expected {expected}, found {found}"))) }
+            if ok {
+                Ok(())
+            } else {
+                Err(fault(at, format!("expected {expected}, found {found}")))
+            }
         };
         let limit = self.evaluation.pro_limit;
-        range("evaluation.pro_limit", limit > 0.0 && limit <= 1.0, "a number over 0 and at most 1", &limit)?;
+        range(
+            "evaluation.pro_limit",
+            limit > 0.0 && limit <= 1.0,
+            "a number over 0 and at most 1",
+            &limit,
+        )?;
         let batch = self.evaluation.batch_size;
         range("evaluation.batch_size", batch > 0, "at least 1", &batch)?;
         let part = |kind, name: &str, at: &str, result: Result<(), crate::BoxError>| {
-            result.map_err(|source| Error::Part { kind, name: name.into(), at: at.into(), source })
+            result.map_err(|source| Error::Part {
+                kind,
+                name: name.into(),
+                at: at.into(),
+                source,
+            })
         };
         use crate::Kind;
         part(Kind::Dataset, self.data.typetag_name(), "data", self.data.check())?;
         if let Some(synthesizer) = &self.synthesizer {
-            part(Kind::Synthesizer, synthesizer.typetag_name(), "synthesizer", synthesizer.check())?;
+            part(
+                Kind::Synthesizer,
+                synthesizer.typetag_name(),
+                "synthesizer",
+                synthesizer.check(),
+            )?;
         } else if self.method.needs_synthesis() {
             return Err(fault(
                 "synthesizer",
-                format!("method `{}` learns from synthetic defects, but there is no synthesizer", self.method.typetag_name()),
+                format!(
+                    "method `{}` learns from synthetic defects, but there is no synthesizer",
+                    self.method.typetag_name()
+                ),
             ));
         }
-        part(Kind::Method, self.method.typetag_name(), "method", self.method.check())?;
-        part(Kind::Scorer, self.scorer.typetag_name(), "scorer", self.scorer.check())
+        part(
+            Kind::Method,
+            self.method.typetag_name(),
+            "method",
+            self.method.check(),
+        )?;
+        part(
+            Kind::Scorer,
+            self.scorer.typetag_name(),
+            "scorer",
+            self.scorer.check(),
+        )
     }
 }
 
@@ -342,11 +393,22 @@ impl Trainer {
             ));
         }
         let numbers = match self.optimizer {
-            Optimizer::Adamw { learning_rate, weight_decay } => {
+            Optimizer::Adamw {
+                learning_rate,
+                weight_decay,
+            } => {
                 vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
             }
-            Optimizer::Sgd { learning_rate, momentum, weight_decay } => {
-                vec![("learning_rate", learning_rate), ("momentum", momentum), ("weight_decay", weight_decay)]
+            Optimizer::Sgd {
+                learning_rate,
+                momentum,
+                weight_decay,
+            } => {
+                vec![
+                    ("learning_rate", learning_rate),
+                    ("momentum", momentum),
+                    ("weight_decay", weight_decay),
+                ]
             }
         };
         for (name, value) in numbers {
@@ -372,11 +434,25 @@ impl Trainer {
     /// Learning rate of a step, as a factor, on so many normal images.
     #[must_use]
     pub fn rate(&self, step: u64, images: usize) -> f64 {
-        let Some(schedule) = &self.schedule else { return 1.0 };
-        let time = if self.steps.is_some() { step } else { self.epoch(step, images) };
+        let Some(schedule) = &self.schedule else {
+            return 1.0;
+        };
+        let time = if self.steps.is_some() {
+            step
+        } else {
+            self.epoch(step, images)
+        };
         // The official warm-up starts at a rate of 0: its first epoch only moves the statistics of the batch norms.
-        let rise = if time < schedule.warmup { time as f64 / schedule.warmup as f64 } else { 1.0 };
-        let passed = schedule.milestones.iter().filter(|&&milestone| time >= milestone).count();
+        let rise = if time < schedule.warmup {
+            time as f64 / schedule.warmup as f64
+        } else {
+            1.0
+        };
+        let passed = schedule
+            .milestones
+            .iter()
+            .filter(|&&milestone| time >= milestone)
+            .count();
         rise * schedule.gamma.powi(i32::try_from(passed).unwrap_or(i32::MAX))
     }
 
@@ -392,5 +468,10 @@ const UNPLACED: &str = "pipeline";
 
 /// A value that is out of range; the layer that it came from is filled in by [`Layers`].
 fn fault(at: &str, reason: impl Into<String>) -> Error {
-    Error::Config { layer: UNPLACED.into(), at: at.into(), reason: reason.into(), hint: None }
+    Error::Config {
+        layer: UNPLACED.into(),
+        at: at.into(),
+        reason: reason.into(),
+        hint: None,
+    }
 }

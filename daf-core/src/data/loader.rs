@@ -60,7 +60,11 @@ impl Loader {
             channels.push(receiver);
             threads.push(thread);
         }
-        Ok(Self { channels, threads, next: 0 })
+        Ok(Self {
+            channels,
+            threads,
+            next: 0,
+        })
     }
 
     /// The next sample.
@@ -71,7 +75,10 @@ impl Loader {
         let channel = &self.channels[self.next];
         self.next = (self.next + 1) % self.channels.len();
         channel.recv().unwrap_or_else(|_| {
-            Err(Error::data("training data", "a loader thread died; its message is above: a part panicked"))
+            Err(Error::data(
+                "training data",
+                "a loader thread died; its message is above: a part panicked",
+            ))
         })
     }
 }
@@ -98,7 +105,11 @@ pub fn batch(samples: &[Sample], input: &Input, device: Device) -> Result<Batch>
     } else {
         None
     };
-    Ok(Batch { normal: images_to_tensor(&normal, input, device)?, synthetic, indices })
+    Ok(Batch {
+        normal: images_to_tensor(&normal, input, device)?,
+        synthetic,
+        indices,
+    })
 }
 
 fn synthesized(samples: &[Sample], input: &Input, device: Device) -> Result<Synthesized> {
@@ -111,16 +122,24 @@ fn synthesized(samples: &[Sample], input: &Input, device: Device) -> Result<Synt
     let clean = GrayImage::from_pixel(width, height, Luma([0]));
     let pairs = || samples.iter().zip(&damages);
     let images: Vec<_> = pairs()
-        .map(|(sample, damage)| damage.as_ref().map_or(sample.normal.as_ref(), |damage| &damage.image))
+        .map(|(sample, damage)| {
+            damage
+                .as_ref()
+                .map_or(sample.normal.as_ref(), |damage| &damage.image)
+        })
         .collect();
-    let masks: Vec<_> =
-        damages.iter().map(|damage| damage.as_ref().map_or(&clean, |damage| &damage.mask)).collect();
+    let masks: Vec<_> = damages
+        .iter()
+        .map(|damage| damage.as_ref().map_or(&clean, |damage| &damage.mask))
+        .collect();
     let mask = masks_to_tensor(&masks, device)?;
     let mut target = mask.shallow_clone();
     if damages.iter().flatten().any(|damage| damage.target.is_some()) {
         target = mask.copy();
         for (row, damage) in (0i64..).zip(&damages) {
-            let Some(soft) = damage.as_ref().and_then(|damage| damage.target.as_ref()) else { continue };
+            let Some(soft) = damage.as_ref().and_then(|damage| damage.target.as_ref()) else {
+                continue;
+            };
             if soft.len() != (width * height) as usize {
                 return Err(Error::Shape {
                     what: "a synthesizer's soft target".into(),
@@ -132,6 +151,13 @@ fn synthesized(samples: &[Sample], input: &Input, device: Device) -> Result<Synt
             target.get(row).copy_(&soft.to_device(device));
         }
     }
-    let class = damages.iter().map(|damage| damage.as_ref().map_or(-1, |damage| i64::from(damage.class)));
-    Ok(Synthesized { images: images_to_tensor(&images, input, device)?, mask, target, class: class.collect() })
+    let class = damages
+        .iter()
+        .map(|damage| damage.as_ref().map_or(-1, |damage| i64::from(damage.class)));
+    Ok(Synthesized {
+        images: images_to_tensor(&images, input, device)?,
+        mask,
+        target,
+        class: class.collect(),
+    })
 }

@@ -1,5 +1,6 @@
 //! From image files to batches.
 
+pub mod files;
 #[cfg(feature = "torch")]
 mod loader;
 mod read;

@@ -65,7 +65,17 @@ impl Samples {
         }
         let cache = items.iter().map(|_| OnceLock::new()).collect();
         let cache_left = AtomicU64::new(cache_bytes);
-        Ok(Self { dataset, items, synthesizer, width, height, seed, normal_share, cache, cache_left })
+        Ok(Self {
+            dataset,
+            items,
+            synthesizer,
+            width,
+            height,
+            seed,
+            normal_share,
+            cache,
+            cache_left,
+        })
     }
 
     /// How many normal images there are: the length of an epoch.
@@ -102,21 +112,31 @@ impl Samples {
     pub fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
         let normal = self.image(index)?;
         let Some(synthesizer) = &self.synthesizer else {
-            return Ok(Sample { index, normal, outcome: None });
+            return Ok(Sample {
+                index,
+                normal,
+                outcome: None,
+            });
         };
         let mut rng = self.stream(epoch, u32::try_from(index).unwrap_or(u32::MAX - 1));
         let stays_normal = self.normal_share > 0.0 && rng.random_bool(self.normal_share);
         let outcome = if stays_normal {
             Outcome::Unchanged
         } else {
-            synthesizer.synthesize(&normal, self, &mut rng).map_err(|source| Error::Part {
-                kind: Kind::Synthesizer,
-                name: synthesizer.typetag_name().into(),
-                at: format!("on {}, epoch {epoch}", self.items[index].image.display()),
-                source,
-            })?
+            synthesizer
+                .synthesize(&normal, self, &mut rng)
+                .map_err(|source| Error::Part {
+                    kind: Kind::Synthesizer,
+                    name: synthesizer.typetag_name().into(),
+                    at: format!("on {}, epoch {epoch}", self.items[index].image.display()),
+                    source,
+                })?
         };
-        Ok(Sample { index, normal, outcome: Some(outcome) })
+        Ok(Sample {
+            index,
+            normal,
+            outcome: Some(outcome),
+        })
     }
 
     /// A normal image at the size of the network's input.
@@ -127,16 +147,23 @@ impl Samples {
         if let Some(kept) = self.cache[index].get() {
             return Ok(Arc::clone(kept));
         }
-        let image = self.dataset.image(&self.items[index]).map_err(|source| Error::Part {
-            kind: Kind::Dataset,
-            name: self.dataset.typetag_name().into(),
-            at: self.items[index].image.display().to_string(),
-            source,
-        })?;
+        let image = self
+            .dataset
+            .image(&self.items[index])
+            .map_err(|source| Error::Part {
+                kind: Kind::Dataset,
+                name: self.dataset.typetag_name().into(),
+                at: self.items[index].image.display().to_string(),
+                source,
+            })?;
         let image = Arc::new(data::resize_rgb(&image, self.width, self.height)?);
         let bytes = image.as_raw().len() as u64;
         let reserve = |left: u64| left.checked_sub(bytes);
-        if self.cache_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).is_ok() {
+        if self
+            .cache_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
+            .is_ok()
+        {
             // Two threads may both have read it; the images are equal.
             let _ = self.cache[index].set(Arc::clone(&image));
         }

@@ -50,7 +50,11 @@ fn stack<P: image::Pixel<Subpixel = u8>>(
     let first = images.first().ok_or_else(|| fault("none".into()))?;
     let (width, height) = first.dimensions();
     if let Some(other) = images.iter().find(|image| image.dimensions() != (width, height)) {
-        return Err(fault(format!("{width}×{height} and {}×{}", other.width(), other.height())));
+        return Err(fault(format!(
+            "{width}×{height} and {}×{}",
+            other.width(),
+            other.height()
+        )));
     }
     let bytes: Vec<u8> = images.iter().flat_map(|image| image.as_raw()).copied().collect();
     let size = [images.len() as i64, i64::from(height), i64::from(width), channels];

@@ -4,9 +4,9 @@ use std::fmt::Debug;
 
 use tch::Tensor;
 
+use crate::BoxError;
 use crate::block::Blocks;
 use crate::weights::{Published, Weights};
-use crate::BoxError;
 
 /// A network that turns images into features of several stages, fine to coarse.
 #[typetag::serde(tag = "type")]

@@ -72,7 +72,11 @@ pub struct Item {
 impl Item {
     /// A normal image.
     pub fn normal(image: impl AsRef<Path>) -> Self {
-        Self { image: image.as_ref().to_path_buf(), mask: None, defect: None }
+        Self {
+            image: image.as_ref().to_path_buf(),
+            mask: None,
+            defect: None,
+        }
     }
 
     /// Whether the image has a defect.

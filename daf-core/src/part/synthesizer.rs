@@ -91,7 +91,12 @@ impl Rect {
                 }
             }
         }
-        (left != u32::MAX).then(|| Self { x: left, y: top, width: right - left + 1, height: bottom - top + 1 })
+        (left != u32::MAX).then(|| Self {
+            x: left,
+            y: top,
+            width: right - left + 1,
+            height: bottom - top + 1,
+        })
     }
 
     /// Whether the pixel lies inside.

@@ -36,14 +36,26 @@ fn finished(run: &Path) -> Result<Vec<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(&folder)(error)),
     };
-    let named = |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("step-"));
-    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(named).collect();
+    let named = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|n| n.to_str())
+            .is_some_and(|n| n.starts_with("step-"))
+    };
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(named)
+        .collect();
     found.sort();
     Ok(found)
 }
 
 /// Saves a checkpoint and then removes older ones. If anything fails, the older ones are still there.
-pub(super) fn save(run: &Path, model: &dyn Model, optimizer: &OptimizerState, position: Position) -> Result<()> {
+pub(super) fn save(
+    run: &Path,
+    model: &dyn Model,
+    optimizer: &OptimizerState,
+    position: Position,
+) -> Result<()> {
     let folder = run.join(FOLDER);
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let target = folder.join(format!("step-{:012}", position.step));
@@ -53,13 +65,18 @@ pub(super) fn save(run: &Path, model: &dyn Model, optimizer: &OptimizerState, po
     let older = finished(run)?;
     crate::run::write_folder(&target, |temporary| {
         for store in model.stores().iter().filter(|store| !store.frozen) {
-            weights::write(&temporary.join(store.name).with_extension("safetensors"), super::named(store.vars))?;
+            weights::write(
+                &temporary.join(store.name).with_extension("safetensors"),
+                super::named(store.vars),
+            )?;
         }
         weights::write(&temporary.join(OPTIMIZER), optimizer.tensors())?;
         let path = temporary.join(POSITION);
         let json = serde_json::to_vec(&position).map_err(|e| Error::io(&path)(e.into()))?;
         let mut file = File::create(&path).map_err(Error::io(&path))?;
-        file.write_all(&json).and_then(|()| file.sync_all()).map_err(Error::io(&path))
+        file.write_all(&json)
+            .and_then(|()| file.sync_all())
+            .map_err(Error::io(&path))
     })?;
     for old in older {
         fs::remove_dir_all(&old).map_err(Error::io(&old))?;

@@ -34,15 +34,22 @@ mod terms {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(terms: &[(String, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        terms: &[(String, f64)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_map(terms.iter().map(|(name, value)| (name, value)))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, f64)>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(String, f64)>, D::Error> {
         let map = serde_json::Map::deserialize(deserializer)?;
         map.into_iter()
             .map(|(name, value)| {
-                let number = value.as_f64().ok_or_else(|| D::Error::custom(format!("`{name}` is not a number")))?;
+                let number = value
+                    .as_f64()
+                    .ok_or_else(|| D::Error::custom(format!("`{name}` is not a number")))?;
                 Ok((name, number))
             })
             .collect()
@@ -59,23 +66,38 @@ pub(super) struct History {
 impl History {
     /// Opens the file and cuts off what was written after the checkpoint.
     pub(super) fn open(path: &Path, position: Position) -> Result<Self> {
-        let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(Error::io(path))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .map_err(Error::io(path))?;
         file.set_len(position.history).map_err(Error::io(path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::io(path))?;
-        Ok(Self { path: path.into(), file: BufWriter::new(file), length: position.history })
+        Ok(Self {
+            path: path.into(),
+            file: BufWriter::new(file),
+            length: position.history,
+        })
     }
 
     pub(super) fn append(&mut self, record: &Record) -> Result<()> {
         let mut line = serde_json::to_vec(record).map_err(|e| Error::io(&self.path)(e.into()))?;
         line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.flush()).map_err(Error::io(&self.path))?;
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.flush())
+            .map_err(Error::io(&self.path))?;
         self.length += line.len() as u64;
         Ok(())
     }
 
     /// Makes everything so far safe; gives the file's length.
     pub(super) fn sync(&mut self) -> Result<u64> {
-        self.file.flush().and_then(|()| self.file.get_ref().sync_data()).map_err(Error::io(&self.path))?;
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_data())
+            .map_err(Error::io(&self.path))?;
         Ok(self.length)
     }
 }

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use tch::{Kind, Tensor};
 
+use crate::block::Mode;
 use crate::config::Every;
 use crate::data::{self, Loader, Samples};
-use crate::block::Mode;
 use crate::run::Run;
 use crate::weights::{self, WeightFolders};
 use crate::{BuildContext, Error, Method, Model, Result};
 
 use checkpoint::Position;
-pub use history::Record;
 use history::History;
+pub use history::Record;
 use optimizer::OptimizerState;
 
 /// Whoever watches a training: a progress bar, a log, a button that stops it.
@@ -107,13 +107,17 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     };
     observer.started(&plan);
     let workers = trainer.workers.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(8)
+        std::thread::available_parallelism()
+            .map_or(1, std::num::NonZero::get)
+            .min(8)
     });
     let mut loader = Loader::start(&samples, plan.done * trainer.batch_size as u64, workers)?;
     let mut due = Due::new(trainer.checkpoint_every, &plan);
     for step in plan.done..plan.steps {
         let started = Instant::now();
-        let drawn = (0..trainer.batch_size).map(|_| loader.sample()).collect::<Result<Vec<_>>>()?;
+        let drawn = (0..trainer.batch_size)
+            .map(|_| loader.sample())
+            .collect::<Result<Vec<_>>>()?;
         let batch = data::batch(&drawn, &pipeline.input, device)?;
         let loaded = started.elapsed();
         let epoch = trainer.epoch(step, plan.images);
@@ -128,7 +132,11 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         optimizer.zero_grad();
         Tensor::stack(&tensors, 0).sum(Kind::Float).backward();
         if let Some(name) = optimizer.not_finite() {
-            return Err(Error::Diverged { epoch, step, term: format!("the gradient of {name}") });
+            return Err(Error::Diverged {
+                epoch,
+                step,
+                term: format!("the gradient of {name}"),
+            });
         }
         let factor = trainer.rate(step, plan.images);
         optimizer.step(factor);
@@ -146,7 +154,10 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         let done = step + 1;
         let stop = observer.stop() && done < plan.steps;
         if stop || done == plan.steps || due.now(done) {
-            let position = Position { step: done, history: history.sync()? };
+            let position = Position {
+                step: done,
+                history: history.sync()?,
+            };
             checkpoint::save(run.dir(), model.as_ref(), &optimizer, position)?;
         }
         if stop {
@@ -168,14 +179,25 @@ pub(crate) fn build(method: &dyn Method, context: &BuildContext) -> Result<Box<d
 
 /// The loss terms as numbers, read in one go.
 fn finite(losses: &[(String, Tensor)], epoch: u64, step: u64) -> Result<Vec<(String, f64)>> {
-    let tensors: Vec<Tensor> = losses.iter().map(|(_, loss)| loss.detach().to_kind(Kind::Double)).collect();
+    let tensors: Vec<Tensor> = losses
+        .iter()
+        .map(|(_, loss)| loss.detach().to_kind(Kind::Double))
+        .collect();
     if tensors.is_empty() {
-        return Err(Error::Diverged { epoch, step, term: "a loss (the method gives no term)".into() });
+        return Err(Error::Diverged {
+            epoch,
+            step,
+            term: "a loss (the method gives no term)".into(),
+        });
     }
     let values = Vec::<f64>::try_from(Tensor::stack(&tensors, 0))?;
     let terms: Vec<(String, f64)> = losses.iter().map(|(name, _)| name.clone()).zip(values).collect();
     match terms.iter().find(|(_, value)| !value.is_finite()) {
-        Some((term, _)) => Err(Error::Diverged { epoch, step, term: format!("the loss `{term}`") }),
+        Some((term, _)) => Err(Error::Diverged {
+            epoch,
+            step,
+            term: format!("the loss `{term}`"),
+        }),
         None => Ok(terms),
     }
 }
@@ -189,14 +211,22 @@ struct Due {
 
 impl Due {
     fn new(every: Option<Every>, plan: &Plan) -> Self {
-        let epochs = |epochs: u64| (epochs * plan.images as u64).div_ceil(plan.batch_size as u64).max(1);
+        let epochs = |epochs: u64| {
+            (epochs * plan.images as u64)
+                .div_ceil(plan.batch_size as u64)
+                .max(1)
+        };
         let (every_steps, every) = match every {
             Some(Every::Steps(steps)) => (Some(steps), None),
             Some(Every::Epochs(count)) => (Some(epochs(count)), None),
             Some(Every::Time(time)) => (None, Some(time)),
             None => (Some(epochs(1)), Some(Duration::from_secs(60))),
         };
-        Self { every_steps, every, last: Instant::now() }
+        Self {
+            every_steps,
+            every,
+            last: Instant::now(),
+        }
     }
 
     fn now(&mut self, done: u64) -> bool {

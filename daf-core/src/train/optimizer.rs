@@ -31,17 +31,27 @@ impl OptimizerState {
         let mut slots: Vec<Slot> = stores
             .iter()
             .filter(|store| !store.frozen)
-            .flat_map(|store| named_parameters(store.vars).map(|(name, p)| (format!("{}.{name}", store.name), p)))
+            .flat_map(|store| {
+                named_parameters(store.vars).map(|(name, p)| (format!("{}.{name}", store.name), p))
+            })
             .map(|(name, parameter)| {
                 let moments = match rule {
                     Optimizer::Adamw { .. } => vec![parameter.zeros_like(), parameter.zeros_like()],
                     Optimizer::Sgd { .. } => vec![parameter.zeros_like()],
                 };
-                Slot { name, parameter, moments }
+                Slot {
+                    name,
+                    parameter,
+                    moments,
+                }
             })
             .collect();
         slots.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { rule: rule.clone(), slots, steps: 0 }
+        Self {
+            rule: rule.clone(),
+            slots,
+            steps: 0,
+        }
     }
 
     pub(crate) fn zero_grad(&mut self) {
@@ -52,13 +62,27 @@ impl OptimizerState {
 
     /// The first parameter whose gradient is not finite. Costs one value read by the host unless there is one.
     pub(crate) fn not_finite(&self) -> Option<&str> {
-        let gradients = || self.slots.iter().map(|slot| (slot, slot.parameter.grad())).filter(|(_, g)| g.defined());
-        let sums: Vec<Tensor> = gradients().map(|(_, gradient)| gradient.sum(Kind::Float)).collect();
-        if sums.is_empty() || Tensor::stack(&sums, 0).sum(Kind::Double).double_value(&[]).is_finite() {
+        let gradients = || {
+            self.slots
+                .iter()
+                .map(|slot| (slot, slot.parameter.grad()))
+                .filter(|(_, g)| g.defined())
+        };
+        let sums: Vec<Tensor> = gradients()
+            .map(|(_, gradient)| gradient.sum(Kind::Float))
+            .collect();
+        if sums.is_empty()
+            || Tensor::stack(&sums, 0)
+                .sum(Kind::Double)
+                .double_value(&[])
+                .is_finite()
+        {
             return None;
         }
         let broken = |gradient: &Tensor| !gradient.sum(Kind::Float).double_value(&[]).is_finite();
-        gradients().find(|(_, gradient)| broken(gradient)).map(|(slot, _)| slot.name.as_str())
+        gradients()
+            .find(|(_, gradient)| broken(gradient))
+            .map(|(slot, _)| slot.name.as_str())
     }
 
     /// Changes the parameters by their gradients, at the rate of the rule times `factor`.
@@ -79,7 +103,10 @@ impl OptimizerState {
     pub(crate) fn tensors(&self) -> Vec<(String, Tensor)> {
         let named = |slot: &Slot| {
             let name = slot.name.clone();
-            slot.moments.iter().enumerate().map(move |(k, m)| (format!("{name}#{k}"), m.shallow_clone()))
+            slot.moments
+                .iter()
+                .enumerate()
+                .map(move |(k, m)| (format!("{name}#{k}"), m.shallow_clone()))
                 .collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(named).collect()
@@ -87,11 +114,18 @@ impl OptimizerState {
 
     /// Takes over saved tensors; says what is wrong with them otherwise.
     pub(crate) fn restore(&mut self, saved: &[(String, Tensor)], steps: u64) -> Result<(), String> {
-        let saved: std::collections::HashMap<_, _> = saved.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        let saved: std::collections::HashMap<_, _> =
+            saved.iter().map(|(name, t)| (name.as_str(), t)).collect();
         for (name, mut moment) in self.tensors() {
-            let tensor = saved.get(name.as_str()).ok_or_else(|| format!("`{name}` is missing"))?;
+            let tensor = saved
+                .get(name.as_str())
+                .ok_or_else(|| format!("`{name}` is missing"))?;
             if tensor.size() != moment.size() {
-                return Err(format!("`{name}` should be {:?} but is {:?}", moment.size(), tensor.size()));
+                return Err(format!(
+                    "`{name}` should be {:?} but is {:?}",
+                    moment.size(),
+                    tensor.size()
+                ));
             }
             moment.copy_(tensor);
         }
@@ -104,7 +138,13 @@ impl Slot {
     fn step(&mut self, rule: &Optimizer, gradient: &Tensor, factor: f64, steps: u64) {
         let parameter = &mut self.parameter;
         match (rule, &mut self.moments[..]) {
-            (Optimizer::Adamw { learning_rate, weight_decay }, [mean, square]) => {
+            (
+                Optimizer::Adamw {
+                    learning_rate,
+                    weight_decay,
+                },
+                [mean, square],
+            ) => {
                 let rate = learning_rate * factor;
                 let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(steps).unwrap_or(i32::MAX));
                 *parameter *= 1.0 - rate * weight_decay;
@@ -114,7 +154,14 @@ impl Slot {
                 let deviation = square.sqrt() / correction(BETAS.1).sqrt() + EPSILON;
                 *parameter -= (&*mean / deviation) * (rate / correction(BETAS.0));
             }
-            (Optimizer::Sgd { learning_rate, momentum, weight_decay }, [velocity]) => {
+            (
+                Optimizer::Sgd {
+                    learning_rate,
+                    momentum,
+                    weight_decay,
+                },
+                [velocity],
+            ) => {
                 *velocity *= *momentum;
                 *velocity += gradient + &*parameter * *weight_decay;
                 *parameter -= &*velocity * (learning_rate * factor);
@@ -126,5 +173,7 @@ impl Slot {
 
 /// The trainable variables of a store with their names.
 fn named_parameters(vars: &VarStore) -> impl Iterator<Item = (String, Tensor)> {
-    vars.variables().into_iter().filter(|(_, variable)| variable.requires_grad())
+    vars.variables()
+        .into_iter()
+        .filter(|(_, variable)| variable.requires_grad())
 }

@@ -21,7 +21,11 @@ const CHANNELS: [i64; 3] = [64, 128, 256];
 #[typetag::serde(name = ResNet18::NAME)]
 impl Backbone for ResNet18 {
     fn stages(&self) -> Vec<Stage> {
-        CHANNELS.iter().zip([4, 8, 16]).map(|(&channels, stride)| Stage { channels, stride }).collect()
+        CHANNELS
+            .iter()
+            .zip([4, 8, 16])
+            .map(|(&channels, stride)| Stage { channels, stride })
+            .collect()
     }
 
     fn weights(&self) -> &Weights {
@@ -30,11 +34,19 @@ impl Backbone for ResNet18 {
 
     fn published(&self) -> Option<Published> {
         let url = "https://download.pytorch.org/models/resnet18-f37072fd.pth".to_owned();
-        Some(Published { network: "resnet18", url })
+        Some(Published {
+            network: "resnet18",
+            url,
+        })
     }
 
     fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
-        let stem = Shape { kernel: 7, stride: 2, padding: 3, ..Shape::same(3, 64, 7) };
+        let stem = Shape {
+            kernel: 7,
+            stride: 2,
+            padding: 3,
+            ..Shape::same(3, 64, 7)
+        };
         let mut input = 64;
         let stages = CHANNELS.iter().zip(1..).map(|(&output, number)| {
             let stage = blocks.sub(format!("layer{number}"));
@@ -43,7 +55,10 @@ impl Backbone for ResNet18 {
             input = output;
             [first, Residual::new(&stage.sub(1), output, output, 1)]
         });
-        Ok(Box::new(ResNet { stages: stages.collect(), stem: blocks.conv_norm("conv1", "bn1", stem) }))
+        Ok(Box::new(ResNet {
+            stages: stages.collect(),
+            stem: blocks.conv_norm("conv1", "bn1", stem),
+        }))
     }
 }
 
@@ -55,8 +70,11 @@ struct ResNet {
 
 impl Extractor for ResNet {
     fn extract(&self, images: &Tensor) -> Vec<Tensor> {
-        let mut features =
-            self.stem.forward(images).relu().max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        let mut features = self
+            .stem
+            .forward(images)
+            .relu()
+            .max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         let mut stages = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
             for block in stage {
@@ -79,7 +97,9 @@ struct Residual {
 impl Residual {
     fn new(blocks: &Blocks, input: i64, output: i64, stride: i64) -> Self {
         let shortcut = (stride != 1 || input != output).then(|| {
-            blocks.sub("downsample").conv_norm("0", "1", Shape::same(input, output, 1).stride(stride))
+            blocks
+                .sub("downsample")
+                .conv_norm("0", "1", Shape::same(input, output, 1).stride(stride))
         });
         Self {
             first: blocks.conv_norm("conv1", "bn1", Shape::same(input, output, 3).stride(stride)),

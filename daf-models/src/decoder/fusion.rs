@@ -35,15 +35,29 @@ impl Decoder for Fusion {
         }
         let guided = self.discrepancy && !input.discrepancy.is_empty();
         let width = coarse.channels;
-        let smooth = guided
-            .then(|| blocks.sub("smooth").conv_norm("conv", "bn", Shape::same(width, width, 1)));
+        let smooth = guided.then(|| {
+            blocks
+                .sub("smooth")
+                .conv_norm("conv", "bn", Shape::same(width, width, 1))
+        });
         let guide = if guided { width } else { 0 };
-        let seg2 = Shape { kernel: 2, stride: 2, padding: 0, ..Shape::same(middle.channels + 256, 128, 1) };
+        let seg2 = Shape {
+            kernel: 2,
+            stride: 2,
+            padding: 0,
+            ..Shape::same(middle.channels + 256, 128, 1)
+        };
         Ok(Box::new(FusionSegmenter {
             smooth,
-            seg1: blocks.sub("seg1").conv_norm("conv", "bn", Shape::same(guide + coarse.channels, 256, 3)),
-            seg2: blocks.sub("seg2").transposed_conv_norm("deconv", "bn", seg2.with_bias()),
-            seg3: blocks.sub("seg3").conv_norm("conv", "bn", Shape::same(fine.channels + 128, 64, 1)),
+            seg1: blocks
+                .sub("seg1")
+                .conv_norm("conv", "bn", Shape::same(guide + coarse.channels, 256, 3)),
+            seg2: blocks
+                .sub("seg2")
+                .transposed_conv_norm("deconv", "bn", seg2.with_bias()),
+            seg3: blocks
+                .sub("seg3")
+                .conv_norm("conv", "bn", Shape::same(fine.channels + 128, 64, 1)),
             head: blocks.sub("head").conv("conv", Shape::same(64, 1, 1).with_bias()),
             upsample: fine.stride,
         }))
@@ -64,7 +78,9 @@ struct FusionSegmenter {
 
 impl Segmenter for FusionSegmenter {
     fn segment(&self, features: &[Tensor], discrepancy: &[Tensor]) -> Tensor {
-        let [fine, middle, coarse] = features else { unreachable!("checked when built") };
+        let [fine, middle, coarse] = features else {
+            unreachable!("checked when built")
+        };
         let guided = match &self.smooth {
             Some(smooth) => {
                 let guide = bilinear(&fuse(smooth, discrepancy).relu(), size(coarse));
@@ -81,9 +97,19 @@ impl Segmenter for FusionSegmenter {
         let joined = Tensor::cat(&[&seg2, fine], 1);
         let seg3 = self
             .seg3
-            .run(|weight, bias| bilinear(&joined.to_kind(weight.kind()).conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1), half))
+            .run(|weight, bias| {
+                bilinear(
+                    &joined
+                        .to_kind(weight.kind())
+                        .conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1),
+                    half,
+                )
+            })
             .relu();
-        bilinear(&self.head.forward(&seg3).to_kind(Kind::Float), size(fine).map(|side| self.upsample * side))
+        bilinear(
+            &self.head.forward(&seg3).to_kind(Kind::Float),
+            size(fine).map(|side| self.upsample * side),
+        )
     }
 }
 
@@ -99,8 +125,14 @@ fn fuse(smooth: &ConvNorm, maps: &[Tensor]) -> Tensor {
             let weight = sum_repetitions(weight, map.size()[1]);
             // The bias belongs to the sum, so one term carries it.
             let bias = bias.filter(|_| stage == 0);
-            let smoothed = map.to_kind(weight.kind()).conv2d(&weight, bias, [1, 1], [0, 0], [1, 1], 1);
-            if size(map) == target { smoothed } else { smoothed.upsample_nearest2d(target, None, None) }
+            let smoothed = map
+                .to_kind(weight.kind())
+                .conv2d(&weight, bias, [1, 1], [0, 0], [1, 1], 1);
+            if size(map) == target {
+                smoothed
+            } else {
+                smoothed.upsample_nearest2d(target, None, None)
+            }
         });
         terms.reduce(|a, b| a + b).expect("a guided decoder has maps")
     })
@@ -113,8 +145,13 @@ fn sum_repetitions(weight: &Tensor, channels: i64) -> Tensor {
         return weight.shallow_clone();
     }
     let repetitions = (width + channels - 1) / channels;
-    let padded = weight.view([out, width]).constant_pad_nd([0, repetitions * channels - width]);
-    padded.view([out, repetitions, channels]).sum_dim_intlist(1, false, weight.kind()).view([out, channels, 1, 1])
+    let padded = weight
+        .view([out, width])
+        .constant_pad_nd([0, repetitions * channels - width]);
+    padded
+        .view([out, repetitions, channels])
+        .sum_dim_intlist(1, false, weight.kind())
+        .view([out, channels, 1, 1])
 }
 
 fn size(features: &Tensor) -> [i64; 2] {

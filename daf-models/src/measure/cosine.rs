@@ -21,8 +21,10 @@ impl DiscrepancyMeasure for Cosine {
     fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
         let (teacher, student) = (teacher.to_kind(Kind::Float), student.to_kind(Kind::Float));
         let map = 1.0 - Tensor::cosine_similarity(&teacher, &student, 1, 1e-8).unsqueeze(1);
-        let losses =
-            normal.map(|normal| ("cosine".to_owned(), super::mean_over_normal(&map, normal))).into_iter().collect();
+        let losses = normal
+            .map(|normal| ("cosine".to_owned(), super::mean_over_normal(&map, normal)))
+            .into_iter()
+            .collect();
         Comparison { map, losses }
     }
 }

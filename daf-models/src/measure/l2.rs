@@ -21,12 +21,21 @@ impl DiscrepancyMeasure for L2 {
     fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
         let unit = |features: &Tensor| {
             let features = features.to_kind(Kind::Float);
-            let length = features.square().sum_dim_intlist(1, true, Kind::Float).sqrt().clamp_min(1e-12);
+            let length = features
+                .square()
+                .sum_dim_intlist(1, true, Kind::Float)
+                .sqrt()
+                .clamp_min(1e-12);
             features / length
         };
-        let map = 0.5 * (unit(teacher) - unit(student)).square().sum_dim_intlist(1, true, Kind::Float);
-        let losses =
-            normal.map(|normal| ("l2".to_owned(), super::mean_over_normal(&map, normal))).into_iter().collect();
+        let map = 0.5
+            * (unit(teacher) - unit(student))
+                .square()
+                .sum_dim_intlist(1, true, Kind::Float);
+        let losses = normal
+            .map(|normal| ("l2".to_owned(), super::mean_over_normal(&map, normal)))
+            .into_iter()
+            .collect();
         Comparison { map, losses }
     }
 }

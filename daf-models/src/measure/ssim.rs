@@ -26,7 +26,12 @@ daf_core::register!(DiscrepancyMeasure: Ssim = "ssim");
 
 impl Default for Ssim {
     fn default() -> Self {
-        Self { window: 11, sigma: 1.5, c1: 1e-4, c2: 9e-4 }
+        Self {
+            window: 11,
+            sigma: 1.5,
+            c1: 1e-4,
+            c2: 9e-4,
+        }
     }
 }
 
@@ -48,7 +53,10 @@ impl DiscrepancyMeasure for Ssim {
             })
             .into_iter()
             .collect();
-        Comparison { map: 1.0 - similarity, losses }
+        Comparison {
+            map: 1.0 - similarity,
+            losses,
+        }
     }
 
     fn check(&self) -> Result<(), BoxError> {

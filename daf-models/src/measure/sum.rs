@@ -20,18 +20,27 @@ daf_core::register!(DiscrepancyMeasure: Sum = "sum");
 
 impl Default for Sum {
     fn default() -> Self {
-        Self { of: vec![Arc::new(Cosine::default()), Arc::new(Ssim::default())] }
+        Self {
+            of: vec![Arc::new(Cosine::default()), Arc::new(Ssim::default())],
+        }
     }
 }
 
 #[typetag::serde(name = Sum::NAME)]
 impl DiscrepancyMeasure for Sum {
     fn channels(&self, features: i64) -> i64 {
-        self.of.iter().map(|measure| measure.channels(features)).max().unwrap_or(1)
+        self.of
+            .iter()
+            .map(|measure| measure.channels(features))
+            .max()
+            .unwrap_or(1)
     }
 
     fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let parts = self.of.iter().map(|measure| measure.compare(teacher, student, normal));
+        let parts = self
+            .of
+            .iter()
+            .map(|measure| measure.compare(teacher, student, normal));
         let sum = parts.reduce(|mut sum, part| {
             sum.map = sum.map + part.map;
             sum.losses.extend(part.losses);

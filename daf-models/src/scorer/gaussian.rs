@@ -38,7 +38,13 @@ pub enum Fuse {
 
 impl Default for Gaussian {
     fn default() -> Self {
-        Self { lambda: 3.0, discrepancy: 1.0, sigma: 4.0, top_k: 50, fuse: Fuse::Sum }
+        Self {
+            lambda: 3.0,
+            discrepancy: 1.0,
+            sigma: 4.0,
+            top_k: 50,
+            fuse: Fuse::Sum,
+        }
     }
 }
 
@@ -58,8 +64,13 @@ impl Scorer for Gaussian {
             Fuse::Product => a * b,
         });
         let terms = [
-            discrepancy.filter(|_| self.discrepancy != 0.0).map(|map| self.discrepancy * map),
-            maps.probability.as_ref().filter(|_| self.lambda != 0.0).map(|map| self.lambda * map.to_kind(Kind::Float)),
+            discrepancy
+                .filter(|_| self.discrepancy != 0.0)
+                .map(|map| self.discrepancy * map),
+            maps.probability
+                .as_ref()
+                .filter(|_| self.lambda != 0.0)
+                .map(|map| self.lambda * map.to_kind(Kind::Float)),
         ];
         let pixels = terms.into_iter().flatten().reduce(|a, b| a + b).ok_or(
             "nothing to score: the method gives no discrepancy and no probability that this scorer weighs; \
@@ -84,7 +95,11 @@ impl Scorer for Gaussian {
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        for (name, value) in [("lambda", self.lambda), ("discrepancy", self.discrepancy), ("sigma", self.sigma)] {
+        for (name, value) in [
+            ("lambda", self.lambda),
+            ("discrepancy", self.discrepancy),
+            ("sigma", self.sigma),
+        ] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(format!("`{name}` must not be negative, found {value}").into());
             }

@@ -21,7 +21,11 @@ impl Default for Auxiliary {
 impl Auxiliary {
     pub(super) fn check(&self) -> Result<(), BoxError> {
         if self.reduction < 1 {
-            return Err(format!("`auxiliary.reduction` must be at least 1, found {}", self.reduction).into());
+            return Err(format!(
+                "`auxiliary.reduction` must be at least 1, found {}",
+                self.reduction
+            )
+            .into());
         }
         Ok(())
     }
@@ -49,7 +53,9 @@ impl Heads {
         let (_, _, height, width) = mask;
         let probability = |(features, (conv, head)): (&Tensor, &(ConvNorm, Conv))| {
             let logits = head.forward(&conv.forward(features).relu()).to_kind(Kind::Float);
-            logits.sigmoid().upsample_bilinear2d([height, width], false, None, None)
+            logits
+                .sigmoid()
+                .upsample_bilinear2d([height, width], false, None, None)
         };
         features.iter().zip(&self.0).map(probability).collect()
     }

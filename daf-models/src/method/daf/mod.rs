@@ -8,8 +8,8 @@ use std::sync::Arc;
 use daf_core::block::{Blocks, Mode, Start, channels_last};
 use daf_core::weights::{self, Weights};
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Extractor, Losses, Maps,
-    Method, Model, Segmenter, Store, typetag,
+    Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Extractor, Losses,
+    Maps, Method, Model, Segmenter, Store, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,9 @@ impl Default for Daf {
     fn default() -> Self {
         Self {
             teacher: Some(Arc::new(ResNet18::default())),
-            student: Arc::new(ResNet18 { weights: Weights::Random }),
+            student: Arc::new(ResNet18 {
+                weights: Weights::Random,
+            }),
             discrepancy: Some(Arc::new(Sum::default())),
             decoder: Some(Arc::new(Fusion::default())),
             auxiliary: Some(Auxiliary::default()),
@@ -67,14 +69,24 @@ impl Method for Daf {
     }
 
     fn stride(&self) -> i64 {
-        self.student.stages().iter().map(|stage| stage.stride).max().unwrap_or(1)
+        self.student
+            .stages()
+            .iter()
+            .map(|stage| stage.stride)
+            .max()
+            .unwrap_or(1)
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let teacher = match &self.teacher {
             Some(recipe) => {
                 let mut vars = VarStore::new(context.device);
-                let extractor = recipe.build(&Blocks::new(vars.root(), Mode::Infer, Start::FanOut, context.precision))?;
+                let extractor = recipe.build(&Blocks::new(
+                    vars.root(),
+                    Mode::Infer,
+                    Start::FanOut,
+                    context.precision,
+                ))?;
                 pretrain(recipe.as_ref(), &vars, "", context)?;
                 vars.freeze();
                 Some((vars, extractor))
@@ -82,18 +94,30 @@ impl Method for Daf {
             None => None,
         };
         let vars = VarStore::new(context.device);
-        let student = self.student.build(&Blocks::new(vars.root() / "student", context.mode, Start::FanOut, context.precision))?;
+        let student = self.student.build(&Blocks::new(
+            vars.root() / "student",
+            context.mode,
+            Start::FanOut,
+            context.precision,
+        ))?;
         let stages = self.student.stages();
-        let heads = |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanIn, context.precision);
+        let heads =
+            |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanIn, context.precision);
         let channels = |measure: &Arc<dyn DiscrepancyMeasure>| {
-            stages.iter().map(|stage| measure.channels(stage.channels)).collect()
+            stages
+                .iter()
+                .map(|stage| measure.channels(stage.channels))
+                .collect()
         };
         let input = DecoderInput {
             stages: stages.clone(),
             discrepancy: self.discrepancy.as_ref().map(channels).unwrap_or_default(),
         };
-        let decoder =
-            self.decoder.as_ref().map(|decoder| decoder.build(&heads("decoder"), &input)).transpose()?;
+        let decoder = self
+            .decoder
+            .as_ref()
+            .map(|decoder| decoder.build(&heads("decoder"), &input))
+            .transpose()?;
         // The auxiliary heads have no use after training, so a model for inference does not have them.
         let auxiliary = self
             .auxiliary
@@ -126,7 +150,9 @@ impl Method for Daf {
             }
         }
         match (&self.teacher, &self.discrepancy) {
-            (Some(_), None) => return Err("`teacher` without `discrepancy` does nothing: set both or null both".into()),
+            (Some(_), None) => {
+                return Err("`teacher` without `discrepancy` does nothing: set both or null both".into());
+            }
             (None, Some(_)) => return Err("`discrepancy` needs a `teacher` to compare with".into()),
             (None, None) if self.decoder.is_none() => {
                 return Err("without `teacher` and without `decoder` there is nothing to train".into());
@@ -153,8 +179,12 @@ fn pretrain(
     prefix: &str,
     context: &BuildContext,
 ) -> Result<(), BoxError> {
-    let Some(folders) = context.pretrained else { return Ok(()) };
-    let Some(file) = folders.resolve(recipe)? else { return Ok(()) };
+    let Some(folders) = context.pretrained else {
+        return Ok(());
+    };
+    let Some(file) = folders.resolve(recipe)? else {
+        return Ok(());
+    };
     let tensors = weights::read(&file)?;
     if !prefix.is_empty() && weights::is_folded(&tensors) {
         // As a frozen teacher the folded network is the same function; as a student in training mode it is another one.
@@ -193,8 +223,18 @@ impl DafModel {
 
 impl Model for DafModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        let teacher = self.teacher.iter().map(|(vars, _)| Store { name: "teacher", vars, frozen: true });
-        teacher.chain([Store { name: "student", vars: &self.vars, frozen: false }]).collect()
+        let teacher = self.teacher.iter().map(|(vars, _)| Store {
+            name: "teacher",
+            vars,
+            frozen: true,
+        });
+        teacher
+            .chain([Store {
+                name: "student",
+                vars: &self.vars,
+                frozen: false,
+            }])
+            .collect()
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
@@ -210,7 +250,12 @@ impl Model for DafModel {
             for (number, (t, s)) in (1..).zip(teacher.iter().zip(&student)) {
                 let normal = normal_positions(batch, s);
                 let found = measure.compare(t, s, Some(&normal));
-                losses.extend(found.losses.into_iter().map(|(name, loss)| (format!("{name}.{number}"), loss)));
+                losses.extend(
+                    found
+                        .losses
+                        .into_iter()
+                        .map(|(name, loss)| (format!("{name}.{number}"), loss)),
+                );
                 maps.push(found.map);
             }
         }
@@ -218,7 +263,10 @@ impl Model for DafModel {
             return Ok(losses);
         }
         let Some(synthetic) = &batch.synthetic else {
-            return Err("the decoder and the auxiliary heads learn from synthetic defects: name a `synthesizer`".into());
+            return Err(
+                "the decoder and the auxiliary heads learn from synthetic defects: name a `synthesizer`"
+                    .into(),
+            );
         };
         let targets = self.segmentation.targets(&synthetic.target);
         if let Some(decoder) = &self.decoder {
@@ -238,13 +286,21 @@ impl Model for DafModel {
         let teacher = self.teach(&images);
         let student = self.student.extract(&images);
         let discrepancy: Vec<Tensor> = match &self.discrepancy {
-            Some(measure) => {
-                teacher.iter().zip(&student).map(|(t, s)| measure.compare(t, s, None).map).collect()
-            }
+            Some(measure) => teacher
+                .iter()
+                .zip(&student)
+                .map(|(t, s)| measure.compare(t, s, None).map)
+                .collect(),
             None => Vec::new(),
         };
-        let probability = self.decoder.as_ref().map(|decoder| decoder.segment(&student, &discrepancy).sigmoid());
-        Ok(Maps { discrepancy, probability })
+        let probability = self
+            .decoder
+            .as_ref()
+            .map(|decoder| decoder.segment(&student, &discrepancy).sigmoid());
+        Ok(Maps {
+            discrepancy,
+            probability,
+        })
     }
 }
 
@@ -253,7 +309,10 @@ fn normal_positions(batch: &Batch, features: &Tensor) -> Tensor {
     let size = features.size();
     match &batch.synthetic {
         Some(synthetic) => {
-            let mask = synthetic.mask.to_kind(Kind::Float).upsample_nearest2d([size[2], size[3]], None, None);
+            let mask = synthetic
+                .mask
+                .to_kind(Kind::Float)
+                .upsample_nearest2d([size[2], size[3]], None, None);
             1.0 - mask
         }
         None => Tensor::ones([size[0], 1, size[2], size[3]], (Kind::Float, features.device())),

@@ -15,7 +15,10 @@ pub struct Segmentation {
 
 impl Default for Segmentation {
     fn default() -> Self {
-        Self { negative_ratio: 3.0, mining: Mining::PerPixel }
+        Self {
+            negative_ratio: 3.0,
+            mining: Mining::PerPixel,
+        }
     }
 }
 
@@ -34,7 +37,11 @@ pub enum Mining {
 impl Segmentation {
     pub(super) fn check(&self) -> Result<(), BoxError> {
         if !(self.negative_ratio >= 0.0 && self.negative_ratio.is_finite()) {
-            return Err(format!("`segmentation.negative_ratio` must not be negative, found {}", self.negative_ratio).into());
+            return Err(format!(
+                "`segmentation.negative_ratio` must not be negative, found {}",
+                self.negative_ratio
+            )
+            .into());
         }
         Ok(())
     }
@@ -52,7 +59,13 @@ impl Segmentation {
         let positives = positive.sum(Kind::Double).double_value(&[]);
         let negatives = positive.numel() as f64 - positives;
         let mined = negatives.min(positives * self.negative_ratio).floor();
-        Targets { target, negative: 1.0 - &positive, positive, positives, mined }
+        Targets {
+            target,
+            negative: 1.0 - &positive,
+            positive,
+            positives,
+            mined,
+        }
     }
 }
 
@@ -73,21 +86,30 @@ impl Targets {
 
     /// The same of logits, exact where the sigmoid saturates.
     pub(super) fn loss_of_logits(&self, logits: &Tensor) -> Tensor {
-        let loss = logits.binary_cross_entropy_with_logits::<Tensor>(&self.target, None, None, Reduction::None);
+        let loss =
+            logits.binary_cross_entropy_with_logits::<Tensor>(&self.target, None, None, Reduction::None);
         self.mine(&loss)
     }
 
     /// `loss` is N×1×H×W; in broadcast mining its second dimension runs over the images whose masks weigh it.
     fn mine(&self, loss: &Tensor) -> Tensor {
         // The official product lines up the loss of image j with the mask of image i in element (i, j).
-        let loss = if self.positive.size() == loss.size() { loss.shallow_clone() } else { loss.transpose(0, 1) };
+        let loss = if self.positive.size() == loss.size() {
+            loss.shallow_clone()
+        } else {
+            loss.transpose(0, 1)
+        };
         let damaged = (&loss * &self.positive).sum(Kind::Float);
         let normal = &loss * &self.negative;
         let mined = if self.mined >= normal.numel() as f64 - self.positives {
             // Every normal pixel counts, and damaged ones are zero here.
             normal.sum(Kind::Float)
         } else {
-            normal.flatten(0, -1).topk(self.mined as i64, 0, true, false).0.sum(Kind::Float)
+            normal
+                .flatten(0, -1)
+                .topk(self.mined as i64, 0, true, false)
+                .0
+                .sum(Kind::Float)
         };
         (damaged + mined) / (self.positives + self.mined + 1e-6)
     }

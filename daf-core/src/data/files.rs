@@ -4,15 +4,16 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use daf_core::registry::nearest;
-use daf_core::{Error, Result};
+use crate::registry::nearest;
+use crate::{Error, Result};
 
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 /// How many names an error quotes.
 const QUOTED: usize = 8;
 
 /// Whether a file is an image, by its name: hidden files, `Thumbs.db` and the like are not.
-pub(crate) fn is_image(path: &Path) -> bool {
+#[must_use]
+pub fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     !is_hidden(path)
         && EXTENSIONS
@@ -26,7 +27,10 @@ fn is_hidden(path: &Path) -> bool {
 }
 
 /// The images directly in `folder`, by name.
-pub(crate) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// If the folder is missing: says how far the path leads and what is there instead.
+pub fn images(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(folder)?
         .into_iter()
         .filter(|path| is_image(path) && path.is_file())
@@ -34,7 +38,10 @@ pub(crate) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The images in `folder` and the folders within, by path. Links to folders are left out: they may lead in circles.
-pub(crate) fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// If the folder is missing: says how far the path leads and what is there instead.
+pub fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in entries(folder)? {
         if path.is_dir() {
@@ -49,7 +56,10 @@ pub(crate) fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The folders directly in `folder`, by name; hidden ones left out.
-pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// If the folder is missing: says how far the path leads and what is there instead.
+pub fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(folder)?
         .into_iter()
         .filter(|path| !is_hidden(path) && path.is_dir())
@@ -73,7 +83,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The last part of a path, as text.
-pub(crate) fn name(path: &Path) -> String {
+#[must_use]
+pub fn name(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()
         .to_string_lossy()
@@ -81,7 +92,8 @@ pub(crate) fn name(path: &Path) -> String {
 }
 
 /// A folder that is not there: says how far the path leads, what is there instead and which name may be meant.
-pub(crate) fn missing(folder: &Path) -> Error {
+#[must_use]
+pub fn missing(folder: &Path) -> Error {
     if folder.exists() {
         return Error::data(folder, "expected a folder, found a file");
     }
@@ -123,7 +135,8 @@ pub(crate) fn missing(folder: &Path) -> Error {
 }
 
 /// What is in a folder, in a few words.
-pub(crate) fn contents(folder: &Path) -> String {
+#[must_use]
+pub fn contents(folder: &Path) -> String {
     let Ok(paths) = entries(folder) else {
         return "nothing that can be read".into();
     };
