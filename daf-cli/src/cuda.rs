@@ -16,7 +16,7 @@ pub(crate) fn load() {
     match open(&name) {
         Ok(()) => tracing::debug!("loaded {}", name.display()),
         Err(error) if name.is_absolute() => {
-            tracing::warn!("no CUDA: {} cannot be loaded: {error}", name.display())
+            tracing::warn!("no CUDA: {} cannot be loaded: {error}", name.display());
         }
         Err(error) => tracing::debug!("no CUDA: {error}"),
     }

@@ -60,7 +60,7 @@ pub(super) fn explain(pipeline: &Value, mut at: KeyPath, message: &str) -> Fault
             format!("there is no {what} `{name}`, only {}", list(&expected))
         };
         return Fault {
-            hint: Some(lower(hint)).filter(|hint| !hint.is_empty()),
+            hint: Some(lower(&hint)).filter(|hint| !hint.is_empty()),
             ..plain(at, reason)
         };
     }
@@ -123,7 +123,7 @@ fn list(names: &[&str]) -> String {
     }
 }
 
-fn lower(text: String) -> String {
+fn lower(text: &str) -> String {
     let mut letters = text.chars();
     letters
         .next()
