@@ -486,11 +486,11 @@ fn read(text: &str, source: &Origin) -> Result<Value> {
     // Some editors begin files with a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
     let map = FileFormat::Yaml.parse(None, text).map_err(|error| {
-        if let Some(config::ConfigError::Type { unexpected, .. }) = error.downcast_ref() {
-            return source.fault(
-                format!("expected keys and values, as in `seed: 1`, found a lone {unexpected}"),
-                None,
-            );
+        // `config` boxes this one twice.
+        let root = error.downcast_ref::<Box<config::ConfigError>>();
+        if let Some(config::ConfigError::Type { unexpected, .. }) = root.map(AsRef::as_ref) {
+            let reason = format!("expected keys and values, as in `seed: 1`, found a lone {unexpected}");
+            return source.fault(reason, None);
         }
         let text = error.to_string();
         let Some((what, place)) = text.split_once(" at byte ") else {
