@@ -141,6 +141,9 @@ fn print(report: &Report, context: &mut Context) -> Result<(), Failure> {
         writeln!(out)?;
     }
     writeln!(out, "{} normal images", report.overall.normal)?;
+    for origin in &report.weights {
+        writeln!(out, "{} started from {}", origin.network, origin.weights)?;
+    }
     let overall = &report.overall;
     let values = [
         ("I-AUC", &overall.image_auroc),

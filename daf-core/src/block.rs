@@ -120,9 +120,9 @@ impl<'a> Blocks<'a> {
 
     /// Blocks below the name `name`.
     #[must_use]
-    pub fn sub(&self, name: impl ToString) -> Self {
+    pub fn sub(&self, name: &str) -> Self {
         Self {
-            path: self.path.sub(name.to_string()),
+            path: self.path.sub(name),
             ..*self
         }
     }
@@ -154,7 +154,6 @@ impl<'a> Blocks<'a> {
 
 /// `images` with the channels of a pixel side by side in memory, which is how the convolutions of libtorch's CPU and
 /// GPU kernels run fastest; the shape stays N×C×H×W and everything computed from it keeps the layout.
-#[must_use]
 pub fn channels_last(images: &Tensor) -> Tensor {
     images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
@@ -211,13 +210,11 @@ impl Conv {
     }
 
     /// N×`input`×h×w to N×`output`×h'×w'.
-    #[must_use]
     pub fn forward(&self, input: &Tensor) -> Tensor {
         self.with(input, &self.weight, self.bias.as_ref())
     }
 
     /// The weight, `output`×`input`×k×k; for a transposed convolution `input`×`output`×k×k.
-    #[must_use]
     pub const fn weight(&self) -> &Tensor {
         &self.weight
     }
@@ -301,7 +298,6 @@ impl ConvNorm {
     }
 
     /// N×`input`×h×w to N×`output`×h'×w', without an activation.
-    #[must_use]
     pub fn forward(&self, input: &Tensor) -> Tensor {
         self.run(|weight, bias| self.conv.with(input, weight, bias))
     }
@@ -309,7 +305,6 @@ impl ConvNorm {
     /// As [`forward`](Self::forward), with another way to apply the convolution: `apply` gets weight and bias, folded
     /// in inference and in the kind of number that convolutions compute with, and must be linear in them. For decoders
     /// that use an identity of the convolution.
-    #[must_use]
     pub fn run(&self, apply: impl Fn(&Tensor, Option<&Tensor>) -> Tensor) -> Tensor {
         match self.mode {
             Mode::Train => {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::{Detection, Detector};
 use crate::run::{write_file, write_json};
-use crate::{Dataset, Error, Item, Kind, Result, Split, data, overlay};
+use crate::{Dataset, Error, Item, Kind, Origin, Result, Split, data, overlay};
 
 /// A metric, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +70,8 @@ pub struct Report {
     pub overall: Metrics,
     /// On each type of defect together with all normal images.
     pub by_defect: BTreeMap<String, Metrics>,
+    /// Where the weights of the networks started from.
+    pub weights: Vec<Origin>,
     /// Height and width at which pixels were compared.
     pub size: (u32, u32),
     /// How masks were brought to that size.
@@ -144,7 +146,7 @@ pub fn evaluate(detector: &Detector, mut progress: impl FnMut(usize, usize)) -> 
         }
         progress(scored.len(), items.len());
     }
-    let report = measure(&scored, pipeline.evaluation.pro_limit)?;
+    let report = measure(&scored, pipeline.evaluation.pro_limit, detector.run().origins()?)?;
     let dir = detector.run().dir();
     write_predictions(&dir.join("predictions.csv"), &scored)?;
     if pipeline.output.maps {
@@ -183,7 +185,7 @@ fn mask_of(dataset: &dyn Dataset, item: &Item, map: &crate::ScoreMap) -> Result<
         .transpose()
 }
 
-fn measure(scored: &[Scored], pro_limit: f64) -> Result<Report> {
+fn measure(scored: &[Scored], pro_limit: f64, weights: Vec<Origin>) -> Result<Report> {
     let anomalous: Vec<&Scored> = scored.iter().filter(|s| s.item.is_anomalous()).collect();
     let types: std::collections::BTreeSet<&str> = anomalous.iter().map(|s| s.item.label()).collect();
     let of_type = |defect: &str| {
@@ -199,6 +201,7 @@ fn measure(scored: &[Scored], pro_limit: f64) -> Result<Report> {
     Ok(Report {
         overall: metrics(&scored.iter().collect::<Vec<_>>(), pro_limit)?,
         by_defect: by_defect.collect::<Result<_>>()?,
+        weights,
         size: (first.height, first.width),
         mask_rule: "nearest pixel centre, defect where the mask is over half of its range".into(),
         pro_limit,

@@ -51,7 +51,7 @@ pub use part::{
     backbone::{Backbone, Extractor, Stage},
     decoder::{Decoder, DecoderInput, Segmenter},
     discrepancy::{Comparison, DiscrepancyMeasure},
-    method::{Batch, BuildContext, Losses, Method, Model, Store, Synthesized},
+    method::{Batch, BuildContext, Losses, Method, Model, Origin, Store, Synthesized},
     scorer::{Maps, Scorer, Scores},
 };
 

@@ -246,6 +246,8 @@ macro_rules! register {
     ($kind:ident : $part:ty = $name:literal) => {
         impl $part {
             /// The part's name in YAML.
+            // A part need not be public to be registered.
+            #[allow(unreachable_pub)]
             pub const NAME: &'static str = $name;
         }
         $crate::inventory::submit! {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Layers, Pipeline};
 use crate::registry::{self, Kind};
-use crate::{Error, Model, Result, weights};
+use crate::{Error, Model, Origin, Result, weights};
 
 /// A run directory.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ const CONFIG: &str = "config.yaml";
 const MANIFEST: &str = "run.json";
 /// An empty file that is written after the last file of weights.
 const COMPLETE: &str = "complete";
+const ORIGINS: &str = "origins.json";
 
 impl Run {
     /// Makes a new run directory for a checked pipeline.
@@ -160,13 +161,24 @@ impl Run {
         self.dir.join("weights").join(COMPLETE).is_file()
     }
 
+    /// Where the weights of its networks started from.
+    ///
+    /// # Errors
+    /// If the file is damaged or missing.
+    pub fn origins(&self) -> Result<Vec<Origin>> {
+        let path = self.dir.join("weights").join(ORIGINS);
+        let text = fs::read(&path).map_err(Error::io(&path))?;
+        serde_json::from_slice(&text).map_err(|e| Error::data(&path, format!("damaged: {e}")))
+    }
+
     fn weights_file(&self, store: &str) -> PathBuf {
         self.dir.join("weights").join(store).with_extension("safetensors")
     }
 
     /// Saves the weights that training does not change: a checkpoint does without them.
     pub(crate) fn save_frozen(&self, model: &dyn Model) -> Result<()> {
-        self.save(model, true)
+        self.save(model, true)?;
+        write_json(&self.dir.join("weights").join(ORIGINS), &model.origins())
     }
 
     /// Saves the trained weights.

@@ -143,6 +143,20 @@ impl WeightFolders {
         }
     }
 
+    /// The file that `weights` names for `backbone`, if it names one, and what to say of it in a report.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_with_origin(&self, backbone: &dyn Backbone) -> Result<(Option<PathBuf>, String)> {
+        let file = self.resolve(backbone)?;
+        let origin = match (&file, backbone.weights()) {
+            (Some(file), _) => file.display().to_string(),
+            (None, Weights::Auto) => "random: the ImageNet weights could not be had".into(),
+            (None, _) => "random".into(),
+        };
+        Ok((file, origin))
+    }
+
     fn imagenet(&self, backbone: &dyn Backbone) -> Result<PathBuf> {
         let Some(published) = backbone.published() else {
             let name = backbone.typetag_name();

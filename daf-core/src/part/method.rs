@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
@@ -60,6 +61,12 @@ pub trait Model: Send {
     /// Everything that a run must keep.
     fn stores(&self) -> Vec<Store<'_>>;
 
+    /// Where the weights of each network started from, e.g. `teacher` and a file, for the run's report; known to a model
+    /// that was built with pretrained weights at hand.
+    fn origins(&self) -> Vec<Origin> {
+        Vec::new()
+    }
+
     /// Named loss terms of a batch; the training loop sums, checks and minimises them.
     ///
     /// # Errors
@@ -82,6 +89,15 @@ pub struct Store<'a> {
     pub vars: &'a VarStore,
     /// Whether training leaves them as they are.
     pub frozen: bool,
+}
+
+/// Where the weights of a network started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The network's role in the method, e.g. `teacher`.
+    pub network: String,
+    /// A file, or why the weights are random.
+    pub weights: String,
 }
 
 /// Named scalar loss terms.

@@ -49,11 +49,11 @@ impl Backbone for ResNet18 {
         };
         let mut input = 64;
         let stages = CHANNELS.iter().zip(1..).map(|(&output, number)| {
-            let stage = blocks.sub(format!("layer{number}"));
+            let stage = blocks.sub(&format!("layer{number}"));
             let stride = if number == 1 { 1 } else { 2 };
-            let first = Residual::new(&stage.sub(0), input, output, stride);
+            let first = Residual::new(&stage.sub("0"), input, output, stride);
             input = output;
-            [first, Residual::new(&stage.sub(1), output, output, 1)]
+            [first, Residual::new(&stage.sub("1"), output, output, 1)]
         });
         Ok(Box::new(ResNet {
             stages: stages.collect(),

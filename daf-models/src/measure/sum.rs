@@ -42,7 +42,7 @@ impl DiscrepancyMeasure for Sum {
             .iter()
             .map(|measure| measure.compare(teacher, student, normal));
         let sum = parts.reduce(|mut sum, part| {
-            sum.map = sum.map + part.map;
+            sum.map += part.map;
             sum.losses.extend(part.losses);
             sum
         });

@@ -32,7 +32,7 @@ impl Auxiliary {
 
     pub(super) fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Heads {
         let head = |(number, stage): (i64, &Stage)| {
-            let blocks = blocks.sub(number);
+            let blocks = blocks.sub(&number.to_string());
             let inner = (stage.channels / self.reduction).max(1);
             (
                 blocks.conv_norm("conv", "bn", Shape::same(stage.channels, inner, 3).with_bias()),

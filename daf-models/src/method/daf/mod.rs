@@ -9,7 +9,7 @@ use daf_core::block::{Blocks, Mode, Start, channels_last};
 use daf_core::weights::{self, Weights};
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Extractor, Losses,
-    Maps, Method, Model, Segmenter, Store, typetag,
+    Maps, Method, Model, Origin, Segmenter, Store, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,7 @@ impl Method for Daf {
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
+        let mut origins = Vec::new();
         let teacher = match &self.teacher {
             Some(recipe) => {
                 let mut vars = VarStore::new(context.device);
@@ -87,7 +88,7 @@ impl Method for Daf {
                     Start::FanOut,
                     context.precision,
                 ))?;
-                pretrain(recipe.as_ref(), &vars, "", context)?;
+                origins.extend(pretrain("teacher", recipe.as_ref(), &vars, "", context)?);
                 vars.freeze();
                 Some((vars, extractor))
             }
@@ -124,7 +125,13 @@ impl Method for Daf {
             .as_ref()
             .filter(|_| context.mode == Mode::Train)
             .map(|auxiliary| auxiliary.build(&heads("aux"), &stages));
-        pretrain(self.student.as_ref(), &vars, "student.", context)?;
+        origins.extend(pretrain(
+            "student",
+            self.student.as_ref(),
+            &vars,
+            "student.",
+            context,
+        )?);
         Ok(Box::new(DafModel {
             teacher,
             vars,
@@ -133,6 +140,7 @@ impl Method for Daf {
             decoder,
             auxiliary,
             segmentation: self.segmentation,
+            origins,
         }))
     }
 
@@ -172,19 +180,23 @@ impl Method for Daf {
     }
 }
 
-/// Loads the weights that a recipe names into the variables whose names begin with `prefix`.
+/// Loads the weights that a recipe names into the variables whose names begin with `prefix`; says what they are.
 fn pretrain(
+    network: &str,
     recipe: &dyn Backbone,
     vars: &VarStore,
     prefix: &str,
     context: &BuildContext,
-) -> Result<(), BoxError> {
+) -> Result<Option<Origin>, BoxError> {
     let Some(folders) = context.pretrained else {
-        return Ok(());
+        return Ok(None);
     };
-    let Some(file) = folders.resolve(recipe)? else {
-        return Ok(());
+    let (file, weights) = folders.resolve_with_origin(recipe)?;
+    let origin = Origin {
+        network: network.into(),
+        weights,
     };
+    let Some(file) = file else { return Ok(Some(origin)) };
     let tensors = weights::read(&file)?;
     if !prefix.is_empty() && weights::is_folded(&tensors) {
         // As a frozen teacher the folded network is the same function; as a student in training mode it is another one.
@@ -197,8 +209,8 @@ fn pretrain(
         .into());
     }
     weights::load_below(vars, prefix, &tensors, &file)?;
-    tracing::info!("{} starts from {}", recipe.typetag_name(), file.display());
-    Ok(())
+    tracing::info!("{network} starts from {}", file.display());
+    Ok(Some(origin))
 }
 
 struct DafModel {
@@ -209,6 +221,7 @@ struct DafModel {
     decoder: Option<Box<dyn Segmenter>>,
     auxiliary: Option<Heads>,
     segmentation: Segmentation,
+    origins: Vec<Origin>,
 }
 
 impl DafModel {
@@ -235,6 +248,10 @@ impl Model for DafModel {
                 frozen: false,
             }])
             .collect()
+    }
+
+    fn origins(&self) -> Vec<Origin> {
+        self.origins.clone()
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
