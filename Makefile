@@ -5,13 +5,6 @@
 # libtorch take minutes to compile, so a release build beside the tests' would double the wait for little.
 
 CARGO ?= cargo
-# Numbers computed with the reference implementation; tests that need them are skipped where there are none.
-DAF_GOLDEN ?= $(wildcard $(abspath ../shared/golden))
-
-ifneq ($(DAF_GOLDEN),)
-export DAF_GOLDEN
-endif
-
 .PHONY: help setup build quickstart test golden clippy fmt clean
 
 help: ## List the targets
@@ -23,8 +16,8 @@ setup: ## Fetch libtorch, once (CUDA=1: with the CUDA libraries; CUDA=0: back to
 build: setup ## Build everything
 	$(CARGO) build --workspace
 
-quickstart: setup ## Train and test a detector on made-up images
-	$(CARGO) run -p daf-cli -- run examples/quickstart.yaml
+quickstart: setup ## Train and test a detector on drawn images; goes on where it was stopped
+	$(CARGO) run -p daf-cli -- run examples/quickstart.yaml --resume
 
 test: setup ## Check the format, run clippy, run all tests
 	$(CARGO) fmt --all --check

@@ -61,7 +61,7 @@ pub enum Error {
     /// A loss term or a gradient stopped being finite.
     #[error(
         "training diverged at epoch {epoch}, step {step}: {term} is not finite; \
-         lower trainer.learning_rate or look at the data of this step"
+         lower trainer.optimizer.learning_rate or look at the data of this step"
     )]
     Diverged {
         /// Epoch, counted from 0.

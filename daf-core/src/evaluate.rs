@@ -80,7 +80,8 @@ pub struct Report {
     pub pro_limit: f64,
     /// Anomalous images without a mask; they take no part in the pixel metrics.
     pub without_mask: usize,
-    /// Scores between which heat maps are coloured: the median of the normal pixels and the largest score.
+    /// Scores between which heat maps are coloured: the median of the normal pixels, and the median over the anomalous
+    /// images of their largest score.
     pub colour_scale: (f32, f32),
 }
 
@@ -241,23 +242,22 @@ fn metrics(scored: &[&Scored], pro_limit: f64) -> Result<Metrics> {
     })
 }
 
+/// From the median of the normal pixels to what a typical defect reaches: the median, over the anomalous images, of the
+/// largest score. The largest of all would leave everything but one image pale.
 fn colour_scale(scored: &[Scored]) -> (f32, f32) {
-    let of = |normal: bool| scored.iter().filter(move |s| !normal || !s.item.is_anomalous());
-    let largest = of(false)
-        .map(|s| s.map.largest())
-        .fold(f32::NEG_INFINITY, f32::max);
+    let some = |anomalous: bool| {
+        let chosen: Vec<&Scored> = scored.iter().filter(|s| s.item.is_anomalous() == anomalous).collect();
+        if chosen.is_empty() { scored.iter().collect() } else { chosen }
+    };
     // Every 16th pixel is plenty for a median.
-    let mut sample: Vec<f32> = of(true)
-        .flat_map(|s| s.map.scores.iter().step_by(16).copied())
-        .collect();
-    if sample.is_empty() {
-        sample = of(false)
-            .flat_map(|s| s.map.scores.iter().step_by(16).copied())
-            .collect();
-    }
-    let middle = sample.len() / 2;
-    let (_, median, _) = sample.select_nth_unstable_by(middle, f32::total_cmp);
-    (*median, largest)
+    let pixels = some(false).into_iter().flat_map(|s| s.map.scores.iter().step_by(16).copied()).collect();
+    let largest = some(true).into_iter().map(|s| s.map.largest()).collect();
+    (median(pixels), median(largest))
+}
+
+fn median(mut values: Vec<f32>) -> f32 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f32::total_cmp).1
 }
 
 fn write_predictions(path: &Path, scored: &[Scored]) -> Result<()> {

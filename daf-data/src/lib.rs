@@ -1,6 +1,8 @@
 //! Data sets: folders in MVTec's layout ([`Mvtec`]), lists of glob patterns ([`Folder`]) and surfaces and parts that
 //! the program draws itself ([`Demo`]).
 
+#![forbid(unsafe_code)]
+
 mod demo;
 mod folder;
 mod masks;

@@ -26,6 +26,8 @@
 //! # Ok::<(), Unavailable>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod label;
 mod pixels;
 mod pro;

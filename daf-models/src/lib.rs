@@ -7,6 +7,8 @@
 //! use daf_models as _;
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod backbone;
 pub mod decoder;
 pub mod measure;

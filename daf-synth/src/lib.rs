@@ -12,6 +12,8 @@
 //!
 //! The pieces are public, so that a plugin can combine them with its own; [`strategy::compose`] does it.
 
+#![forbid(unsafe_code)]
+
 pub mod blend;
 mod range;
 mod rotate;

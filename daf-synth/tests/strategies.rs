@@ -136,7 +136,7 @@ fn a_folder_of_textures_gives_the_same_result_cold_warm_and_from_many_threads() 
 fn errors_about_textures_name_the_folder_and_say_what_to_write() {
     let missing = error_of(json!({"type": "dra", "textures": "/no/such/folder"}));
     assert!(
-        missing.contains("/no/such/folder: does not exist") && missing.contains("`procedural`"),
+        missing.contains("/no/such/folder: no such folder") && missing.contains("`procedural`"),
         "{missing}"
     );
 
@@ -144,12 +144,15 @@ fn errors_about_textures_name_the_folder_and_say_what_to_write() {
     std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
     let empty = error_of(json!({"type": "simple_shape", "textures": folder.path()}));
     assert!(
-        empty.contains("no image in this folder (1 other file") && empty.contains("`procedural`"),
+        empty.contains("there is no image in it but 1 file (notes.txt)") && empty.contains("`procedural`"),
         "{empty}"
     );
 
     let file = error_of(json!({"type": "dra", "textures": folder.path().join("notes.txt")}));
-    assert!(file.contains("notes.txt: is a file"), "{file}");
+    assert!(
+        file.contains("notes.txt: expected a folder, found a file"),
+        "{file}"
+    );
 
     let nothing = error_of(json!({"type": "dra", "textures": ""}));
     assert!(nothing.contains("`procedural`"), "{nothing}");

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -37,12 +36,6 @@ impl Folder {
     /// Bytes of decoded textures that are kept: 256 MiB, about 1300 textures at 256 × 256. When it is full, the others
     /// are opened anew each time; which ones does not matter, since all are drawn equally often.
     pub const BUDGET: usize = 256 << 20;
-
-    /// Endings of the files that are taken for images, in any case.
-    pub const ENDINGS: [&'static str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
-
-    /// Folders within folders that are looked into, which also ends cycles of links.
-    const DEPTH: usize = 16;
 
     /// The folder at `path`, not looked at yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -102,45 +95,19 @@ impl Folder {
         if self.path.as_os_str().is_empty() {
             return Err(format!("`textures` is empty, but {wanted}").into());
         }
-        if !self.path.is_dir() {
-            let found = if self.path.exists() {
-                "is a file"
-            } else {
-                "does not exist"
-            };
-            return Err(Error::data(&self.path, format!("{found}, but {wanted}")).into());
-        }
-        let (mut files, mut others) = (Vec::new(), 0);
-        list(&self.path, Self::DEPTH, &mut files, &mut others)?;
+        let mut files =
+            data::files::images_below(&self.path).map_err(|error| format!("{error}; {wanted}"))?;
         if files.is_empty() {
-            let found = format!("there is no image in this folder ({others} other files), but {wanted}");
-            return Err(Error::data(&self.path, found).into());
+            let found = data::files::contents(&self.path);
+            return Err(Error::data(
+                &self.path,
+                format!("there is no image in it but {found}; {wanted}"),
+            )
+            .into());
         }
         files.sort_unstable();
         Ok(self.state.files.get_or_init(|| files))
     }
-}
-
-fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, others: &mut usize) -> Result<(), BoxError> {
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            // Thumbnails and resource forks are no textures.
-        } else if path.is_dir() {
-            if depth > 0 {
-                list(&path, depth - 1, files, others)?;
-            }
-        } else if path
-            .extension()
-            .is_some_and(|e| Folder::ENDINGS.iter().any(|known| e.eq_ignore_ascii_case(known)))
-        {
-            files.push(path);
-        } else {
-            *others += 1;
-        }
-    }
-    Ok(())
 }
 
 /// Without the images.
