@@ -42,7 +42,8 @@ impl DiscrepancyMeasure for Sum {
             .iter()
             .map(|measure| measure.compare(teacher, student, normal));
         let sum = parts.reduce(|mut sum, part| {
-            sum.map += part.map;
+            // Not in place: a map of one channel grows.
+            sum.map = sum.map + part.map;
             sum.losses.extend(part.losses);
             sum
         });
