@@ -49,6 +49,24 @@ fn finished(run: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Removes what processes that were killed while saving have left under temporary names: each is as large as a
+/// checkpoint. What cannot be removed does no harm.
+pub(super) fn sweep(run: &Path) {
+    for folder in [FOLDER, "weights"] {
+        for entry in fs::read_dir(run.join(folder)).into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".tmp") {
+                let _ = if path.is_dir() {
+                    fs::remove_dir_all(&path)
+                } else {
+                    fs::remove_file(&path)
+                };
+            }
+        }
+    }
+}
+
 /// Saves a checkpoint and then removes older ones. If anything fails, the older ones are still there.
 pub(super) fn save(
     run: &Path,

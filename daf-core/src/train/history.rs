@@ -72,6 +72,14 @@ impl History {
             .truncate(false)
             .open(path)
             .map_err(Error::io(path))?;
+        let found = file.metadata().map_err(Error::io(path))?.len();
+        if found < position.history {
+            let reason = format!(
+                "has {found} bytes, but {} were written before the checkpoint: it was changed or lost since",
+                position.history
+            );
+            return Err(Error::data(path, reason));
+        }
         file.set_len(position.history).map_err(Error::io(path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::io(path))?;
         Ok(Self {

@@ -19,7 +19,7 @@ use crate::{BuildContext, Error, Method, Model, Result};
 use checkpoint::Position;
 use history::History;
 pub use history::Record;
-use optimizer::OptimizerState;
+pub use optimizer::OptimizerState;
 
 /// Whoever watches a training: a progress bar, a log, a button that stops it.
 pub trait Observer {
@@ -74,6 +74,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         trainer.normal_share,
         trainer.cache_mb << 20,
     )?);
+    checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
 
     tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));

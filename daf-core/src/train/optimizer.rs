@@ -7,8 +7,10 @@ use crate::config::Optimizer;
 use crate::part::method::Store;
 
 /// The trainable variables of a model and what the optimizer remembers of each.
+///
+/// The training loop saves it with every checkpoint; a loop of one's own may use it as well.
 #[derive(Debug)]
-pub(crate) struct OptimizerState {
+pub struct OptimizerState {
     rule: Optimizer,
     /// Sorted by name.
     slots: Vec<Slot>,
@@ -27,7 +29,9 @@ const BETAS: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
 
 impl OptimizerState {
-    pub(crate) fn new(rule: &Optimizer, stores: &[Store]) -> Self {
+    /// Starts with empty moments for the variables of the stores that are trained.
+    #[must_use]
+    pub fn new(rule: &Optimizer, stores: &[Store]) -> Self {
         let mut slots: Vec<Slot> = stores
             .iter()
             .filter(|store| !store.frozen)
@@ -54,14 +58,16 @@ impl OptimizerState {
         }
     }
 
-    pub(crate) fn zero_grad(&mut self) {
+    /// Forgets all gradients.
+    pub fn zero_grad(&mut self) {
         for slot in &mut self.slots {
             slot.parameter.zero_grad();
         }
     }
 
     /// The first parameter whose gradient is not finite. Costs one value read by the host unless there is one.
-    pub(crate) fn not_finite(&self) -> Option<&str> {
+    #[must_use]
+    pub fn not_finite(&self) -> Option<&str> {
         let gradients = || {
             self.slots
                 .iter()
@@ -86,7 +92,7 @@ impl OptimizerState {
     }
 
     /// Changes the parameters by their gradients, at the rate of the rule times `factor`.
-    pub(crate) fn step(&mut self, factor: f64) {
+    pub fn step(&mut self, factor: f64) {
         self.steps += 1;
         let (rule, steps) = (&self.rule, self.steps);
         tch::no_grad(|| {
@@ -99,8 +105,9 @@ impl OptimizerState {
         });
     }
 
-    /// Everything that a checkpoint must keep, except [`steps`](Self::steps).
-    pub(crate) fn tensors(&self) -> Vec<(String, Tensor)> {
+    /// Everything that a checkpoint must keep, except the number of finished steps.
+    #[must_use]
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let named = |slot: &Slot| {
             let name = slot.name.clone();
             slot.moments
@@ -112,8 +119,11 @@ impl OptimizerState {
         self.slots.iter().flat_map(named).collect()
     }
 
-    /// Takes over saved tensors; says what is wrong with them otherwise.
-    pub(crate) fn restore(&mut self, saved: &[(String, Tensor)], steps: u64) -> Result<(), String> {
+    /// Takes over saved [`tensors`](Self::tensors) and the number of steps that were finished then.
+    ///
+    /// # Errors
+    /// Says which tensor is missing or has another shape.
+    pub fn restore(&mut self, saved: &[(String, Tensor)], steps: u64) -> Result<(), String> {
         let saved: std::collections::HashMap<_, _> =
             saved.iter().map(|(name, t)| (name.as_str(), t)).collect();
         for (name, mut moment) in self.tensors() {
@@ -176,4 +186,138 @@ fn named_parameters(vars: &VarStore) -> impl Iterator<Item = (String, Tensor)> {
     vars.variables()
         .into_iter()
         .filter(|(_, variable)| variable.requires_grad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights;
+    use tch::Device;
+
+    /// A variable of its own store, whose gradients are given.
+    fn variable(initial: &Tensor) -> (VarStore, Tensor) {
+        let vars = VarStore::new(Device::Cpu);
+        let variable = vars.root().var_copy("x", initial);
+        (vars, variable)
+    }
+
+    fn stores(vars: &VarStore) -> [Store<'_>; 1] {
+        [Store {
+            name: "student",
+            vars,
+            frozen: false,
+        }]
+    }
+
+    fn step(state: &mut OptimizerState, variable: &Tensor, gradient: &Tensor, factor: f64) {
+        state.zero_grad();
+        (variable * gradient).sum(Kind::Float).backward();
+        state.step(factor);
+    }
+
+    const RULES: [Optimizer; 2] = [
+        Optimizer::Adamw {
+            learning_rate: 0.01,
+            weight_decay: 0.1,
+        },
+        Optimizer::Sgd {
+            learning_rate: 0.01,
+            momentum: 0.9,
+            weight_decay: 0.1,
+        },
+    ];
+
+    #[test]
+    fn golden_adamw_agrees_with_the_reference() {
+        let Some(folder) = std::env::var_os("DAF_GOLDEN") else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "DAF_GOLDEN must name the folder of golden numbers in CI"
+            );
+            eprintln!("skipped: DAF_GOLDEN does not name the folder of golden numbers");
+            return;
+        };
+        let file = std::path::Path::new(&folder).join("model/adamw.safetensors");
+        let golden: std::collections::HashMap<_, _> = weights::read(&file).unwrap().into_iter().collect();
+        let rates = Vec::<f64>::try_from(golden["learning_rate"].to_kind(Kind::Double)).unwrap();
+        assert_eq!(rates.len(), 20);
+        let (vars, variable) = variable(&golden["initial"]);
+        // At a rate of 1 the factor is the rate of the step.
+        let rule = Optimizer::Adamw {
+            learning_rate: 1.0,
+            weight_decay: 1e-5,
+        };
+        let mut state = OptimizerState::new(&rule, &stores(&vars));
+        for (number, rate) in rates.iter().enumerate() {
+            step(&mut state, &variable, &golden[&format!("grad.{number}")], *rate);
+            let error = (&variable - &golden[&format!("param.{number}")])
+                .abs()
+                .max()
+                .double_value(&[]);
+            assert!(error <= 1e-7, "step {number}: {error:e}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_was_saved_goes_on_as_if_it_had_not_been() {
+        tch::manual_seed(3);
+        let gradients: Vec<Tensor> = (0..10)
+            .map(|_| Tensor::randn([5, 3], (Kind::Float, Device::Cpu)))
+            .collect();
+        let initial = Tensor::randn([5, 3], (Kind::Float, Device::Cpu));
+        for rule in RULES {
+            let (vars, x) = variable(&initial);
+            let mut whole = OptimizerState::new(&rule, &stores(&vars));
+            for gradient in &gradients {
+                step(&mut whole, &x, gradient, 0.5);
+            }
+
+            let (vars, y) = variable(&initial);
+            let mut first = OptimizerState::new(&rule, &stores(&vars));
+            for gradient in &gradients[..4] {
+                step(&mut first, &y, gradient, 0.5);
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("optimizer.safetensors");
+            weights::write(&file, first.tensors()).unwrap();
+
+            let (vars, z) = variable(&y.detach());
+            let mut second = OptimizerState::new(&rule, &stores(&vars));
+            second.restore(&weights::read(&file).unwrap(), 4).unwrap();
+            for gradient in &gradients[4..] {
+                step(&mut second, &z, gradient, 0.5);
+            }
+            assert!(x.equal(&z), "{rule:?}: {x:?} and {z:?}");
+            assert!(!x.equal(&y), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_of_another_network_is_refused_by_name() {
+        for rule in RULES {
+            let (vars, _) = variable(&Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)));
+            let mut state = OptimizerState::new(&rule, &stores(&vars));
+            let error = state.restore(&[], 1).unwrap_err();
+            assert_eq!(error, "`student.x#0` is missing");
+            let transposed: Vec<_> = state
+                .tensors()
+                .iter()
+                .map(|(name, t)| (name.clone(), t.tr()))
+                .collect();
+            let error = state.restore(&transposed, 1).unwrap_err();
+            assert_eq!(error, "`student.x#0` should be [5, 3] but is [3, 5]");
+        }
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_named() {
+        let (vars, x) = variable(&Tensor::ones([2], (Kind::Float, Device::Cpu)));
+        let mut state = OptimizerState::new(&RULES[0], &stores(&vars));
+        assert_eq!(state.not_finite(), None, "no gradient at all");
+        (&x * 2.0).sum(Kind::Float).backward();
+        assert_eq!(state.not_finite(), None);
+        state.zero_grad();
+        (&x * f64::INFINITY).sum(Kind::Float).backward();
+        assert_eq!(state.not_finite(), Some("student.x"));
+    }
 }
