@@ -43,7 +43,7 @@ impl DiscrepancyMeasure for Sum {
             .map(|measure| measure.compare(teacher, student, normal));
         let sum = parts.reduce(|mut sum, part| {
             // Not in place: a map of one channel grows.
-            sum.map = sum.map + part.map;
+            sum.map = part.map + sum.map;
             sum.losses.extend(part.losses);
             sum
         });
