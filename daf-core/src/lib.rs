@@ -30,6 +30,8 @@ pub mod evaluate;
 #[cfg(feature = "torch")]
 pub mod overlay;
 pub mod part;
+#[cfg(feature = "torch")]
+mod pickle;
 pub mod registry;
 #[cfg(feature = "torch")]
 pub mod run;

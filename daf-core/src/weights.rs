@@ -16,7 +16,7 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use crate::part::backbone::Backbone;
-use crate::{Error, Result};
+use crate::{Error, Result, pickle};
 
 /// Where the weights of a backbone come from. In YAML: `imagenet`, `auto`, `random` or the path of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -307,20 +307,14 @@ fn download(
 /// If the file is missing, damaged or of another format.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
     fs::metadata(path).map_err(Error::io(path))?;
-    let is_pickle = matches!(path.extension().and_then(|e| e.to_str()), Some("pth" | "pt"));
-    let (read, expected) = if is_pickle {
-        (
-            Tensor::loadz_multi(path),
-            "a file of tensors that Python's torch.save wrote",
-        )
-    } else {
-        (Tensor::read_safetensors(path), "a safetensors file")
-    };
-    read.map_err(|e| {
+    if matches!(path.extension().and_then(|e| e.to_str()), Some("pth" | "pt")) {
+        return pickle::read(path);
+    }
+    Tensor::read_safetensors(path).map_err(|e| {
         // libtorch's errors carry a C++ stack trace after the first line.
         let text = e.to_string();
         let first = text.lines().next().unwrap_or_default();
-        Error::checkpoint(path, format!("damaged or not {expected}: {first}"))
+        Error::checkpoint(path, format!("damaged or not a safetensors file: {first}"))
     })
 }
 
