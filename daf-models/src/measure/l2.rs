@@ -24,8 +24,9 @@ impl DiscrepancyMeasure for L2 {
             let length = features
                 .square()
                 .sum_dim_intlist(1, true, Kind::Float)
-                .sqrt()
-                .clamp_min(1e-12);
+                // Before the root, whose gradient at 0 is not finite: a ReLU leaves features that are all 0.
+                .clamp_min(1e-24)
+                .sqrt();
             features / length
         };
         let map = 0.5

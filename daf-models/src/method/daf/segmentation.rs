@@ -81,7 +81,11 @@ pub(super) struct Targets {
 impl Targets {
     /// Loss of probabilities N×1×H×W.
     pub(super) fn loss(&self, probability: &Tensor) -> Tensor {
-        self.mine(&probability.binary_cross_entropy::<Tensor>(&self.target, None, Reduction::None))
+        // libtorch refuses NaN here, but the training loop is the one to say that it diverged: NaN goes around.
+        let loss = probability
+            .nan_to_num(0.5, None, None)
+            .binary_cross_entropy::<Tensor>(&self.target, None, Reduction::None);
+        self.mine(&(loss + probability.detach() * 0.0))
     }
 
     /// The same of logits, exact where the sigmoid saturates.
