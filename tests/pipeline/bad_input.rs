@@ -1,0 +1,271 @@
+//! Bad input: every fault is told in one clear error that names the file or key, and nothing is overwritten.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use image::{GrayImage, Rgb, RgbImage};
+
+use crate::program::{SMALL, Said, daf, folder, run, snapshot, succeed};
+
+/// A folder with `p.yaml` and images in the layout of MVTec: two to learn from; one good and one with a defect, whose
+/// mask has another size, to measure with.
+fn with_images() -> tempfile::TempDir {
+    let folder = folder(&SMALL.replace(
+        "{ type: demo, size: 96, train: 3, test: 1, test_good: 1 }",
+        "{ type: mvtec, root: data }",
+    ));
+    let data = folder.path().join("data");
+    for part in ["train/good", "test/good", "test/scratch", "ground_truth/scratch"] {
+        fs::create_dir_all(data.join(part)).unwrap();
+    }
+    for (number, name) in (0u8..).zip([
+        "train/good/0.png",
+        "train/good/1.jpg",
+        "test/good/0.png",
+        "test/scratch/0.png",
+    ]) {
+        let image = RgbImage::from_fn(90, 70, |x, y| Rgb([x as u8, y as u8 * 3, 40 * number]));
+        image.save(data.join(name)).unwrap();
+    }
+    let mask = GrayImage::from_fn(33, 50, |x, y| {
+        image::Luma([if x > 20 && y > 30 { 255 } else { 0 }])
+    });
+    mask.save(data.join("ground_truth/scratch/0_mask.png")).unwrap();
+    folder
+}
+
+fn truncate(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// Trains into a folder of this name.
+fn train(folder: &Path, name: &str, arguments: &str) -> Said {
+    run(
+        folder,
+        &format!("train p.yaml --set trainer.steps=1 -o {name} {arguments}"),
+    )
+}
+
+#[test]
+fn a_mask_of_another_size_is_fitted_to_the_image() {
+    let folder = with_images();
+    let said = succeed(folder.path(), "run p.yaml -o run --set output.maps=true");
+    assert!(said.out.contains("scratch"), "{}", said.out);
+    let metrics = fs::read(folder.path().join("run/metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_slice(&metrics).unwrap();
+    assert!(metrics["overall"]["pixel_pro"].is_number(), "{metrics:#}");
+    assert_eq!(metrics["without_mask"], 0);
+}
+
+#[test]
+fn a_faulty_training_image_is_named() {
+    let folder = with_images();
+    let folder = folder.path();
+    let image = folder.join("data/train/good/0.png");
+    let jpeg = folder.join("data/train/good/1.jpg");
+    let (sound, sound_jpeg) = (fs::read(&image).unwrap(), fs::read(&jpeg).unwrap());
+
+    truncate(&image);
+    train(folder, "a", "").fails(1, &["data/train/good/0.png", "cannot be decoded"]);
+    fs::write(&image, "").unwrap();
+    train(folder, "b", "").fails(1, &["data/train/good/0.png: the file is empty"]);
+    fs::write(&image, "no image at all").unwrap();
+    train(folder, "c", "").fails(1, &["data/train/good/0.png: not a png, jpeg, bmp or tiff image"]);
+    let mut damaged = sound.clone();
+    for byte in &mut damaged[40..] {
+        *byte ^= 0x55;
+    }
+    fs::write(&image, damaged).unwrap();
+    train(folder, "d", "").fails(1, &["data/train/good/0.png", "cannot be decoded"]);
+    fs::write(&image, sound).unwrap();
+    truncate(&jpeg);
+    train(folder, "e", "").fails(1, &["data/train/good/1.jpg"]);
+    fs::write(&jpeg, sound_jpeg).unwrap();
+    assert_eq!(train(folder, "f", "").code, Some(0));
+}
+
+#[test]
+fn a_data_set_without_normal_images_or_at_a_wrong_path_is_named() {
+    let folder = with_images();
+    let folder = folder.path();
+    train(folder, "a", "--set data.root=dat/wrong").fails(1, &["dataset `mvtec`", "dat/wrong"]);
+    train(folder, "b", "--set data.category=bottle").fails(1, &["data/bottle"]);
+    for name in ["0.png", "1.jpg"] {
+        fs::remove_file(folder.join("data/train/good").join(name)).unwrap();
+    }
+    train(folder, "c", "").fails(1, &["data/train/good: no normal images"]);
+    let missing = "data={type: folder, root: data, normal: [train/good/7.png]}";
+    let output = daf(folder, "train p.yaml -o d --set")
+        .arg(missing)
+        .output()
+        .unwrap();
+    Said::from(output).fails(1, &["train/good/7.png"]);
+    run(folder, "train nowhere.yaml").fails(2, &["nowhere.yaml: there is no such file"]);
+}
+
+#[test]
+fn faulty_settings_are_named_before_anything_is_written() {
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    for (setting, message) in [
+        (
+            "synthesizer.type=simple_textur",
+            "there is no synthesizer `simple_textur`",
+        ),
+        ("method.teacher.type=resnet19", "there is no backbone `resnet19`"),
+        ("trainer.step=3", "trainer.step: unknown key"),
+        ("trainer.steps=many", "trainer.steps: expected a whole number"),
+        (
+            "trainer.steps=-5",
+            "trainer.steps: expected a whole number of at least 0, found -5",
+        ),
+        ("trainer.steps=0", "trainer.steps: expected at least 1, found 0"),
+        (
+            "trainer.batch_size=0",
+            "trainer.batch_size: expected at least 1, found 0",
+        ),
+        ("trainer.workers=-1", "trainer.workers"),
+        (
+            "trainer.normal_share=1.5",
+            "trainer.normal_share: expected a share of 0 to 1, found 1.5",
+        ),
+        ("trainer.checkpoint_every=often", "trainer.checkpoint_every"),
+        ("trainer.optimizer.learning_rate=-1", "trainer.optimizer"),
+        ("input.size=100", "input.size: expected multiples of 16"),
+        ("input.size=80", "input.size: expected sides of at least 96"),
+        ("input.size=-96", "input.size"),
+        ("scorer.sigma=-1", "`sigma` must not be negative, found -1"),
+        ("data.train=-1", "data.train"),
+        ("seed=-1", "seed"),
+    ] {
+        let output = daf(folder, "train p.yaml -o run --set")
+            .arg(setting)
+            .output()
+            .unwrap();
+        Said::from(output).fails(2, &[message]);
+        assert!(!folder.join("run").exists(), "{setting}");
+    }
+}
+
+#[test]
+fn a_run_directory_is_never_overwritten_and_resumes_with_its_own_settings_only() {
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o run");
+    let before = snapshot(&folder.join("run"));
+    run(folder, "train p.yaml -o run").fails(1, &["run: exists already", "--resume"]);
+    run(folder, "run p.yaml -o run").fails(1, &["run: exists already", "--resume"]);
+    for (setting, key) in [
+        ("trainer.batch_size=1", "`trainer.batch_size`"),
+        ("trainer.steps=3", "`trainer.steps`"),
+        ("seed=5", "`seed`"),
+        ("synthesizer.type=dra", "`synthesizer"),
+    ] {
+        let said = run(folder, &format!("train p.yaml -o run --resume --set {setting}"));
+        said.fails(2, &["run: ", key, "is not what the run was started with"]);
+    }
+    // A folder that is no run is neither resumed nor replaced.
+    fs::create_dir(folder.join("photos")).unwrap();
+    fs::write(folder.join("photos/a.txt"), "dear").unwrap();
+    for argument in ["--resume", "--replace"] {
+        let said = run(folder, &format!("train p.yaml -o photos {argument}"));
+        said.fails(1, &["photos: not a run directory"]);
+    }
+    assert_eq!(fs::read(folder.join("photos/a.txt")).unwrap(), b"dear");
+    assert!(snapshot(&folder.join("run")) == before);
+}
+
+#[test]
+fn images_that_cannot_be_scored_are_reported_and_the_others_scored() {
+    let folder = with_images();
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o run");
+    fs::create_dir_all(folder.join("new/empty")).unwrap();
+    for name in ["a.png", "c.png"] {
+        fs::copy(folder.join("data/test/good/0.png"), folder.join("new").join(name)).unwrap();
+    }
+    fs::copy(folder.join("new/a.png"), folder.join("new/b.png")).unwrap();
+    truncate(&folder.join("new/b.png"));
+
+    let said = run(folder, "detect run new --json");
+    said.fails(
+        1,
+        &[
+            "new/b.png: the image cannot be decoded",
+            "error: one image could not be scored",
+        ],
+    );
+    let scored: Vec<_> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .collect();
+    assert_eq!(scored.len(), 2, "{}", said.out);
+    assert_eq!(scored[0]["score"], scored[1]["score"], "equal images");
+
+    let said = run(folder, "detect run new/a.png new/missing.png");
+    said.fails(1, &["new/missing.png: ", "one image could not be scored"]);
+    assert!(said.out.contains("new/a.png"), "{}", said.out);
+    run(folder, "detect run new/empty").fails(2, &["new/empty: there is no image"]);
+    run(folder, "detect run new/*.bmp").fails(2, &["new/*.bmp: there is no image"]);
+    run(folder, "detect run new/a.png --device cuda:99").fails(2, &["cuda:99"]);
+
+    run(folder, "detect nowhere new").fails(1, &["nowhere: no such folder"]);
+    run(folder, "evaluate nowhere").fails(1, &["nowhere: no such folder"]);
+    run(folder, "evaluate new").fails(1, &["new: not a run directory"]);
+    fs::remove_file(folder.join("run/weights/complete")).unwrap();
+    run(folder, "evaluate run").fails(
+        1,
+        &["run: the training of this run has not ended; go on with --resume"],
+    );
+    run(folder, "detect run new").fails(
+        1,
+        &["run: the training of this run has not ended; go on with --resume"],
+    );
+    fs::write(folder.join("run/weights/complete"), "").unwrap();
+
+    // Test images are no better than others.
+    truncate(&folder.join("data/ground_truth/scratch/0_mask.png"));
+    run(folder, "evaluate run").fails(1, &["data/ground_truth/scratch/0_mask.png", "cannot be decoded"]);
+    fs::remove_dir_all(folder.join("data")).unwrap();
+    run(folder, "evaluate run").fails(1, &["dataset `mvtec`", "data"]);
+
+    // A reader that has enough of the scores is no failure.
+    let mut child = daf(folder, "detect run new/a.png")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let said = Said::from(child.wait_with_output().unwrap());
+    assert_eq!((said.code, said.error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_training_that_diverges_says_where() {
+    let folder = folder(SMALL);
+    let rate = "trainer.optimizer={type: adamw, learning_rate: 1e30}";
+    let output = daf(folder.path(), "train p.yaml -o run --set trainer.steps=8 --set")
+        .arg(rate)
+        .output()
+        .unwrap();
+    let said = Said::from(output);
+    said.fails(
+        1,
+        &[
+            "training diverged at epoch ",
+            ", step ",
+            " is not finite",
+            "learning_rate",
+        ],
+    );
+    let words = ["the loss `", "the gradient of student."];
+    assert!(
+        words.iter().any(|word| said.error.contains(word)),
+        "{}",
+        said.error
+    );
+    assert!(!folder.path().join("run/weights/complete").exists());
+}

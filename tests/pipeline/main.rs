@@ -1,0 +1,15 @@
+//! The crates together: whole runs of the program, and what holds for every registered part.
+
+mod bad_input;
+mod checkpoint;
+mod golden;
+mod program;
+mod registry;
+mod resume;
+mod samples;
+mod weights;
+
+// Links the crates, so that their parts are registered.
+use daf_data as _;
+use daf_models as _;
+use daf_synth as _;

@@ -1,0 +1,384 @@
+//! What holds for every registered part, whichever crate brings it.
+
+use daf_core::block::{Blocks, Mode, Precision, Start};
+use daf_core::config::{Layers, schema};
+use daf_core::registry::{self, Component, components};
+use daf_core::{
+    Backbone, Batch, BuildContext, Dataset, Decoder, DecoderInput, DiscrepancyMeasure, Kind, Maps, Method,
+    Model, Scorer, Stage, Synthesized, Synthesizer,
+};
+use daf_models::method::Daf;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tch::nn::VarStore;
+use tch::{Device, Kind as Number, Tensor};
+
+const FLOAT: (Number, Device) = (Number::Float, Device::Cpu);
+
+/// Every registered part of a kind, built from its example, with its name.
+fn every<T: DeserializeOwned>(kind: Kind) -> Vec<(&'static str, T)> {
+    let found = components(kind);
+    assert!(!found.is_empty(), "no {kind} is registered");
+    found
+        .into_iter()
+        .map(|part| (part.name, serde_json::from_value((part.example)()).unwrap()))
+        .collect()
+}
+
+fn reads_back<T: DeserializeOwned + Serialize>(component: &Component) {
+    let example = (component.example)();
+    let context = format!("{} {}", component.kind, component.name);
+    assert_eq!(example["type"], component.name, "{context}");
+    let part: T =
+        serde_json::from_value(example.clone()).unwrap_or_else(|error| panic!("{context}: {error}"));
+    assert_eq!(serde_json::to_value(&part).unwrap(), example, "{context}");
+    // The type alone may lack fields that have no default; with one that nobody knows it is refused.
+    let mut unknown = example;
+    unknown["no_such_field"] = Value::Null;
+    assert!(
+        serde_json::from_value::<T>(unknown).is_err(),
+        "{context} takes unknown fields"
+    );
+}
+
+#[test]
+fn every_example_reads_back_to_the_same_part() {
+    for kind in Kind::ALL {
+        for component in components(kind) {
+            match kind {
+                Kind::Dataset => reads_back::<Box<dyn Dataset>>(component),
+                Kind::Synthesizer => reads_back::<Box<dyn Synthesizer>>(component),
+                Kind::Backbone => reads_back::<Box<dyn Backbone>>(component),
+                Kind::DiscrepancyMeasure => reads_back::<Box<dyn DiscrepancyMeasure>>(component),
+                Kind::Decoder => reads_back::<Box<dyn Decoder>>(component),
+                Kind::Scorer => reads_back::<Box<dyn Scorer>>(component),
+                Kind::Method => reads_back::<Box<dyn Method>>(component),
+            }
+        }
+    }
+    registry::check().unwrap();
+}
+
+#[test]
+fn every_part_is_documented() {
+    for component in Kind::ALL.into_iter().flat_map(components) {
+        let (doc, summary) = (component.doc(), component.summary());
+        let context = format!("{} {}: {doc}", component.kind, component.name);
+        assert!(summary.len() > 20 && summary.ends_with('.'), "{context}");
+        assert!(!summary.contains('\n') && doc.len() >= summary.len(), "{context}");
+    }
+}
+
+#[test]
+fn the_schema_has_every_part_with_every_field_of_its_example() {
+    let schema = schema(&Layers::new(daf_models::DEFAULTS).unwrap())
+        .unwrap()
+        .to_value();
+    for kind in Kind::ALL {
+        let variants = schema["$defs"][format!("{kind:?}")]["oneOf"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{kind} is not in the schema"));
+        assert_eq!(variants.len(), components(kind).len(), "{kind}");
+        for component in components(kind) {
+            let context = format!("{kind} {}", component.name);
+            let variant = variants
+                .iter()
+                .find(|variant| variant["properties"]["type"]["const"] == component.name)
+                .unwrap_or_else(|| panic!("{context} is not in the schema"));
+            let example = (component.example)();
+            let fields = example.as_object().unwrap();
+            for field in fields.keys() {
+                assert!(
+                    variant["properties"].get(field).is_some(),
+                    "{context}: `{field}` is not in the schema"
+                );
+            }
+            for required in variant["required"].as_array().unwrap() {
+                assert!(
+                    fields.contains_key(required.as_str().unwrap()),
+                    "{context}: {required}"
+                );
+            }
+            assert_eq!(
+                variant["additionalProperties"], false,
+                "{context}: unknown fields are errors"
+            );
+        }
+    }
+}
+
+/// Height and width of the tests' images: not square, and the least that the coarsest stage allows.
+const SIZE: (i64, i64) = (96, 128);
+
+fn blocks(vars: &VarStore, mode: Mode) -> Blocks<'_> {
+    Blocks::new(vars.root(), mode, Start::FanOut, Precision::Float32)
+}
+
+/// N×C×h×w for a stage, above 0.
+fn features(stage: Stage) -> Tensor {
+    Tensor::rand(
+        [2, stage.channels, SIZE.0 / stage.stride, SIZE.1 / stage.stride],
+        FLOAT,
+    ) + 0.1
+}
+
+fn is_finite(tensor: &Tensor) -> bool {
+    tensor.isfinite().all().int64_value(&[]) == 1
+}
+
+#[test]
+fn every_backbone_gives_the_stages_that_it_declares() {
+    tch::set_num_threads(1);
+    for (name, backbone) in every::<Box<dyn Backbone>>(Kind::Backbone) {
+        backbone.check().unwrap();
+        let stages = backbone.stages();
+        assert!(!stages.is_empty(), "{name}");
+        assert!(
+            stages.is_sorted_by(|a, b| a.stride < b.stride),
+            "{name}: fine to coarse"
+        );
+        for mode in [Mode::Train, Mode::Infer] {
+            let vars = VarStore::new(Device::Cpu);
+            let extractor = backbone.build(&blocks(&vars, mode)).unwrap();
+            let found = tch::no_grad(|| extractor.extract(&Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT)));
+            let sizes: Vec<_> = found.iter().map(Tensor::size).collect();
+            let declared: Vec<_> = stages.iter().map(|stage| features(*stage).size()).collect();
+            assert_eq!(sizes, declared, "{name}, {mode:?}");
+            assert!(found.iter().all(is_finite), "{name}, {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
+    tch::set_num_threads(1);
+    for (_, backbone) in every::<Box<dyn Backbone>>(Kind::Backbone) {
+        for (name, measure) in every::<Box<dyn DiscrepancyMeasure>>(Kind::DiscrepancyMeasure) {
+            measure.check().unwrap();
+            for stage in backbone.stages() {
+                let context = format!("{name} at {stage:?}");
+                let random = features(stage);
+                let channels = measure.channels(stage.channels);
+                assert!(channels == 1 || channels == stage.channels, "{context}");
+                let mut size = random.size();
+                size[1] = channels;
+                let normal = Tensor::ones([2, 1, size[2], size[3]], FLOAT);
+
+                let equal = measure.compare(&random, &random, Some(&normal));
+                assert_eq!(equal.map.size(), size, "{context}");
+                let largest = equal.map.abs().max().double_value(&[]);
+                assert!(largest < 1e-4, "{context}: {largest} for equal features");
+                assert!(!equal.losses.is_empty(), "{context}");
+                for (term, loss) in &equal.losses {
+                    assert!(
+                        loss.double_value(&[]).abs() < 1e-4,
+                        "{context}: {term} for equal features"
+                    );
+                }
+                assert!(
+                    measure.compare(&random, &random, None).losses.is_empty(),
+                    "{context}"
+                );
+
+                let signed = random.randn_like() * 10.0;
+                let (zero, constant) = (random.zeros_like(), random.ones_like() * 3.0);
+                let tiny = &random * 1e-20;
+                let all = [&random, &signed, &zero, &constant, &tiny];
+                for (t, teacher) in all.iter().enumerate() {
+                    for (s, student) in all.iter().enumerate() {
+                        let leaf = student.detach().copy().set_requires_grad(true);
+                        for normal in [&normal, &normal.zeros_like()] {
+                            let found = measure.compare(teacher, &leaf, Some(normal));
+                            assert!(is_finite(&found.map), "{context}: map of features {t} and {s}");
+                            let losses: Vec<Tensor> =
+                                found.losses.into_iter().map(|(_, loss)| loss).collect();
+                            let total = Tensor::stack(&losses, 0).sum(Number::Float);
+                            assert!(is_finite(&total), "{context}: loss of features {t} and {s}");
+                            total.backward();
+                            assert!(
+                                is_finite(&leaf.grad()),
+                                "{context}: gradient of features {t} and {s}"
+                            );
+                        }
+                    }
+                }
+                let differs = measure.compare(&random, &signed, None).map;
+                assert!(differs.max().double_value(&[]) > 0.1, "{context}: blind");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_decoder_gives_logits_at_the_size_of_the_image() {
+    tch::set_num_threads(1);
+    let student = Daf::default().student.stages();
+    let measures = every::<Box<dyn DiscrepancyMeasure>>(Kind::DiscrepancyMeasure);
+    for (name, decoder) in every::<Box<dyn Decoder>>(Kind::Decoder) {
+        decoder.check().unwrap();
+        for (measure_name, measure) in &measures {
+            let channels: Vec<i64> = student
+                .iter()
+                .map(|stage| measure.channels(stage.channels))
+                .collect();
+            let maps: Vec<Tensor> = student
+                .iter()
+                .zip(&channels)
+                .map(|(stage, channels)| features(*stage).narrow(1, 0, *channels))
+                .collect();
+            let features: Vec<Tensor> = student.iter().map(|stage| features(*stage)).collect();
+            let input = DecoderInput {
+                stages: student.clone(),
+                discrepancy: channels,
+            };
+            for mode in [Mode::Train, Mode::Infer] {
+                let vars = VarStore::new(Device::Cpu);
+                let segmenter = decoder.build(&blocks(&vars, mode), &input).unwrap();
+                let logits = tch::no_grad(|| segmenter.segment(&features, &maps));
+                assert_eq!(
+                    logits.size(),
+                    [2, 1, SIZE.0, SIZE.1],
+                    "{name} with {measure_name}"
+                );
+                assert!(is_finite(&logits), "{name} with {measure_name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_scorer_gives_a_score_per_pixel_and_per_image() {
+    tch::set_num_threads(1);
+    for (name, scorer) in every::<Box<dyn Scorer>>(Kind::Scorer) {
+        scorer.check().unwrap();
+        let maps = Maps {
+            discrepancy: Daf::default()
+                .student
+                .stages()
+                .into_iter()
+                .map(features)
+                .collect(),
+            probability: Some(Tensor::rand([2, 1, SIZE.0, SIZE.1], FLOAT)),
+        };
+        let pixels = scorer.pixels(&maps, SIZE).unwrap();
+        assert_eq!(pixels.size(), [2, SIZE.0, SIZE.1], "{name}");
+        let scores = scorer.finish(&pixels);
+        assert_eq!(scores.pixels.size(), [2, SIZE.0, SIZE.1], "{name}");
+        assert_eq!(scores.images.size(), [2], "{name}");
+        assert!(is_finite(&scores.pixels) && is_finite(&scores.images), "{name}");
+        // Images do not see each other.
+        let alone = scorer.finish(&pixels.narrow(0, 1, 1));
+        let difference = (alone.images - scores.images.narrow(0, 1, 1))
+            .abs()
+            .max()
+            .double_value(&[]);
+        assert!(difference < 1e-6, "{name}: {difference}");
+        assert!(
+            scorer.pixels(&Maps::default(), SIZE).is_err(),
+            "{name} scores nothing"
+        );
+    }
+}
+
+fn build(method: &dyn Method, mode: Mode) -> Box<dyn Model> {
+    let context = BuildContext {
+        device: Device::Cpu,
+        size: SIZE,
+        mode,
+        precision: Precision::Float32,
+        pretrained: None,
+    };
+    method.build(&context).unwrap()
+}
+
+fn batch() -> Batch {
+    let image = || Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT);
+    let mask = Tensor::zeros([2, 1, SIZE.0, SIZE.1], FLOAT);
+    let _ = mask.narrow(2, 10, 30).narrow(3, 20, 50).fill_(1.0);
+    Batch {
+        normal: image(),
+        synthetic: Some(Synthesized {
+            images: image(),
+            target: mask.copy(),
+            mask,
+            class: vec![0, 0],
+        }),
+        indices: vec![0, 1],
+    }
+}
+
+#[test]
+fn every_method_learns_with_all_its_parameters_and_infers() {
+    tch::set_num_threads(1);
+    for (name, method) in every::<Box<dyn Method>>(Kind::Method) {
+        method.check().unwrap();
+        assert!(
+            SIZE.0 % method.stride() == 0 && SIZE.1 % method.stride() == 0,
+            "{name}"
+        );
+        let model = build(method.as_ref(), Mode::Train);
+        let losses = model.losses(&batch()).unwrap();
+        assert!(!losses.is_empty(), "{name}");
+        for (term, loss) in &losses {
+            assert!(is_finite(loss) && loss.numel() == 1, "{name}: {term} is {loss:?}");
+        }
+        let terms: Vec<&Tensor> = losses.iter().map(|(_, loss)| loss).collect();
+        Tensor::stack(&terms, 0).sum(Number::Float).backward();
+        let stores = model.stores();
+        assert!(
+            stores.iter().any(|store| !store.frozen),
+            "{name} has nothing to learn"
+        );
+        for store in stores {
+            for (variable, tensor) in store.vars.variables() {
+                let context = format!("{name}: {}.{variable}", store.name);
+                if store.frozen {
+                    assert!(
+                        !tensor.requires_grad() && !tensor.grad().defined(),
+                        "{context} is not frozen"
+                    );
+                } else if tensor.requires_grad() {
+                    assert!(tensor.grad().defined(), "{context} has no gradient");
+                    assert!(is_finite(&tensor.grad()), "{context}: gradient");
+                }
+            }
+        }
+
+        let model = build(method.as_ref(), Mode::Infer);
+        let maps = tch::no_grad(|| model.infer(&batch().normal)).unwrap();
+        assert!(
+            maps.probability.is_some() || !maps.discrepancy.is_empty(),
+            "{name} sees nothing"
+        );
+        for map in maps.discrepancy.iter().chain(&maps.probability) {
+            assert!(is_finite(map) && map.size()[0] == 2, "{name}");
+        }
+        if let Some(probability) = &maps.probability {
+            assert_eq!(probability.size(), [2, 1, SIZE.0, SIZE.1], "{name}");
+            assert!(probability.min().double_value(&[]) >= 0.0 && probability.max().double_value(&[]) <= 1.0);
+        }
+    }
+}
+
+/// Trainable parameters of a model whose names begin with `prefix`.
+fn parameters(model: &dyn Model, prefix: &str) -> usize {
+    let stores = model.stores().into_iter().filter(|store| !store.frozen);
+    let variables = stores.flat_map(|store| store.vars.variables());
+    variables
+        .filter(|(name, tensor)| name.starts_with(prefix) && tensor.requires_grad())
+        .map(|(_, tensor)| tensor.numel())
+        .sum()
+}
+
+#[test]
+fn daf_has_as_many_parameters_as_the_official_code() {
+    let method = Daf::default();
+    let model = build(&method, Mode::Train);
+    assert_eq!(parameters(model.as_ref(), ""), 4_432_452);
+    assert_eq!(parameters(model.as_ref(), "student."), 2_782_784);
+    assert_eq!(parameters(model.as_ref(), "aux."), 193_987);
+    assert_eq!(parameters(model.as_ref(), "decoder."), 66_048 + 1_389_633);
+    let model = build(&method, Mode::Infer);
+    assert_eq!(parameters(model.as_ref(), ""), 4_238_465);
+}

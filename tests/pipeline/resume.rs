@@ -1,0 +1,146 @@
+//! Runs that are broken off and go on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use daf_core::rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::program::{
+    SMALL, Working, assert_same_history, assert_same_weights, checkpoints, daf, folder, history, names, same,
+    succeed,
+};
+
+/// The step from which a process said that it goes on.
+fn resumed_at(log: &str) -> Option<u64> {
+    let (_, rest) = log.split_once("going on at step ")?;
+    rest.split_once(" of ")?.0.parse().ok()
+}
+
+fn is_saving(run: &Path) -> bool {
+    names(&run.join("checkpoints"))
+        .iter()
+        .any(|name| name.ends_with(".tmp"))
+}
+
+#[test]
+fn a_run_that_is_killed_twenty_times_ends_bit_for_bit_as_one_that_is_not() {
+    const KILLS: u64 = 20;
+    const STEPS: u64 = 2 * KILLS + 8;
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    let settings = format!("--set trainer.steps={STEPS}");
+    succeed(folder, &format!("train p.yaml -o whole {settings}"));
+
+    let run = folder.join("run");
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let (mut while_saving, mut executed) = (0, 0);
+    for number in 0..KILLS {
+        let saved = checkpoints(&run).pop();
+        let command = daf(folder, &format!("train p.yaml -o run --resume {settings}"));
+        let mut process = Working::start(command, &folder.join("log"));
+        if let Some(saved) = saved {
+            process.wait_until("going on", |log| resumed_at(log).is_some());
+            // Finished steps are not repeated: it goes on at the newest checkpoint.
+            assert_eq!(resumed_at(&process.log()), Some(saved), "process {number}");
+        }
+        let began = history(&run).len() as u64;
+        // Every process is let through to a step of its own, so that all twenty find work to do.
+        let target = 2 * number + rng.random_range(0..3);
+        process.wait_until("its step", |_| history(&run).len() as u64 >= target);
+        if number % 3 == 0 {
+            process.wait_until("a checkpoint being saved", |_| is_saving(&run));
+            std::thread::sleep(Duration::from_millis(rng.random_range(0..60)));
+        } else {
+            std::thread::sleep(Duration::from_millis(rng.random_range(0..300)));
+        }
+        assert!(
+            process.kill(),
+            "it ended before it was killed:\n{}",
+            process.log()
+        );
+        let lines = history(&run).len() as u64;
+        let newest = checkpoints(&run).pop().unwrap_or(0);
+        assert!(newest >= saved.unwrap_or(0), "a checkpoint was lost");
+        assert!(
+            (newest..=newest + 1).contains(&lines),
+            "{lines} steps, checkpoint {newest}: more than one step lost"
+        );
+        executed += lines.saturating_sub(began);
+        while_saving += u64::from(is_saving(&run));
+    }
+    assert!(
+        while_saving >= 3,
+        "only {while_saving} kills hit a checkpoint being saved"
+    );
+    let last = checkpoints(&run).pop().unwrap();
+    let said = succeed(folder, &format!("train p.yaml -o run --resume {settings}"));
+    assert_eq!(resumed_at(&said.error), Some(last));
+    executed += STEPS - last;
+    assert!(
+        executed <= STEPS + KILLS + 1,
+        "{executed} steps for {STEPS}: finished steps were repeated"
+    );
+
+    let whole = folder.join("whole");
+    assert_same_weights(&whole, &run);
+    assert_same_history(&run, &whole);
+    assert_eq!(history(&run).len() as u64, STEPS);
+    for file in ["student.safetensors", "optimizer.safetensors"] {
+        let file = format!("checkpoints/step-{STEPS:012}/{file}");
+        assert!(same(&whole.join(&file), &run.join(&file)), "{file} differs");
+    }
+    // Nothing is left of the checkpoints that were being saved.
+    assert_eq!(names(&run.join("checkpoints")), [format!("step-{STEPS:012}")]);
+    assert_eq!(names(&run.join("weights")), names(&whole.join("weights")));
+    // A run that has ended is left alone.
+    succeed(folder, &format!("train p.yaml -o run --resume {settings}"));
+    assert_same_weights(&whole, &run);
+}
+
+#[test]
+fn ctrl_c_and_sigterm_save_and_the_run_goes_on_from_there() {
+    let rarely = SMALL
+        .replace("steps: 2", "steps: 14")
+        .replace("checkpoint_every: 1 steps", "checkpoint_every: 1000 steps");
+    let folder = folder(&rarely);
+    let folder = folder.path();
+    let train = |name: &str| daf(folder, &format!("train p.yaml --resume -o {name}"));
+    assert!(train("whole").output().unwrap().status.success());
+
+    let run = folder.join("run");
+    let mut stopped = 0;
+    for signal in ["INT", "TERM"] {
+        let mut process = Working::start(train("run"), &folder.join("log"));
+        if stopped > 0 {
+            process.wait_until("going on", |log| resumed_at(log) == Some(stopped));
+        }
+        process.wait_until("two steps", |_| history(&run).len() as u64 >= stopped + 2);
+        process.signal(signal);
+        let status = process.end();
+        let log = process.log();
+        assert_eq!(status.code(), Some(1), "{signal}: {log}");
+        stopped = history(&run).len() as u64;
+        let message = format!("error: stopped on request at step {stopped}; continue with --resume\n");
+        assert!(log.ends_with(&message), "{signal}: {log}");
+        assert_eq!(checkpoints(&run), [stopped], "{signal}");
+        assert!(!run.join("weights/complete").exists());
+    }
+    assert!(train("run").output().unwrap().status.success());
+    assert_same_weights(&folder.join("whole"), &run);
+    assert_same_history(&run, &folder.join("whole"));
+}
+
+#[test]
+fn the_same_pipeline_gives_the_same_weights_for_any_number_of_workers_and_another_seed_others() {
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o a");
+    succeed(folder, "train p.yaml -o b --set trainer.workers=5");
+    succeed(folder, "train p.yaml -o c --set seed=1");
+    assert_same_weights(&folder.join("a"), &folder.join("b"));
+    assert_same_history(&folder.join("a"), &folder.join("b"));
+    for file in ["weights/student.safetensors", "weights/teacher.safetensors"] {
+        assert!(!same(&folder.join("a").join(file), &folder.join("c").join(file)));
+    }
+}

@@ -1,0 +1,101 @@
+//! Training samples are the same however they are made.
+
+use std::sync::Arc;
+
+use daf_core::data::{Loader, Sample, Samples};
+use daf_core::{Outcome, Synthesizer};
+use daf_data::Demo;
+use serde_json::json;
+
+fn samples(synthesizer: Option<&str>, seed: u64, cache: u64) -> Arc<Samples> {
+    let data = Demo {
+        train: 4,
+        size: 64,
+        ..Demo::default()
+    };
+    let synthesizer = synthesizer.map(|name| -> Arc<dyn Synthesizer> {
+        Arc::from(serde_json::from_value::<Box<dyn Synthesizer>>(json!({ "type": name })).unwrap())
+    });
+    let size = (96, 80);
+    Arc::new(Samples::new(Arc::new(data), synthesizer, size, seed, 0.3, cache).unwrap())
+}
+
+/// Everything that a sample holds, as bytes.
+fn bytes(sample: &Sample) -> Vec<u8> {
+    let mut bytes = sample.index.to_le_bytes().to_vec();
+    bytes.extend(sample.normal.as_raw());
+    match &sample.outcome {
+        Some(Outcome::Damaged(synthetic)) => {
+            bytes.extend(synthetic.image.as_raw());
+            bytes.extend(synthetic.mask.as_raw());
+            bytes.push(synthetic.class);
+            bytes.extend(synthetic.target.iter().flatten().flat_map(|v| v.to_le_bytes()));
+        }
+        Some(Outcome::Unchanged) => bytes.push(1),
+        None => bytes.push(0),
+    }
+    bytes
+}
+
+fn take(samples: &Arc<Samples>, from: u64, workers: usize, count: usize) -> Vec<Vec<u8>> {
+    let mut loader = Loader::start(samples, from, workers).unwrap();
+    (0..count).map(|_| bytes(&loader.sample().unwrap())).collect()
+}
+
+#[test]
+fn samples_depend_neither_on_the_number_of_workers_nor_on_the_cache_nor_on_the_start() {
+    const COUNT: usize = 14;
+    for synthesizer in [Some("dra"), Some("simple_texture_shape"), None] {
+        let cached = samples(synthesizer, 7, 1 << 30);
+        let expected = take(&cached, 0, 1, COUNT);
+        for workers in [1, 2, 5] {
+            let fresh = samples(synthesizer, 7, if workers == 2 { 0 } else { 1 << 30 });
+            assert_eq!(
+                take(&fresh, 0, workers, COUNT),
+                expected,
+                "{synthesizer:?}, {workers} workers"
+            );
+            for from in [1, 6, 9] {
+                let found = take(&fresh, from, workers, COUNT - from as usize);
+                assert_eq!(
+                    found,
+                    expected[from as usize..],
+                    "{synthesizer:?}, {workers} workers, from sample {from}"
+                );
+            }
+        }
+        assert_ne!(
+            take(&samples(synthesizer, 8, 0), 0, 1, COUNT),
+            expected,
+            "another seed"
+        );
+    }
+}
+
+#[test]
+fn an_epoch_has_every_image_once_and_each_its_own_damage() {
+    let samples = samples(Some("dra"), 7, 1 << 30);
+    let mut loader = Loader::start(&samples, 0, 2).unwrap();
+    let drawn: Vec<_> = (0..12).map(|_| loader.sample().unwrap()).collect();
+    for epoch in drawn.chunks(4) {
+        let mut indices: Vec<_> = epoch.iter().map(|sample| sample.index).collect();
+        indices.sort_unstable();
+        assert_eq!(indices, [0, 1, 2, 3]);
+    }
+    assert_ne!(samples.order(0), samples.order(1));
+    let damage: Vec<_> = drawn
+        .iter()
+        .filter_map(|sample| match &sample.outcome {
+            Some(Outcome::Damaged(synthetic)) => Some(synthetic.mask.as_raw()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        (4..12).contains(&damage.len()),
+        "{} of 12 at a normal share of 0.3",
+        damage.len()
+    );
+    for (number, mask) in damage.iter().enumerate() {
+        assert!(!damage[..number].contains(mask), "the same damage twice");
+    }
+}
