@@ -246,11 +246,21 @@ fn metrics(scored: &[&Scored], pro_limit: f64) -> Result<Metrics> {
 /// largest score. The largest of all would leave everything but one image pale.
 fn colour_scale(scored: &[Scored]) -> (f32, f32) {
     let some = |anomalous: bool| {
-        let chosen: Vec<&Scored> = scored.iter().filter(|s| s.item.is_anomalous() == anomalous).collect();
-        if chosen.is_empty() { scored.iter().collect() } else { chosen }
+        let chosen: Vec<&Scored> = scored
+            .iter()
+            .filter(|s| s.item.is_anomalous() == anomalous)
+            .collect();
+        if chosen.is_empty() {
+            scored.iter().collect()
+        } else {
+            chosen
+        }
     };
     // Every 16th pixel is plenty for a median.
-    let pixels = some(false).into_iter().flat_map(|s| s.map.scores.iter().step_by(16).copied()).collect();
+    let pixels = some(false)
+        .into_iter()
+        .flat_map(|s| s.map.scores.iter().step_by(16).copied())
+        .collect();
     let largest = some(true).into_iter().map(|s| s.map.largest()).collect();
     (median(pixels), median(largest))
 }

@@ -254,7 +254,8 @@ mod tests {
         let with_alpha = ImageBuffer::from_fn(5, 3, |x, _| LumaA([(x * 50) as u8, 7]));
         // 65535 / 255 = 257: a 16-bit level is the 8-bit one times 257.
         let level = |x: u32, y: u32| ((x * 13_000 + y * 90) as f64 / 257.0).round() as u8;
-        let cases: [(DynamicImage, &[ImageFormat], &dyn Fn(u32, u32) -> [u8; 3]); 4] = [
+        type Expected<'a> = &'a dyn Fn(u32, u32) -> [u8; 3];
+        let cases: [(DynamicImage, &[ImageFormat], Expected); 4] = [
             (deep.into(), &[ImageFormat::Png, ImageFormat::Tiff], &|x, y| {
                 [level(x, y); 3]
             }),
