@@ -73,7 +73,7 @@ impl Observer for Training {
         }
         if io::stderr().is_terminal() {
             let bar = ProgressBar::new(plan.steps).with_position(plan.done);
-            let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}");
+            let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {prefix}\n{msg}");
             self.bar = Some(style.map(|style| bar.clone().with_style(style)).unwrap_or(bar));
         }
     }
@@ -91,10 +91,8 @@ impl Observer for Training {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(done);
-                bar.set_message(format!(
-                    "{losses}  {rate:.1} images/s  {} left",
-                    HumanDuration(left)
-                ));
+                bar.set_prefix(format!("{rate:.1} images/s  {} left", HumanDuration(left)));
+                bar.set_message(losses);
                 if done == plan.steps {
                     bar.finish_and_clear();
                 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::{Metrics, Report, Value, evaluate};
 use daf_core::run::Run;
-use daf_core::{Detector, Pipeline, train};
+use daf_core::{Detector, Pipeline, Split, train};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -47,6 +47,11 @@ pub(crate) struct Train {
 impl RunVerb {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let run = self.train.train(context)?;
+        let data = &run.pipeline().data;
+        if data.items(Split::Test).map_err(Failure::work)?.is_empty() {
+            writeln!(context.out, "there are no test images, so nothing was measured")?;
+            return Train::report(&run, context);
+        }
         let device = run.pipeline().device;
         measure(run, device, context)
     }
@@ -55,8 +60,12 @@ impl RunVerb {
 impl Train {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let run = self.train(context)?;
-        writeln!(context.out, "weights: {}", run.dir().join("weights").display())?;
-        Ok(())
+        Self::report(&run, context)
+    }
+
+    fn report(run: &Run, context: &mut Context) -> Result<(), Failure> {
+        let weights = run.dir().join("weights");
+        Ok(writeln!(context.out, "weights: {}", weights.display())?)
     }
 
     fn train(&self, context: &mut Context) -> Result<Run, Failure> {
