@@ -368,7 +368,7 @@ impl Trainer {
         }
         let schedule = self.schedule.get_or_insert_with(|| Schedule {
             warmup: length / 24,
-            milestones: vec![length * 7 / 12, length * 5 / 6],
+            milestones: vec![length.saturating_mul(7) / 12, length.saturating_mul(5) / 6],
             gamma: 0.2,
         });
         if !(schedule.gamma > 0.0 && schedule.gamma <= 1.0) {
@@ -427,7 +427,10 @@ impl Trainer {
     pub fn total_steps(&self, images: usize) -> u64 {
         match (self.steps, self.epochs) {
             (Some(steps), _) => steps,
-            (None, epochs) => (epochs.unwrap_or(1200) * images as u64).div_ceil(self.batch_size as u64),
+            (None, epochs) => epochs
+                .unwrap_or(1200)
+                .saturating_mul(images as u64)
+                .div_ceil(self.batch_size as u64),
         }
     }
 
@@ -459,7 +462,7 @@ impl Trainer {
     /// The epoch, counted from 0, in which a step begins.
     #[must_use]
     pub const fn epoch(&self, step: u64, images: usize) -> u64 {
-        step * self.batch_size as u64 / if images == 0 { 1 } else { images as u64 }
+        step.saturating_mul(self.batch_size as u64) / if images == 0 { 1 } else { images as u64 }
     }
 }
 

@@ -213,7 +213,7 @@ struct Due {
 impl Due {
     fn new(every: Option<Every>, plan: &Plan) -> Self {
         let epochs = |epochs: u64| {
-            (epochs * plan.images as u64)
+            (epochs.saturating_mul(plan.images as u64))
                 .div_ceil(plan.batch_size as u64)
                 .max(1)
         };
