@@ -47,7 +47,7 @@ pub use registry::Kind;
 pub use config::Pipeline;
 #[cfg(feature = "torch")]
 pub use detect::{Detection, Detector, ScoreMap};
-pub use part::dataset::{Dataset, Item, Split};
+pub use part::dataset::{Dataset, Item, Listing, Split};
 pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
 #[cfg(feature = "torch")]
 pub use part::{

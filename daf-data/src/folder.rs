@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use daf_core::schemars::{self, JsonSchema};
-use daf_core::{BoxError, Dataset, Error, Item, Result, Split, typetag};
+use daf_core::{BoxError, Dataset, Error, Item, Listing, Result, Split, typetag};
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 
@@ -48,17 +48,17 @@ impl Default for Folder {
 }
 
 impl Folder {
-    /// The images of a list of patterns, each once, by path.
-    fn find(&self, field: &str, patterns: &[String]) -> Result<BTreeSet<PathBuf>> {
+    /// The images of a list of patterns, each once, by path. A pattern without any is a fault.
+    fn find(&self, field: &str, patterns: &[String], faults: &mut Vec<BoxError>) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         for pattern in patterns {
-            let images = self.expand(pattern)?;
-            if images.is_empty() {
-                return Err(self.nothing(field, pattern));
+            match self.expand(pattern) {
+                Ok(images) if images.is_empty() => faults.push(self.nothing(field, pattern).into()),
+                Ok(images) => found.extend(images),
+                Err(fault) => faults.push(fault.into()),
             }
-            found.extend(images);
         }
-        Ok(found)
+        found
     }
 
     fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>> {
@@ -128,55 +128,71 @@ impl Folder {
         Error::data(pattern, format!("{kind} match this pattern of `{field}`: {why}"))
     }
 
-    fn train(&self) -> Result<Vec<Item>> {
+    fn train(&self) -> Listing {
         if self.normal.is_empty() {
             let reason = "no normal images: expected patterns in `normal`, found an empty list";
-            return Err(Error::data(&self.root, reason));
+            return Listing::failed(Error::data(&self.root, reason));
         }
-        let images = self.find("normal", &self.normal)?;
+        let mut faults = Vec::new();
+        let mut images = self.find("normal", &self.normal, &mut faults);
         // Measuring on images that were learned from flatters every method; found here, before any work.
         for (field, patterns) in [("test_normal", &self.test_normal), ("abnormal", &self.abnormal)] {
-            if let Some(both) = self.find(field, patterns)?.intersection(&images).next() {
-                let reason = format!("is in `normal` and in `{field}`: test images must not be learned from");
-                return Err(Error::data(both, reason));
+            for both in self.find(field, patterns, &mut faults) {
+                if images.remove(&both) {
+                    let reason =
+                        format!("is in `normal` and in `{field}`: test images must not be learned from");
+                    faults.push(Error::data(both, reason).into());
+                }
             }
         }
-        Ok(images.into_iter().map(Item::normal).collect())
+        let items = images.into_iter().map(Item::normal).collect();
+        Listing { items, faults }
     }
 
-    fn test(&self) -> Result<Vec<Item>> {
-        let masks = self.find("masks", &self.masks)?;
-        let normal = self.find("test_normal", &self.test_normal)?;
+    fn test(&self) -> Listing {
+        let mut faults = Vec::new();
+        let masks = self.find("masks", &self.masks, &mut faults);
+        let mut normal = self.find("test_normal", &self.test_normal, &mut faults);
         // Masks often lie beside their images, where `*.png` means both.
         let images: Vec<_> = self
-            .find("abnormal", &self.abnormal)?
+            .find("abnormal", &self.abnormal, &mut faults)
             .into_iter()
             .filter(|image| !masks.contains(image))
             .collect();
-        if let Some(both) = images.iter().find(|image| normal.contains(*image)) {
-            return Err(Error::data(both, "is in `test_normal` and in `abnormal`"));
+        for both in &images {
+            if normal.remove(both) {
+                faults.push(Error::data(both, "is in `test_normal` and in `abnormal`").into());
+            }
         }
-        let masks = masks::matched(&images, &masks.into_iter().collect::<Vec<_>>())?;
+        let masks: Vec<_> = masks.into_iter().collect();
+        let masks = masks::matched(&images, &masks, "_mask", &mut faults);
         let mut items: Vec<_> = normal.into_iter().map(Item::normal).collect();
         for (image, mask) in images.into_iter().zip(masks) {
             let defect = image.parent().map(files::name).filter(|name| !name.is_empty());
-            let defect = Some(defect.unwrap_or_else(|| "abnormal".to_owned()));
-            items.push(Item { image, mask, defect });
+            items.push(Item::anomalous(
+                image,
+                mask,
+                defect.unwrap_or_else(|| "abnormal".to_owned()),
+            ));
         }
-        Ok(items)
+        Listing { items, faults }
     }
 }
 
 #[typetag::serde(name = Folder::NAME)]
 impl Dataset for Folder {
     fn items(&self, split: Split) -> Result<Vec<Item>, BoxError> {
+        self.survey(split).complete()
+    }
+
+    fn survey(&self, split: Split) -> Listing {
         if !self.root.as_os_str().is_empty() && !self.root.is_dir() {
-            return Err(files::missing(&self.root).into());
+            return Listing::failed(files::missing(&self.root));
         }
-        Ok(match split {
-            Split::Train => self.train()?,
-            Split::Test => self.test()?,
-        })
+        match split {
+            Split::Train => self.train(),
+            Split::Test => self.test(),
+        }
     }
 
     fn check(&self) -> Result<(), BoxError> {

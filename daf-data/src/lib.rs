@@ -1,13 +1,28 @@
-//! Data sets: folders in MVTec's layout ([`Mvtec`]), lists of glob patterns ([`Folder`]) and surfaces and parts that
-//! the program draws itself ([`Demo`]).
+//! Data sets: published layouts ([`Mvtec`], [`Mpdd`], [`Btad`], [`Visa`], [`Dagm`], [`Kolektor`]), images of your own by
+//! patterns ([`Folder`]) or by a table ([`Manifest`]), several data sets as one ([`Multi`]), and surfaces and parts that
+//! the program draws itself ([`Demo`]). [`audit`](audit()) looks a data set through for what spoils training or measuring.
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
+mod category;
+mod dagm;
 mod demo;
 mod folder;
+mod kolektor;
+mod manifest;
 mod masks;
+mod multi;
 mod mvtec;
+mod table;
+mod visa;
 
+pub use audit::{Audit, audit};
+pub use dagm::Dagm;
 pub use demo::{Demo, Kind};
 pub use folder::Folder;
-pub use mvtec::Mvtec;
+pub use kolektor::Kolektor;
+pub use manifest::Manifest;
+pub use multi::Multi;
+pub use mvtec::{Btad, Mpdd, Mvtec};
+pub use visa::Visa;

@@ -10,7 +10,7 @@ mod tensor;
 
 #[cfg(feature = "torch")]
 pub use loader::{Loader, batch};
-pub use read::{read_mask, read_rgb, resize_mask, resize_rgb};
+pub use read::{Header, read_header, read_mask, read_mask_any, read_rgb, resize_mask, resize_rgb};
 pub use samples::{Sample, Samples};
 #[cfg(feature = "torch")]
 pub use tensor::{images_to_tensor, masks_to_tensor};

@@ -1,19 +1,27 @@
 //! Image files and their sizes.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Luma, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, RgbImage};
 
 use crate::{Error, Result};
 
-/// Opens an image file: png, jpeg, bmp or tiff; grey or colour; 8 or 16 bit. Alpha is dropped.
+/// What one decoded image may take: 8192×8192 pixels of four 16-bit channels, and the decoder's own needs.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Opens an image file as 8-bit RGB.
 ///
-/// The format is told from the content, so a wrong file extension does no harm.
+/// * png, jpeg, bmp or tiff, told from the content, so a wrong file extension does no harm
+/// * grey becomes three equal channels, a palette is looked up, CMYK is converted
+/// * 16 bit are rounded to 8: level / 257
+/// * alpha is dropped, not applied: transparent pixels show the colour that lies below
+/// * turned and mirrored as its EXIF orientation says, as viewers, labelling tools and OpenCV do
 ///
 /// # Errors
-/// Names the file: missing, empty, of an unknown format or damaged.
+/// Names the file: missing, empty, of an unknown format, damaged or of more than a gibibyte.
 pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage> {
     Ok(open(path.as_ref())?.into_rgb8())
 }
@@ -30,26 +38,112 @@ pub fn read_mask(path: impl AsRef<Path>) -> Result<GrayImage> {
     Ok(mask)
 }
 
+/// Opens a mask whose values are numbers of classes: 255 where the file is not black, 0 elsewhere.
+///
+/// # Errors
+/// As [`read_rgb`].
+pub fn read_mask_any(path: impl AsRef<Path>) -> Result<GrayImage> {
+    let mut mask = match open(path.as_ref())? {
+        DynamicImage::ImageLuma8(mask) => mask,
+        // At 8 bit the lowest levels of a deeper or coloured mask would round to black.
+        other => {
+            let deep = other.into_luma16();
+            let values = deep.iter().map(|value| u8::from(*value > 0)).collect();
+            GrayImage::from_raw(deep.width(), deep.height(), values).unwrap_or_default()
+        }
+    };
+    for Luma([value]) in mask.pixels_mut() {
+        *value = if *value > 0 { 255 } else { 0 };
+    }
+    Ok(mask)
+}
+
+/// What an image file says of itself before its pixels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// `png`, `jpeg`, `bmp` or `tiff`.
+    pub format: &'static str,
+    /// Pixels from left to right as stored, before any turn by the EXIF orientation.
+    pub width: u32,
+    /// Pixels from top to bottom as stored.
+    pub height: u32,
+    /// Values per pixel; those behind a palette, not its index.
+    pub channels: u8,
+    /// Bits per value.
+    pub bits: u16,
+}
+
+/// Reads the header of an image file.
+///
+/// # Errors
+/// As [`read_rgb`], except that damage behind the header is not seen.
+pub fn read_header(path: impl AsRef<Path>) -> Result<Header> {
+    let path = path.as_ref();
+    let (format, decoder) = decoder(path, BufReader::new(File::open(path).map_err(Error::io(path))?))?;
+    let (width, height) = decoder.dimensions();
+    let colour = decoder.original_color_type();
+    let channels = colour.channel_count().max(1);
+    Ok(Header {
+        format: match format {
+            ImageFormat::Png => "png",
+            ImageFormat::Jpeg => "jpeg",
+            ImageFormat::Bmp => "bmp",
+            _ => "tiff",
+        },
+        width,
+        height,
+        channels,
+        bits: colour.bits_per_pixel() / u16::from(channels),
+    })
+}
+
+fn decoder<'a>(
+    path: &Path,
+    source: impl BufRead + Seek + 'a,
+) -> Result<(ImageFormat, impl ImageDecoder + 'a)> {
+    let mut reader = ImageReader::new(source)
+        .with_guessed_format()
+        .map_err(Error::io(path))?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MOST_BYTES);
+    reader.limits(limits);
+    let Some(format) = reader.format() else {
+        return Err(Error::data(path, "not a png, jpeg, bmp or tiff image"));
+    };
+    let decoder = reader.into_decoder().map_err(undecodable(path))?;
+    Ok((format, decoder))
+}
+
+fn undecodable(path: &Path) -> impl Fn(image::ImageError) -> Error {
+    move |e| Error::data(path, format!("the image cannot be decoded: {e}"))
+}
+
 fn open(path: &Path) -> Result<DynamicImage> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     if bytes.is_empty() {
         return Err(Error::data(path, "the file is empty"));
     }
-    let reader = ImageReader::new(Cursor::new(&bytes))
-        .with_guessed_format()
-        .map_err(Error::io(path))?;
-    let Some(format) = reader.format() else {
-        return Err(Error::data(path, "not a png, jpeg, bmp or tiff image"));
-    };
-    let image = reader
-        .decode()
-        .map_err(|e| Error::data(path, format!("the image cannot be decoded: {e}")))?;
+    let (format, mut decoder) = decoder(path, Cursor::new(&bytes))?;
+    if decoder.total_bytes() > MOST_BYTES {
+        let (width, height) = decoder.dimensions();
+        let reason = format!(
+            "expected an image of at most {} MiB when decoded, found {width}×{height} pixels with {} MiB; \
+             reduce or cut it first",
+            MOST_BYTES >> 20,
+            decoder.total_bytes() >> 20
+        );
+        return Err(Error::data(path, reason));
+    }
+    let orientation = decoder.orientation().map_err(undecodable(path))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(undecodable(path))?;
     if format == ImageFormat::Jpeg && !jpeg_is_whole(&bytes) {
         return Err(Error::data(
             path,
             "the file is cut short: the jpeg's end is missing",
         ));
     }
+    drop(bytes);
+    image.apply_orientation(orientation);
     Ok(image)
 }
 

@@ -20,6 +20,15 @@ pub trait Dataset: Debug + Send + Sync {
     /// least one normal image.
     fn items(&self, split: Split) -> Result<Vec<Item>, BoxError>;
 
+    /// What can be listed of a split in spite of faults, and the faults. A data set that can go on after a fault
+    /// implements this and lets [`items`](Self::items) be `self.survey(split).complete()`; others need not.
+    fn survey(&self, split: Split) -> Listing {
+        match self.items(split) {
+            Ok(items) => items.into(),
+            Err(fault) => Listing::failed(fault),
+        }
+    }
+
     /// Opens the image of an item at its own size. Grey images come as three equal channels, deeper ones at 8 bit.
     ///
     /// # Errors
@@ -49,13 +58,27 @@ pub trait Dataset: Debug + Send + Sync {
 super::boxed_schema!(Dataset);
 
 /// A part of the data with one use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
     /// Normal images to learn from.
     Train,
     /// Normal and defective images to measure with; never used to choose anything.
     Test,
+}
+
+impl Split {
+    /// Both, in the order of use.
+    pub const ALL: [Self; 2] = [Self::Train, Self::Test];
+
+    /// `train` or `test`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
 }
 
 /// One image of a data set.
@@ -67,6 +90,9 @@ pub struct Item {
     pub mask: Option<PathBuf>,
     /// Kind of the defect, e.g. `scratch`; `None` for a normal image.
     pub defect: Option<String>,
+    /// Product or surface that the image shows, e.g. `bottle`; `None` where the data set has one only.
+    #[serde(default)]
+    pub category: Option<String>,
 }
 
 impl Item {
@@ -76,6 +102,16 @@ impl Item {
             image: image.as_ref().to_path_buf(),
             mask: None,
             defect: None,
+            category: None,
+        }
+    }
+
+    /// An image with a defect of the given kind, and its mask if there is one.
+    pub fn anomalous(image: impl AsRef<Path>, mask: Option<PathBuf>, defect: impl Into<String>) -> Self {
+        Self {
+            mask,
+            defect: Some(defect.into()),
+            ..Self::normal(image)
         }
     }
 
@@ -89,5 +125,71 @@ impl Item {
     #[must_use]
     pub fn label(&self) -> &str {
         self.defect.as_deref().unwrap_or("good")
+    }
+}
+
+/// What was found of a split, and what is wrong with it.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The images that could be listed.
+    pub items: Vec<Item>,
+    /// Each names the file or folder, what was expected and what was found.
+    pub faults: Vec<BoxError>,
+}
+
+impl Listing {
+    /// Nothing could be listed.
+    pub fn failed(fault: impl Into<BoxError>) -> Self {
+        Self {
+            items: Vec::new(),
+            faults: vec![fault.into()],
+        }
+    }
+
+    /// The images, if there is no fault.
+    ///
+    /// # Errors
+    /// The first fault, and how many more there are.
+    pub fn complete(mut self) -> Result<Vec<Item>, BoxError> {
+        match self.faults.len() {
+            0 => Ok(self.items),
+            1 => Err(self.faults.remove(0)),
+            count => Err(format!("{} (and {} more)", self.faults[0], count - 1).into()),
+        }
+    }
+}
+
+impl From<Vec<Item>> for Listing {
+    fn from(items: Vec<Item>) -> Self {
+        Self {
+            items,
+            faults: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incomplete_listing_tells_its_first_fault_and_counts_the_rest() {
+        assert_eq!(Listing::default().complete().unwrap(), []);
+        let mut listing = Listing::failed("a.png: broken");
+        listing.items.push(Item::normal("b.png"));
+        listing.faults.push("c.png: broken".into());
+        assert_eq!(
+            listing.complete().unwrap_err().to_string(),
+            "a.png: broken (and 1 more)"
+        );
+        let one = Listing::failed("a.png: broken").complete().unwrap_err();
+        assert_eq!(one.to_string(), "a.png: broken");
+    }
+
+    #[test]
+    fn items_written_before_there_were_categories_can_be_read() {
+        let item: Item =
+            serde_json::from_str(r#"{"image": "a.png", "mask": null, "defect": "dent"}"#).unwrap();
+        assert_eq!(item, Item::anomalous("a.png", None, "dent"));
     }
 }

@@ -257,11 +257,7 @@ impl Request {
     }
 
     fn image(self) -> PathBuf {
-        let split = if self.split == Split::Train {
-            "train"
-        } else {
-            "test"
-        };
+        let split = self.split.name();
         let label = self.fault.map_or("good", Fault::name);
         format!("demo/{}/{split}/{label}/{:03}.png", self.kind, self.index).into()
     }
@@ -278,10 +274,9 @@ impl Request {
     }
 
     fn item(self) -> Item {
-        Item {
-            image: self.image(),
-            mask: self.mask(),
-            defect: self.fault.map(|fault| fault.name().to_owned()),
+        match self.fault {
+            Some(fault) => Item::anomalous(self.image(), self.mask(), fault.name()),
+            None => Item::normal(self.image()),
         }
     }
 

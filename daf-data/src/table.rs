@@ -1,0 +1,258 @@
+//! Lists of images as CSV: a header line that names the columns, then a line per image.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+use daf_core::registry::nearest;
+use daf_core::{Error, Item, Listing, Result, Split};
+
+/// What the columns are called in one kind of table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns {
+    pub(crate) path: &'static str,
+    pub(crate) split: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) defect: &'static str,
+    pub(crate) mask: &'static str,
+    pub(crate) category: &'static str,
+}
+
+pub(crate) const MANIFEST: Columns = Columns {
+    path: "path",
+    split: "split",
+    label: "label",
+    defect: "defect",
+    mask: "mask",
+    category: "category",
+};
+
+impl Columns {
+    const fn names(&self) -> [&'static str; 6] {
+        [
+            self.path,
+            self.split,
+            self.label,
+            self.defect,
+            self.mask,
+            self.category,
+        ]
+    }
+}
+
+/// A cell that cannot be used: its column and why.
+type Fault = (&'static str, String);
+
+/// Which field of a record holds which column.
+struct Header {
+    columns: Columns,
+    at: HashMap<&'static str, usize>,
+    fields: usize,
+}
+
+impl Header {
+    fn new(columns: Columns, record: &StringRecord) -> Result<Self, String> {
+        let mut at = HashMap::new();
+        for (index, found) in record.iter().enumerate() {
+            let known = columns.names().into_iter().find(|name| *name == found);
+            if let Some(known) = known
+                && at.insert(known, index).is_some()
+            {
+                return Err(format!("column `{known}`: expected once, found twice"));
+            }
+        }
+        let all = columns.names().join(", ");
+        // Other columns are the user's own; a misspelt one would silently leave out masks or kinds of defects.
+        for found in record {
+            let missing = columns.names().into_iter().filter(|name| !at.contains_key(name));
+            if let (false, Some(meant)) = (at.contains_key(found), nearest(found, missing)) {
+                return Err(format!(
+                    "column `{found}`: expected columns of {all}; did you mean `{meant}`?"
+                ));
+            }
+        }
+        for required in [columns.path, columns.split] {
+            if !at.contains_key(required) {
+                let found: Vec<_> = record.iter().collect();
+                let hint = if found.len() == 1 && found[0].contains([';', '\t']) {
+                    "; separate columns by commas"
+                } else {
+                    ""
+                };
+                return Err(format!(
+                    "column `{required}` is missing: expected a header line with {all}, found {}{hint}",
+                    found.join(", ")
+                ));
+            }
+        }
+        let fields = record.len();
+        Ok(Self { columns, at, fields })
+    }
+
+    /// The text of a cell; `None` if it is empty or the table has no such column.
+    fn cell<'a>(&self, record: &'a StringRecord, column: &'static str) -> Option<&'a str> {
+        let text = record.get(*self.at.get(column)?)?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn row(&self, record: &StringRecord, base: &Path) -> Result<(Split, Item), Fault> {
+        let Columns {
+            path,
+            split,
+            label,
+            defect,
+            mask,
+            category,
+        } = self.columns;
+        let cell = |column| self.cell(record, column);
+        let image =
+            base.join(cell(path).ok_or_else(|| (path, "expected an image file, found nothing".into()))?);
+        let of_split = match cell(split) {
+            Some("train") => Split::Train,
+            Some("test") => Split::Test,
+            other => {
+                let found = other.map_or("nothing".into(), |other| format!("`{other}`"));
+                return Err((split, format!("expected train or test, found {found}")));
+            }
+        };
+        let abnormal = match cell(label) {
+            Some("normal" | "good") => Some(false),
+            Some("abnormal" | "anomaly") => Some(true),
+            None => None,
+            Some(other) => {
+                let reason = format!(
+                    "expected normal or abnormal, found `{other}`; the kind of a defect goes in `{defect}`"
+                );
+                return Err((label, reason));
+            }
+        };
+        let kind = cell(defect);
+        let mask_file = cell(mask).map(|mask| base.join(mask));
+        let item = match (abnormal, kind, mask_file) {
+            (Some(false), Some(kind), _) => {
+                return Err((
+                    defect,
+                    format!("expected nothing for a normal image, found `{kind}`"),
+                ));
+            }
+            (Some(false), _, Some(_)) => {
+                return Err((mask, "expected nothing for a normal image, found a file".into()));
+            }
+            (Some(false), None, None) | (None, None, None) => Item::normal(image),
+            (_, kind, mask) => Item::anomalous(image, mask, kind.unwrap_or("abnormal")),
+        };
+        if of_split == Split::Train && item.is_anomalous() {
+            let reason =
+                "expected only normal images to learn from, found a defect: write test or leave the line out";
+            return Err((split, reason.into()));
+        }
+        let category = cell(category).map(str::to_owned);
+        Ok((of_split, Item { category, ..item }))
+    }
+}
+
+/// The rows of a split in the table `file` whose category passes `keep`. Paths start at `base`.
+///
+/// Faults name line and column; a faulty line does not keep the others from being read.
+pub(crate) fn list(
+    file: &Path,
+    base: &Path,
+    columns: Columns,
+    split: Split,
+    keep: impl Fn(Option<&str>) -> bool,
+) -> Result<Listing> {
+    let mut reader = ReaderBuilder::new()
+        .trim(Trim::All)
+        .flexible(true)
+        .from_path(file)
+        .map_err(|e| unreadable(file, e))?;
+    let header = reader.headers().map_err(|e| unreadable(file, e))?;
+    let header =
+        Header::new(columns, header).map_err(|reason| Error::data(file, format!("line 1, {reason}")))?;
+    let mut listing = Listing::default();
+    let mut seen: HashMap<PathBuf, u64> = HashMap::new();
+    let mut record = StringRecord::new();
+    loop {
+        match reader.read_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => {}
+            Err(e) if e.is_io_error() => return Err(unreadable(file, e)),
+            Err(e) => {
+                listing.faults.push(unreadable(file, e).into());
+                continue;
+            }
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        let mut fault = |column, reason| {
+            let reason = format!("line {line}, column `{column}`: {reason}");
+            listing.faults.push(Error::data(file, reason).into());
+        };
+        if record.len() != header.fields {
+            let reason = format!("expected {} fields, found {}", header.fields, record.len());
+            let column = header.columns.path;
+            fault(column, reason + "; put quotes around a text that holds a comma");
+            continue;
+        }
+        let (of_split, item) = match header.row(&record, base) {
+            Ok(row) => row,
+            Err((column, reason)) => {
+                fault(column, reason);
+                continue;
+            }
+        };
+        if !keep(item.category.as_deref()) {
+            continue;
+        }
+        // Also across splits: measuring on images that were learned from flatters every method.
+        if let Some(first) = seen.get(&item.image) {
+            fault(
+                columns.path,
+                format!("{} is in line {first} too", item.image.display()),
+            );
+            continue;
+        }
+        seen.insert(item.image.clone(), line);
+        if of_split != split {
+            continue;
+        }
+        let files = [
+            (columns.path, Some(&item.image)),
+            (columns.mask, item.mask.as_ref()),
+        ];
+        let absent = files
+            .into_iter()
+            .find_map(|(column, path)| Some((column, path.filter(|path| !path.is_file())?)));
+        if let Some((column, path)) = absent {
+            let place = path.parent().filter(|folder| !folder.is_dir());
+            let place = place.map_or(String::new(), |folder| {
+                format!(": {} is no folder either", folder.display())
+            });
+            fault(column, format!("no such file: {}{place}", path.display()));
+            continue;
+        }
+        listing.items.push(item);
+    }
+    if split == Split::Train && listing.items.is_empty() && listing.faults.is_empty() {
+        let reason = format!(
+            "no normal images: expected lines with `train` in `{}`, found {} with `test`",
+            columns.split,
+            seen.len()
+        );
+        return Err(Error::data(file, reason));
+    }
+    Ok(listing)
+}
+
+fn unreadable(file: &Path, error: csv::Error) -> Error {
+    let line = error
+        .position()
+        .map(|at| format!("line {}: ", at.line()))
+        .unwrap_or_default();
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => Error::io(file)(source),
+        csv::ErrorKind::Utf8 { .. } => {
+            Error::data(file, format!("{line}expected UTF-8 text, found other bytes"))
+        }
+        _ => Error::data(file, format!("{line}expected comma-separated values")),
+    }
+}
