@@ -43,19 +43,23 @@ pub fn read_mask(path: impl AsRef<Path>) -> Result<GrayImage> {
 /// # Errors
 /// As [`read_rgb`].
 pub fn read_mask_any(path: impl AsRef<Path>) -> Result<GrayImage> {
-    let mut mask = match open(path.as_ref())? {
-        DynamicImage::ImageLuma8(mask) => mask,
-        // At 8 bit the lowest levels of a deeper or coloured mask would round to black.
-        other => {
-            let deep = other.into_luma16();
-            let values = deep.iter().map(|value| u8::from(*value > 0)).collect();
-            GrayImage::from_raw(deep.width(), deep.height(), values).unwrap_or_default()
-        }
-    };
-    for Luma([value]) in mask.pixels_mut() {
-        *value = if *value > 0 { 255 } else { 0 };
-    }
-    Ok(mask)
+    let image = open(path.as_ref())?;
+    // Byte by byte: grey at 8 bit would round the lowest levels of deeper or coloured masks to black.
+    let colour = image.color();
+    let pixel = usize::from(colour.bytes_per_pixel());
+    let alpha = usize::from(colour.has_alpha()) * pixel / usize::from(colour.channel_count());
+    let values = image
+        .as_bytes()
+        .chunks_exact(pixel)
+        .map(|bytes| {
+            if bytes[..pixel - alpha].iter().any(|byte| *byte > 0) {
+                255
+            } else {
+                0
+            }
+        })
+        .collect();
+    Ok(GrayImage::from_raw(image.width(), image.height(), values).unwrap_or_default())
 }
 
 /// What an image file says of itself before its pixels.
@@ -248,8 +252,9 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    use image::codecs::jpeg::JpegEncoder;
     use image::codecs::png::PngEncoder;
-    use image::{ExtendedColorType, ImageBuffer, ImageEncoder, LumaA, Rgb};
+    use image::{ExtendedColorType, ImageBuffer, ImageEncoder, LumaA, Rgb, Rgba};
     use tempfile::TempDir;
 
     use super::*;
@@ -390,6 +395,151 @@ mod tests {
         bmp.extend([1, 0, 0, 0]);
         let (_folder, path) = written("palette.bmp", &bmp);
         assert_eq!(read_rgb(&path).unwrap().into_raw(), [40, 50, 60, 10, 20, 30]);
+        // Likewise a PNG of one bit per pixel, whose first colour is transparent.
+        const PNG: [u8; 98] = [
+            137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 2, 0, 0, 0, 1, 1, 3, 0, 0,
+            0, 206, 236, 237, 201, 0, 0, 0, 6, 80, 76, 84, 69, 200, 10, 20, 1, 2, 3, 103, 234, 164, 112, 0,
+            0, 0, 1, 116, 82, 78, 83, 0, 64, 230, 216, 102, 0, 0, 0, 10, 73, 68, 65, 84, 120, 156, 99, 112,
+            0, 0, 0, 66, 0, 65, 41, 55, 244, 239, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96, 130,
+        ];
+        let (_folder, path) = written("palette.png", &PNG);
+        assert_eq!(read_rgb(&path).unwrap().into_raw(), [200, 10, 20, 1, 2, 3]);
+    }
+
+    #[test]
+    fn alpha_is_dropped_and_not_applied() {
+        let image = ImageBuffer::from_fn(4, 1, |x, _| Rgba([9, 80, 200, x as u8 * 85]));
+        for format in [ImageFormat::Png, ImageFormat::Tiff] {
+            let (_folder, path) = written("alpha", &encoded(&image.clone().into(), format));
+            assert!(
+                read_rgb(&path)
+                    .unwrap()
+                    .pixels()
+                    .all(|pixel| pixel.0 == [9, 80, 200])
+            );
+            assert_eq!(read_header(&path).unwrap().channels, 4);
+        }
+    }
+
+    #[test]
+    fn a_cmyk_jpeg_is_converted() {
+        // 8×8 pixels of full magenta and yellow: red. As Adobe's programs have it, the values are stored inverted.
+        const JPEG: [u8; 176] = [
+            255, 216, 255, 238, 0, 14, 65, 100, 111, 98, 101, 0, 100, 0, 0, 0, 0, 0, 255, 219, 0, 67, 0, 16,
+            11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29,
+            40, 58, 51, 61, 60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95,
+            98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99, 255, 192, 0, 20, 8, 0, 8,
+            0, 8, 4, 67, 17, 0, 77, 17, 0, 89, 17, 0, 75, 17, 0, 255, 196, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 7, 255, 196, 0, 20, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 255, 218, 0, 14, 4, 67, 0, 77, 0, 89, 0, 75, 0, 0, 63, 0, 64, 31, 143, 200, 15, 255, 217,
+        ];
+        let (_folder, path) = written("print.jpg", &JPEG);
+        let image = read_rgb(&path).unwrap();
+        assert_eq!(image.dimensions(), (8, 8));
+        for Rgb([red, green, blue]) in image.pixels() {
+            assert!(*red > 250 && *green < 5 && *blue < 5, "{red} {green} {blue}");
+        }
+    }
+
+    /// EXIF of a single entry: the orientation.
+    fn exif(orientation: u8) -> Vec<u8> {
+        let mut bytes = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        bytes.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn images_and_masks_are_turned_as_their_exif_orientation_says() {
+        let stored = hashed(5, 3);
+        // The column and row at which a pixel of the upright image is stored; the standard's table says on which side
+        // of the picture the first row and column lie.
+        type Place = fn(u32, u32, u32, u32) -> (u32, u32);
+        let places: [Place; 8] = [
+            |x, y, _, _| (x, y),
+            |x, y, w, _| (w - 1 - x, y),
+            |x, y, w, h| (w - 1 - x, h - 1 - y),
+            |x, y, _, h| (x, h - 1 - y),
+            |x, y, _, _| (y, x),
+            |x, y, w, _| (y, w - 1 - x),
+            |x, y, w, h| (h - 1 - y, w - 1 - x),
+            |x, y, _, h| (h - 1 - y, x),
+        ];
+        for (orientation, place) in (1..).zip(places) {
+            let mut bytes = Vec::new();
+            let mut encoder = PngEncoder::new(&mut bytes);
+            encoder.set_exif_metadata(exif(orientation)).unwrap();
+            encoder
+                .write_image(&stored, 5, 3, ExtendedColorType::Rgb8)
+                .unwrap();
+            let (_folder, path) = written("turned.png", &bytes);
+            let image = read_rgb(&path).unwrap();
+            let (width, height) = if orientation < 5 { (5, 3) } else { (3, 5) };
+            assert_eq!(image.dimensions(), (width, height), "{orientation}");
+            assert_eq!(read_mask(&path).unwrap().dimensions(), (width, height));
+            for (x, y, pixel) in image.enumerate_pixels() {
+                let (column, row) = place(x, y, width, height);
+                assert_eq!(pixel, stored.get_pixel(column, row), "{orientation} at {x}, {y}");
+            }
+        }
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new(&mut bytes);
+        encoder.set_exif_metadata(exif(6)).unwrap();
+        encoder
+            .write_image(&stored, 5, 3, ExtendedColorType::Rgb8)
+            .unwrap();
+        let (_folder, path) = written("phone.jpg", &bytes);
+        assert_eq!(read_rgb(&path).unwrap().dimensions(), (3, 5));
+        let header = read_header(&path).unwrap();
+        assert_eq!((header.width, header.height), (5, 3));
+    }
+
+    #[test]
+    fn a_header_tells_format_channels_and_depth() {
+        let grey = DynamicImage::from(ImageBuffer::from_pixel(6, 4, Luma([300_u16])));
+        let colour = DynamicImage::from(hashed(6, 4));
+        for (image, format, expected) in [
+            (&grey, ImageFormat::Png, ("png", 1, 16)),
+            (&grey, ImageFormat::Tiff, ("tiff", 1, 16)),
+            (&colour, ImageFormat::Jpeg, ("jpeg", 3, 8)),
+            (&colour, ImageFormat::Bmp, ("bmp", 3, 8)),
+        ] {
+            let (_folder, path) = written("image", &encoded(image, format));
+            let found = read_header(&path).unwrap();
+            assert_eq!((found.format, found.channels, found.bits), expected);
+            assert_eq!((found.width, found.height), (6, 4));
+        }
+        let (_folder, path) = written("noise.png", &hashed(9, 9));
+        assert!(read_header(&path).unwrap_err().to_string().contains("noise.png"));
+    }
+
+    #[test]
+    fn an_image_that_would_fill_the_memory_is_refused_with_its_size() {
+        // A BMP that claims 30000×30000 pixels of 24 bits: 2.5 GiB from 54 bytes.
+        let mut bmp = b"BM".to_vec();
+        for value in [54_u32, 0, 54, 40, 30_000, 30_000, 1 | 24 << 16, 0, 0, 0, 0, 0, 0] {
+            bmp.extend(value.to_le_bytes());
+        }
+        let message = refused("bomb.bmp", &bmp);
+        assert!(
+            message.contains("30000×30000") && message.contains("at most 1024 MiB"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_mask_of_class_numbers_is_white_where_it_is_not_black() {
+        let numbers = GrayImage::from_raw(4, 1, vec![0, 1, 7, 255]).unwrap();
+        let deep = ImageBuffer::from_raw(4, 1, vec![0_u16, 1, 90, 65_535]).unwrap();
+        let blue = RgbImage::from_fn(4, 1, |x, _| Rgb([0, 0, x as u8]));
+        for image in [DynamicImage::from(numbers), deep.into(), blue.into()] {
+            let (_folder, path) = written("mask.png", &encoded(&image, ImageFormat::Png));
+            assert_eq!(
+                read_mask_any(&path).unwrap().into_raw(),
+                [0, 255, 255, 255],
+                "{image:?}"
+            );
+        }
+        assert!(read_mask_any("absent.png").is_err());
     }
 
     #[test]
