@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use daf_core::block::Mode;
 use daf_core::config::Input;
+use daf_core::data::Normals;
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BuildContext, Error, Item, Model, Pipeline, Split, Synthesized};
 
@@ -38,7 +39,9 @@ impl Check {
             };
             pipeline.data.items(split).map_err(part)
         };
-        let (train, test) = (items(Split::Train)?, items(Split::Test)?);
+        let test = items(Split::Test)?;
+        let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)
+            .map_err(Failure::usage)?;
         let (model, losses) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {
@@ -48,18 +51,21 @@ impl Check {
         row(
             "data",
             &format!(
-                "{}, {} normal images to learn from",
+                "{}, {} normal images to learn from, {} held out to choose thresholds with",
                 pipeline.data.typetag_name(),
-                train.len()
+                normals.train.len(),
+                normals.validation.len()
             ),
         )?;
         row("", &tested(&test))?;
         let Input {
             size,
+            fit,
             channel_order,
             normalization,
+            ..
         } = pipeline.input;
-        let input = format!("{size} pixels, {channel_order:?}, normalization {normalization:?}");
+        let input = format!("{size} pixels, {fit:?}, {channel_order:?}, normalization {normalization:?}");
         row("input", &input.to_lowercase())?;
         row(
             "synthesizer",
@@ -83,7 +89,7 @@ impl Check {
         row("losses", &losses)?;
         row("scorer", pipeline.scorer.typetag_name())?;
         let trainer = &pipeline.trainer;
-        let steps = grouped(trainer.total_steps(train.len()));
+        let steps = grouped(trainer.total_steps(normals.train.len()));
         let epochs = trainer
             .epochs
             .map(|epochs| format!("{epochs} epochs, "))
@@ -97,7 +103,7 @@ impl Check {
     }
 }
 
-/// Builds the model as training does and asks it for the losses of two black images with a square defect.
+/// Builds the model as training does and asks it for the losses of two images of noise, with other noise in a square.
 fn try_out(
     pipeline: &Pipeline,
     device: Device,
@@ -131,22 +137,23 @@ fn try_out(
         .method
         .build(&context)
         .map_err(part("building the model"))?;
-    let zeros = |channels| Tensor::zeros([2, channels, size.0, size.1], (Kind::Float, device));
+    let noise = || Tensor::rand([2, 3, size.0, size.1], (Kind::Float, device));
+    let normal = noise();
     let synthetic = pipeline.synthesizer.is_some().then(|| {
-        let mask = zeros(1);
+        let mask = Tensor::zeros([2, 1, size.0, size.1], (Kind::Float, device));
         let _ = mask
             .narrow(2, size.0 / 4, size.0 / 2)
             .narrow(3, size.1 / 4, size.1 / 2)
             .fill_(1.0);
         Synthesized {
-            images: zeros(3),
+            images: &normal * (1.0 - &mask) + noise() * &mask,
             target: mask.copy(),
             mask,
             class: vec![0, 0],
         }
     });
     let batch = Batch {
-        normal: zeros(3),
+        normal,
         synthetic,
         indices: vec![0, 1],
     };
@@ -154,7 +161,7 @@ fn try_out(
     let losses = losses.iter().map(|(name, loss)| match loss.double_value(&[]) {
         value if value.is_finite() => Ok(format!("{name} {value:.3}")),
         value => Err(Failure::work(format!(
-            "the loss `{name}` of black images is {value}"
+            "the loss `{name}` of images of noise is {value}"
         ))),
     });
     let losses = losses.collect::<Result<Vec<_>, _>>()?;

@@ -2,7 +2,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
-use daf_core::evaluate::Report;
 use daf_core::image::RgbImage;
 use daf_core::{Detection, Detector, data, overlay};
 use serde_json::json;
@@ -18,7 +17,9 @@ use crate::progress::Counter;
   daf-cli detect runs/bottle new/ --maps found/     heat maps of a whole folder
   daf-cli detect runs/bottle 'new/**/*.jpg' --json | jq .score
 
-A higher score is more anomalous. An image that cannot be read is reported and
+A higher score is more anomalous. The score from 0 to 1 is measured by the normal
+images that were held out of training: 0.05 is their median and 0.5 the threshold,
+from which on an image counts as anomalous. An image that cannot be read is reported and
 left out; the exit code is then 1.")]
 pub(crate) struct Detect {
     /// The run directory
@@ -46,8 +47,8 @@ impl Detect {
         let run = daf_core::run::Run::open(&self.run)?;
         let device = self.device.unwrap_or(run.pipeline().device);
         let detector = Detector::new(run, device)?;
-        // The colours of the run's evaluation, so that pictures can be compared; without one, those of each image.
-        let scale = Report::read(&self.run)?.map(|report| report.colour_scale);
+        // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
+        let scale = detector.calibration().map(|calibration| calibration.pixel.colours());
         if let Some(folder) = &self.maps {
             std::fs::create_dir_all(folder).map_err(daf_core::Error::io(folder))?;
         }
@@ -57,7 +58,7 @@ impl Detect {
             .max()
             .unwrap_or(0);
         if !self.json {
-            writeln!(context.out, "{:width$}  score", "image")?;
+            writeln!(context.out, "{:width$}   score  0 to 1", "image")?;
         }
         let mut counter = Counter::new("scoring");
         let mut failed = 0;
@@ -80,13 +81,17 @@ impl Detect {
                     let line = json!({
                         "image": file.display().to_string(),
                         "score": found.score,
+                        "calibrated": found.calibrated,
+                        "anomalous": found.is_anomalous(),
                         "map": map.map(|map| map.display().to_string()),
                     });
                     writeln!(context.out, "{line}")?;
                 } else {
+                    let calibrated = found.calibrated.map_or_else(|| "–".into(), |score| format!("{score:.3}"));
+                    let verdict = if found.is_anomalous() == Some(true) { "  anomalous" } else { "" };
                     writeln!(
                         context.out,
-                        "{:width$}  {:.4}",
+                        "{:width$}  {:>6.4}  {calibrated:>6}{verdict}",
                         file.display().to_string(),
                         found.score
                     )?;

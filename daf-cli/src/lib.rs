@@ -13,6 +13,7 @@
 
 mod check;
 mod cuda;
+mod data;
 mod detect;
 mod doctor;
 mod environment;
@@ -24,6 +25,7 @@ mod pipeline;
 mod progress;
 mod schema;
 mod show;
+mod synth;
 mod train;
 
 use std::io::{self, IsTerminal, Write};
@@ -58,6 +60,7 @@ const EXAMPLES: &str = "Examples:
   daf-cli detect runs/pipeline new/ score images
   daf-cli check pipeline.yaml       is everything there, do the parts fit?
   daf-cli list synthesizer          what can damage images?
+  daf-cli synth preview pipeline.yaml   what do synthetic defects look like?
   daf-cli show synthesizer/dra      what can be set there?
 
 Settings of a pipeline come from the defaults, the file, variables such as
@@ -72,6 +75,8 @@ enum Verb {
     Evaluate(evaluate::Evaluate),
     Detect(detect::Detect),
     Check(check::Check),
+    Data(data::Data),
+    Synth(synth::Synth),
     List(list::List),
     Show(show::Show),
     Schema(schema::Schema),
@@ -84,7 +89,7 @@ impl Verb {
     const fn needs_device(&self) -> bool {
         !matches!(
             self,
-            Self::List(_) | Self::Show(_) | Self::Schema(_) | Self::Init(_)
+            Self::Data(_) | Self::Synth(_) | Self::List(_) | Self::Show(_) | Self::Schema(_) | Self::Init(_)
         )
     }
 
@@ -95,6 +100,8 @@ impl Verb {
             Self::Evaluate(verb) => verb.run(context),
             Self::Detect(verb) => verb.run(context),
             Self::Check(verb) => verb.run(context),
+            Self::Data(verb) => verb.run(context),
+            Self::Synth(verb) => verb.run(context),
             Self::List(verb) => verb.run(context),
             Self::Show(verb) => verb.run(context),
             Self::Schema(verb) => verb.run(context),

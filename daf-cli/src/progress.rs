@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use daf_core::train::{Observer, Plan, Record};
+use daf_core::results::Record;
+use daf_core::train::{Observer, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
@@ -39,6 +40,7 @@ pub(crate) struct Training {
     last_line: Option<Instant>,
     /// Moving average of the seconds of a step.
     pace: Option<f64>,
+    thresholds: Option<Counter>,
 }
 
 impl Training {
@@ -60,6 +62,7 @@ impl Training {
             started: Instant::now(),
             last_line: None,
             pace: None,
+            thresholds: None,
         })
     }
 }
@@ -108,6 +111,13 @@ impl Observer for Training {
                 );
             }
             None => {}
+        }
+    }
+
+    fn calibrated(&mut self, done: usize, all: usize) {
+        self.thresholds.get_or_insert_with(|| Counter::new("choosing thresholds")).set(done, all);
+        if done == all && let Some(mut counter) = self.thresholds.take() {
+            counter.finish();
         }
     }
 

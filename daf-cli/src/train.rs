@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
-use daf_core::evaluate::{Metrics, Report, Value, evaluate};
+use daf_core::evaluate::evaluate;
+use daf_core::results::{Measurements, Metrics, Value, short_name};
 use daf_core::run::Run;
 use daf_core::{Detector, Pipeline, Split, train};
 
@@ -99,6 +100,13 @@ impl Train {
                 ))),
             };
         }
+        if dir.exists() {
+            return Err(Failure::usage(format!(
+                "{}: exists already; go on with --resume, start over with --replace, or choose another folder with \
+                 --output",
+                dir.display()
+            )));
+        }
         Ok(Run::create(&dir, pipeline)?)
     }
 }
@@ -108,9 +116,9 @@ pub(crate) fn measure(run: Run, device: DeviceChoice, context: &mut Context) -> 
     let dir = run.dir().to_path_buf();
     let maps = run.pipeline().output.maps;
     let mut counter = Counter::new("scoring");
-    let report = evaluate(&Detector::new(run, device)?, |done, all| counter.set(done, all))?;
+    let found = evaluate(&Detector::new(run, device)?, |done, all| counter.set(done, all))?;
     counter.finish();
-    print(&report, context)?;
+    print(&found, context)?;
     writeln!(context.out)?;
     writeln!(context.out, "metrics: {}", dir.join("metrics.json").display())?;
     writeln!(context.out, "scores:  {}", dir.join("predictions.csv").display())?;
@@ -120,50 +128,80 @@ pub(crate) fn measure(run: Run, device: DeviceChoice, context: &mut Context) -> 
     Ok(())
 }
 
-fn print(report: &Report, context: &mut Context) -> Result<(), Failure> {
-    let rows = report
-        .by_defect
-        .iter()
-        .map(|(name, metrics)| (name.as_str(), metrics));
-    let rows: Vec<(&str, &Metrics)> = rows.chain([("all", &report.overall)]).collect();
-    let width = rows
-        .iter()
-        .map(|(name, _)| name.chars().count())
-        .max()
-        .unwrap_or(0)
-        .max(6);
+/// The metrics that the table shows; all of them are in metrics.json.
+const SHOWN: usize = 4;
+
+fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
+    let of = |(name, metrics): (&String, &Metrics)| (name.clone(), cells(metrics));
+    let mut rows: Vec<Row> = found.by_defect.iter().map(of).collect();
+    rows.extend(found.by_category.iter().map(of));
+    if let Some(mean) = &found.mean {
+        let names = found.overall.values().map(|(name, _)| mean.get(name).copied());
+        let cells = std::iter::once(String::new()).chain(names.into_iter().take(SHOWN).map(percent));
+        rows.push(("mean of categories".into(), cells.collect()));
+    }
+    rows.push(("all".into(), cells(&found.overall)));
+    let interval = |name: &str| {
+        found
+            .intervals
+            .get(name)
+            .map_or_else(String::new, |i| format!("±{:.1}", 50.0 * (i.high - i.low)))
+    };
+    let names = found.overall.values().map(|(name, _)| name);
+    if !found.intervals.is_empty() {
+        let cells = std::iter::once(String::new()).chain(names.into_iter().take(SHOWN).map(interval));
+        rows.push(("95 % of redraws".into(), cells.collect()));
+    }
+
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(6);
     let out = &mut context.out;
-    writeln!(out, "{:width$}  images  I-AUC  P-AUC  P-PRO  P-mAP", "defect")?;
-    for (name, metrics) in rows {
-        write!(out, "{name:width$}  {:>6}", metrics.anomalous)?;
-        for value in [
-            &metrics.image_auroc,
-            &metrics.pixel_auroc,
-            &metrics.pixel_pro,
-            &metrics.pixel_ap,
-        ] {
-            match value {
-                Value::Number(number) => write!(out, "  {:>5.1}", 100.0 * number)?,
-                Value::Missing { .. } => write!(out, "  {:>5}", "–")?,
-            }
+    write!(out, "{:width$}  images", "defect")?;
+    for name in names.into_iter().take(SHOWN) {
+        write!(out, "  {}", short_name(name))?;
+    }
+    writeln!(out)?;
+    for (name, cells) in rows {
+        write!(out, "{name:width$}  {:>6}", cells[0])?;
+        for cell in &cells[1..] {
+            write!(out, "  {cell:>5}")?;
         }
         writeln!(out)?;
     }
-    writeln!(out, "{} normal images", report.overall.normal)?;
-    for origin in &report.weights {
+    writeln!(
+        out,
+        "{} normal images, {:.1} images/s",
+        found.overall.normal, found.images_per_second
+    )?;
+    if let (Some(calibration), Some(at)) = (&found.calibration, &found.at_threshold) {
+        writeln!(
+            out,
+            "at the threshold {:.4}: {} of {} normal images over it, {} of {} defective ones under it",
+            calibration.image.threshold, at.false_alarms, at.normal, at.missed, at.anomalous
+        )?;
+    }
+    if let Some(error) = found.pixel_error {
+        writeln!(out, "pixel metrics are within {error:.1e} of the exact ones")?;
+    }
+    for origin in &found.weights {
         writeln!(out, "{} started from {}", origin.network, origin.weights)?;
     }
-    let overall = &report.overall;
-    let values = [
-        ("I-AUC", &overall.image_auroc),
-        ("P-AUC", &overall.pixel_auroc),
-        ("P-PRO", &overall.pixel_pro),
-        ("P-mAP", &overall.pixel_ap),
-    ];
-    for (name, value) in values {
+    for (name, value) in found.overall.values().into_iter().take(SHOWN) {
         if let Value::Missing { unavailable } = value {
-            writeln!(out, "{name}: not available: {unavailable}")?;
+            writeln!(out, "{}: not available: {unavailable}", short_name(name))?;
         }
     }
     Ok(())
+}
+
+/// Name, number of anomalous images, metrics.
+type Row = (String, Vec<String>);
+
+fn cells(metrics: &Metrics) -> Vec<String> {
+    let values = metrics.values().map(|(_, value)| percent(value.number()));
+    let count = metrics.anomalous.to_string();
+    std::iter::once(count).chain(values.into_iter().take(SHOWN)).collect()
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |number| format!("{:.1}", 100.0 * number))
 }

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use image::{GrayImage, RgbImage};
+use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::block::Mode;
+use crate::calibration::Calibration;
 use crate::config::DeviceChoice;
+use crate::data::geometry::{Frame, Window};
 use crate::run::Run;
-use crate::{BuildContext, Error, Model, Result, data};
+use crate::{BoxError, BuildContext, Error, Model, Pipeline, Result, ScoreMap, data};
 
 /// A trained model that scores images.
 ///
@@ -26,8 +28,8 @@ use crate::{BuildContext, Error, Model, Result, data};
 /// ```
 pub struct Detector {
     run: Run,
-    model: Box<dyn Model>,
-    device: Device,
+    scoring: Scoring,
+    calibration: Option<Calibration>,
 }
 
 /// What a detector finds in an image.
@@ -35,46 +37,18 @@ pub struct Detector {
 pub struct Detection {
     /// Score of the image; higher is more anomalous. Its range is the scorer's.
     pub score: f64,
-    /// Score of every pixel at the size of the network's input.
+    /// The score on the scale of the run's calibration: 0..=1, anomalous from 0.5 on.
+    pub calibrated: Option<f64>,
+    /// Score of every pixel: at the size of the network's input, or at that of the image's content where its shape is
+    /// kept (see [`Frame`](crate::data::geometry::Frame)).
     pub map: ScoreMap,
 }
 
-/// Scores of the pixels of an image, row by row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScoreMap {
-    /// Number of columns.
-    pub width: u32,
-    /// Number of rows.
-    pub height: u32,
-    /// `width`·`height` scores; higher is more anomalous.
-    pub scores: Vec<f32>,
-}
-
-impl ScoreMap {
-    /// The largest score.
+impl Detection {
+    /// Whether the score reaches the run's threshold; `None` if the run has none.
     #[must_use]
-    pub fn largest(&self) -> f32 {
-        self.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-    }
-
-    /// The smallest and the largest score.
-    #[must_use]
-    pub fn range(&self) -> (f32, f32) {
-        (
-            self.scores.iter().copied().fold(f32::INFINITY, f32::min),
-            self.largest(),
-        )
-    }
-
-    /// The map as 8 bit: `low` and below become 0, `high` and above 255.
-    #[must_use]
-    pub fn to_gray(&self, (low, high): (f32, f32)) -> GrayImage {
-        let scale = 255.0 / (high - low).max(f32::MIN_POSITIVE);
-        let bytes = self
-            .scores
-            .iter()
-            .map(|score| ((score - low) * scale).clamp(0.0, 255.0).round() as u8);
-        GrayImage::from_raw(self.width, self.height, bytes.collect()).unwrap_or_default()
+    pub fn is_anomalous(&self) -> Option<bool> {
+        self.calibrated.map(|score| score >= 0.5)
     }
 }
 
@@ -92,24 +66,29 @@ impl Detector {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn new(run: Run, device: DeviceChoice) -> Result<Self> {
-        let device = device.resolve()?;
-        let size = run.pipeline().input.size;
-        let context = BuildContext {
-            device,
-            size: (i64::from(size.height()), i64::from(size.width())),
-            mode: Mode::Infer,
-            precision: run.pipeline().precision,
-            pretrained: None,
-        };
-        let model = crate::train::build(run.pipeline().method.as_ref(), &context)?;
-        run.load_weights(model.as_ref())?;
-        Ok(Self { run, model, device })
+        if !run.is_trained() {
+            return Err(Error::data(
+                run.dir(),
+                "the training of this run has not ended; go on with --resume",
+            ));
+        }
+        Ok(Self {
+            scoring: Scoring::of(&run, device.resolve()?)?,
+            calibration: Calibration::read(run.dir())?,
+            run,
+        })
     }
 
     /// The run.
     #[must_use]
     pub const fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// Its thresholds. Runs have them from the end of their training on.
+    #[must_use]
+    pub const fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
     }
 
     /// Scores one image of any size.
@@ -123,58 +102,171 @@ impl Detector {
             .ok_or_else(|| Error::data("image", "the scorer gave no score"))
     }
 
-    /// Scores images of any sizes in one pass.
+    /// Scores images of any sizes; those that the network sees as a whole in one pass, the tiles of others in passes of
+    /// a few.
     ///
     /// # Errors
     /// If an image has no pixels, or a part refuses its work.
     pub fn detect_batch(&self, images: &[&RgbImage]) -> Result<Vec<Detection>> {
-        let pipeline = self.run.pipeline();
-        let (width, height) = (pipeline.input.size.width(), pipeline.input.size.height());
-        let resized = images
-            .iter()
-            .map(|image| data::resize_rgb(image, width, height))
-            .collect::<Result<Vec<_>>>()?;
-        let resized: Vec<&RgbImage> = resized.iter().collect();
-        let part = |kind, name: &str| {
-            let name = name.to_owned();
-            move |source| Error::Part {
-                kind,
-                name,
-                at: "scoring images".into(),
-                source,
-            }
-        };
-        let scores = tch::no_grad(|| {
-            let batch = data::images_to_tensor(&resized, &pipeline.input, self.device)?;
-            let method = &pipeline.method;
-            let maps = self
-                .model
-                .infer(&batch)
-                .map_err(part(crate::Kind::Method, method.typetag_name()))?;
-            let scorer = &pipeline.scorer;
-            let size = (i64::from(height), i64::from(width));
-            let pixels = scorer
-                .pixels(&maps, size)
-                .map_err(part(crate::Kind::Scorer, scorer.typetag_name()))?;
-            Ok::<_, Error>(scorer.finish(&pixels))
-        })?;
-        let image_scores = Vec::<f64>::try_from(scores.images.to_kind(Kind::Double))?;
-        let flat = |row: i64| {
-            let pixels: Tensor = scores.pixels.get(row).to_kind(Kind::Float).contiguous().view(-1);
-            Vec::<f32>::try_from(pixels)
-        };
-        (0..)
-            .zip(image_scores)
-            .map(|(row, score)| {
-                Ok(Detection {
-                    score,
-                    map: ScoreMap {
-                        width,
-                        height,
-                        scores: flat(row)?,
-                    },
-                })
+        let scored = self.scoring.score(self.run.pipeline(), images)?;
+        Ok(scored
+            .into_iter()
+            .map(|(score, map)| Detection {
+                score,
+                calibrated: self.calibration.map(|c| c.image.calibrated(score)),
+                map,
             })
-            .collect()
+            .collect())
+    }
+}
+
+/// Tiles per forward pass.
+const TILES: usize = 8;
+
+/// A model for inference on a device.
+pub(crate) struct Scoring {
+    model: Box<dyn Model>,
+    device: Device,
+}
+
+impl Scoring {
+    /// The model of a run with its trained weights.
+    pub(crate) fn of(run: &Run, device: Device) -> Result<Self> {
+        let pipeline = run.pipeline();
+        let size = pipeline.input.size;
+        let context = BuildContext {
+            device,
+            size: (i64::from(size.height()), i64::from(size.width())),
+            mode: Mode::Infer,
+            precision: pipeline.precision,
+            pretrained: None,
+        };
+        let model = crate::train::build(pipeline.method.as_ref(), &context)?;
+        run.load_weights(model.as_ref())?;
+        Ok(Self { model, device })
+    }
+
+    /// Scores and maps of images of any sizes.
+    pub(crate) fn score(&self, pipeline: &Pipeline, images: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
+        let geometry = pipeline.input.geometry();
+        tch::no_grad(|| {
+            let frames: Vec<Frame> = images
+                .iter()
+                .map(|image| geometry.frame(image.width(), image.height()))
+                .collect();
+            if frames.iter().all(Frame::is_whole) {
+                let contents = images
+                    .iter()
+                    .zip(&frames)
+                    .map(|(image, frame)| frame.content(image))
+                    .collect::<Result<Vec<_>>>()?;
+                let inputs: Vec<&RgbImage> = contents.iter().map(AsRef::as_ref).collect();
+                return self.score_inputs(pipeline, &inputs);
+            }
+            let mut scored = Vec::with_capacity(images.len());
+            for (image, frame) in images.iter().zip(&frames) {
+                let content = frame.content(image)?;
+                let pixels = self.tiled(pipeline, &content, frame)?;
+                scored.extend(finish(pipeline, &pixels.unsqueeze(0))?);
+            }
+            Ok(scored)
+        })
+    }
+
+    /// Scores and maps of images that have the size of the network's input already.
+    pub(crate) fn score_inputs(
+        &self,
+        pipeline: &Pipeline,
+        inputs: &[&RgbImage],
+    ) -> Result<Vec<(f64, ScoreMap)>> {
+        tch::no_grad(|| finish(pipeline, &self.pixels(pipeline, inputs)?))
+    }
+
+    /// Pixel scores N×H×W, not yet smoothed.
+    fn pixels(&self, pipeline: &Pipeline, inputs: &[&RgbImage]) -> Result<Tensor> {
+        let batch = data::images_to_tensor(inputs, &pipeline.input, self.device)?;
+        let maps = self.model.infer(&batch).map_err(|source| {
+            refused(
+                crate::Kind::Method,
+                pipeline.method.typetag_name(),
+                source,
+            )
+        })?;
+        let size = pipeline.input.size;
+        let size = (i64::from(size.height()), i64::from(size.width()));
+        let scorer = &pipeline.scorer;
+        scorer
+            .pixels(&maps, size)
+            .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))
+    }
+
+    /// Pixel scores of a content, h×w: those of its windows, blended where they overlap.
+    fn tiled(&self, pipeline: &Pipeline, content: &RgbImage, frame: &Frame) -> Result<Tensor> {
+        let to_device = |values: &[f32]| Tensor::from_slice(values).to_device(self.device);
+        let (columns, rows) = frame.weights();
+        let weights = to_device(&rows).unsqueeze(1) * to_device(&columns).unsqueeze(0);
+        let size = [i64::from(frame.height), i64::from(frame.width)];
+        let sum = Tensor::zeros(size, (Kind::Float, self.device));
+        let windows: Vec<Window> = frame.windows().collect();
+        for windows in windows.chunks(TILES) {
+            let cuts: Vec<RgbImage> = windows
+                .iter()
+                .map(|window| frame.cut(content, *window))
+                .collect();
+            let pixels = self.pixels(pipeline, &cuts.iter().collect::<Vec<_>>())?;
+            let pixels = pixels.to_kind(Kind::Float) * &weights;
+            for (number, window) in (0..).zip(windows) {
+                let inside = frame.inside(*window);
+                let (width, height) = (i64::from(inside.width), i64::from(inside.height));
+                let (x, y) = (i64::from(inside.x), i64::from(inside.y));
+                let part = pixels.get(number).narrow(0, y, height).narrow(1, x, width);
+                let mut place = sum
+                    .narrow(0, window.top + y, height)
+                    .narrow(1, window.left + x, width);
+                let _ = place.g_add_(&part);
+            }
+        }
+        let (columns, rows) = frame.total_weights();
+        Ok(sum / to_device(&rows).unsqueeze(1) / to_device(&columns).unsqueeze(0))
+    }
+}
+
+/// Smooths pixel scores N×H×W and brings them and the image scores to the host.
+fn finish(pipeline: &Pipeline, pixels: &Tensor) -> Result<Vec<(f64, ScoreMap)>> {
+    let scores = pipeline.scorer.finish(pixels);
+    let images = Vec::<f64>::try_from(scores.images.to_kind(Kind::Double))?;
+    let (height, width) = match scores.pixels.size()[..] {
+        [_, height, width] => (height as u32, width as u32),
+        ref other => {
+            return Err(Error::Shape {
+                what: format!("scores of scorer `{}`", pipeline.scorer.typetag_name()),
+                expected: "N×H×W".into(),
+                found: format!("{other:?}"),
+            });
+        }
+    };
+    (0..)
+        .zip(images)
+        .map(|(row, score)| {
+            let flat: Tensor = scores.pixels.get(row).to_kind(Kind::Float).contiguous().view(-1);
+            let scores = Vec::<f32>::try_from(flat)?;
+            Ok((
+                score,
+                ScoreMap {
+                    width,
+                    height,
+                    scores,
+                },
+            ))
+        })
+        .collect()
+}
+
+fn refused(kind: crate::Kind, name: &str, source: BoxError) -> Error {
+    Error::Part {
+        kind,
+        name: name.into(),
+        at: "scoring images".into(),
+        source,
     }
 }

@@ -21,18 +21,19 @@
 pub mod block;
 #[cfg(feature = "torch")]
 pub mod config;
+pub mod calibration;
 pub mod data;
 #[cfg(feature = "torch")]
 mod detect;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
-#[cfg(feature = "torch")]
 pub mod overlay;
 pub mod part;
 #[cfg(feature = "torch")]
 mod pickle;
 pub mod registry;
+pub mod results;
 #[cfg(feature = "torch")]
 pub mod run;
 #[cfg(feature = "torch")]
@@ -42,11 +43,13 @@ pub mod weights;
 
 pub use error::{BoxError, Error, Result};
 pub use registry::Kind;
+pub use results::Origin;
 
 #[cfg(feature = "torch")]
 pub use config::Pipeline;
 #[cfg(feature = "torch")]
-pub use detect::{Detection, Detector, ScoreMap};
+pub use detect::{Detection, Detector};
+pub use overlay::ScoreMap;
 pub use part::dataset::{Dataset, Item, Listing, Split};
 pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
 #[cfg(feature = "torch")]
@@ -54,7 +57,7 @@ pub use part::{
     backbone::{Backbone, Extractor, Stage},
     decoder::{Decoder, DecoderInput, Segmenter},
     discrepancy::{Comparison, DiscrepancyMeasure},
-    method::{Batch, BuildContext, Losses, Method, Model, Origin, Store, Synthesized},
+    method::{Batch, BuildContext, Losses, Method, Model, Store, Synthesized},
     scorer::{Maps, Scorer, Scores},
 };
 

@@ -6,19 +6,22 @@
 //! history.jsonl    loss terms and times of every step
 //! checkpoints/     what a broken run goes on from
 //! weights/         one safetensors file per store; all there when the training has ended
+//! calibration.json thresholds, and what they rest on
 //! metrics.json     what the evaluation found
+//! curves.json      ROC, precision-recall and PRO curves
 //! predictions.csv  score of every test image
-//! maps/            heat maps of the test images
+//! maps/            pictures of the test images and their heat maps
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::config::{Layers, Pipeline};
 use crate::registry::{self, Kind};
+use crate::results::{CONFIG, MANIFEST, Manifest};
 use crate::{Error, Model, Origin, Result, weights};
 
 /// A run directory.
@@ -28,26 +31,16 @@ pub struct Run {
     pipeline: Pipeline,
 }
 
-/// `run.json`: what made the run, for whoever has to reproduce it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Version of daf-core.
-    pub daf: String,
-    /// Version of libtorch that the program was written for.
-    pub libtorch: String,
-    /// Device that `device: auto` came to.
-    pub device: String,
-    /// libtorch's threads; results are the same bit for bit for the same number only.
-    pub threads: i32,
-    /// Every part that was linked, as `kind/name` and `crate version`.
-    pub parts: Vec<(String, String)>,
+/// The right to write to a run directory: see [`Run::lock`].
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
 }
 
-const CONFIG: &str = "config.yaml";
-const MANIFEST: &str = "run.json";
 /// An empty file that is written after the last file of weights.
 const COMPLETE: &str = "complete";
 const ORIGINS: &str = "origins.json";
+const LOCK: &str = ".lock";
 
 impl Run {
     /// Makes a new run directory for a checked pipeline.
@@ -147,6 +140,24 @@ impl Run {
         Ok(differing_key(&value(&self.pipeline)?, &value(pipeline)?))
     }
 
+    /// Keeps other processes from writing to the directory while the guard lives; it goes with the process, however that
+    /// ends.
+    ///
+    /// # Errors
+    /// If another process holds it, or the directory cannot be written to.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.dir.join(LOCK);
+        let file = File::create(&path).map_err(Error::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::data(
+                &self.dir,
+                "another process is at work in this run; wait for it, or choose another folder",
+            )),
+            Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
+        }
+    }
+
     /// Deletes the directory.
     ///
     /// # Errors
@@ -183,7 +194,11 @@ impl Run {
 
     /// Saves the trained weights.
     pub(crate) fn save_weights(&self, model: &dyn Model) -> Result<()> {
-        self.save(model, false)?;
+        self.save(model, false)
+    }
+
+    /// Notes that the training has ended and left everything.
+    pub(crate) fn complete(&self) -> Result<()> {
         write_file(&self.dir.join("weights").join(COMPLETE), b"")
     }
 
@@ -206,14 +221,8 @@ impl Run {
     /// Loads all weights into a model that was built for inference.
     ///
     /// # Errors
-    /// If the training has not ended, or a file is damaged or of another network.
-    pub fn load_weights(&self, model: &dyn Model) -> Result<()> {
-        if !self.is_trained() {
-            return Err(Error::data(
-                &self.dir,
-                "the training of this run has not ended; go on with --resume",
-            ));
-        }
+    /// If a file is missing, damaged or of another network.
+    pub(crate) fn load_weights(&self, model: &dyn Model) -> Result<()> {
         self.load(model, |_| true)
     }
 
@@ -336,6 +345,23 @@ pub fn write_file(target: &Path, content: &[u8]) -> Result<()> {
 pub fn write_json(target: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value).map_err(|e| Error::io(target)(e.into()))?;
     text.push(b'\n');
+    write_file(target, &text)
+}
+
+/// Writes lines as CSV with a header, as [`write_file`] does.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_csv<T: Serialize>(target: &Path, lines: &[T]) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for line in lines {
+        writer
+            .serialize(line)
+            .map_err(|error| Error::data(target, error.to_string()))?;
+    }
+    let text = writer
+        .into_inner()
+        .map_err(|error| Error::data(target, error.to_string()))?;
     write_file(target, &text)
 }
 

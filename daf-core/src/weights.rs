@@ -78,8 +78,10 @@ impl JsonSchema for Weights {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({
-            "type": "string",
-            "description": "`imagenet`, `auto`, `random` or the path of a .safetensors or .pth file.",
+            "anyOf": [
+                { "enum": ["imagenet", "auto", "random"] },
+                { "type": "string", "title": "path of a .safetensors or .pth file" },
+            ],
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use daf_core::run::Run;
 use image::{GrayImage, Rgb, RgbImage};
 
 use crate::program::{SMALL, Said, daf, folder, run, snapshot, succeed};
@@ -150,13 +151,29 @@ fn faulty_settings_are_named_before_anything_is_written() {
 }
 
 #[test]
+fn a_run_that_another_process_works_in_is_left_alone() {
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o run");
+    let before = snapshot(&folder.join("run"));
+    let lock = Run::open(&folder.join("run")).unwrap().lock().unwrap();
+    run(folder, "evaluate run").fails(1, &["run: another process is at work in this run"]);
+    fs::remove_file(folder.join("run/weights/complete")).unwrap();
+    run(folder, "train p.yaml -o run --resume").fails(1, &["run: another process is at work in this run"]);
+    fs::write(folder.join("run/weights/complete"), "").unwrap();
+    assert_eq!(snapshot(&folder.join("run")), before);
+    drop(lock);
+    succeed(folder, "evaluate run");
+}
+
+#[test]
 fn a_run_directory_is_never_overwritten_and_resumes_with_its_own_settings_only() {
     let folder = folder(SMALL);
     let folder = folder.path();
     succeed(folder, "train p.yaml -o run");
     let before = snapshot(&folder.join("run"));
-    run(folder, "train p.yaml -o run").fails(1, &["run: exists already", "--resume"]);
-    run(folder, "run p.yaml -o run").fails(1, &["run: exists already", "--resume"]);
+    run(folder, "train p.yaml -o run").fails(2, &["run: exists already", "--resume"]);
+    run(folder, "run p.yaml -o run").fails(2, &["run: exists already", "--resume"]);
     for (setting, key) in [
         ("trainer.batch_size=1", "`trainer.batch_size`"),
         ("trainer.steps=3", "`trainer.steps`"),

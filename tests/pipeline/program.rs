@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
-use daf_core::train::Record;
+use daf_core::results::Record;
 
 /// A small and quick pipeline that needs no file.
 pub(crate) const SMALL: &str = "\

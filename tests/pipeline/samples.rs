@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use daf_core::data::{Loader, Sample, Samples};
-use daf_core::{Outcome, Synthesizer};
+use daf_core::data::geometry::{Fit, Geometry};
+use daf_core::data::{Loader, Normals, Sample, SampleSettings, Samples};
+use daf_core::{Dataset, Outcome, Synthesizer};
 use daf_data::Demo;
 use serde_json::json;
 
 fn samples(synthesizer: Option<&str>, seed: u64, cache: u64) -> Arc<Samples> {
+    samples_of(Geometry::stretch(96, 80), synthesizer, seed, cache)
+}
+
+fn samples_of(geometry: Geometry, synthesizer: Option<&str>, seed: u64, cache: u64) -> Arc<Samples> {
     let data = Demo {
         train: 4,
         size: 64,
@@ -16,8 +21,15 @@ fn samples(synthesizer: Option<&str>, seed: u64, cache: u64) -> Arc<Samples> {
     let synthesizer = synthesizer.map(|name| -> Arc<dyn Synthesizer> {
         Arc::from(serde_json::from_value::<Box<dyn Synthesizer>>(json!({ "type": name })).unwrap())
     });
-    let size = (96, 80);
-    Arc::new(Samples::new(Arc::new(data), synthesizer, size, seed, 0.3, cache).unwrap())
+    let settings = SampleSettings {
+        geometry,
+        seed,
+        normal_share: 0.3,
+        cache_bytes: cache,
+    };
+    let data: Arc<dyn Dataset> = Arc::new(data);
+    let normals = Normals::of(data.as_ref(), 0.0, seed).unwrap();
+    Arc::new(Samples::new(data, normals.train, synthesizer, settings).unwrap())
 }
 
 /// Everything that a sample holds, as bytes.
@@ -97,5 +109,56 @@ fn an_epoch_has_every_image_once_and_each_its_own_damage() {
     );
     for (number, mask) in damage.iter().enumerate() {
         assert!(!damage[..number].contains(mask), "the same damage twice");
+    }
+}
+
+#[test]
+fn tiles_are_drawn_anew_and_the_filling_of_a_letterbox_is_never_damaged() {
+    // Images are 64×64, so tiles of 48×32 have room to move and a window of 96×64 is filled up at both sides.
+    let tiles = Geometry {
+        fit: Fit::Tile,
+        ..Geometry::stretch(48, 32)
+    };
+    let expected = take(&samples_of(tiles, Some("dra"), 7, 1 << 30), 0, 1, 12);
+    assert_eq!(take(&samples_of(tiles, Some("dra"), 7, 0), 0, 3, 12), expected);
+    let tiles = samples_of(tiles, None, 7, 1 << 30);
+    let drawn: Vec<_> = (0..8).map(|epoch| tiles.sample(epoch, 0).unwrap().normal).collect();
+    assert!(drawn.iter().all(|tile| tile.dimensions() == (48, 32)));
+    assert!(drawn.iter().any(|tile| tile != &drawn[0]));
+
+    let letterbox = Geometry {
+        fit: Fit::Letterbox,
+        ..Geometry::stretch(96, 64)
+    };
+    let letterbox = samples_of(letterbox, Some("simple_texture"), 7, 1 << 30);
+    let mut damaged = 0;
+    for epoch in 0..20 {
+        let sample = letterbox.sample(epoch, 0).unwrap();
+        let Some(Outcome::Damaged(synthetic)) = sample.outcome else { continue };
+        damaged += 1;
+        for (x, y, pixel) in synthetic.mask.enumerate_pixels() {
+            if !(16..80).contains(&x) {
+                assert_eq!(pixel.0[0], 0);
+                assert_eq!(synthetic.image.get_pixel(x, y), sample.normal.get_pixel(x, y));
+            }
+        }
+    }
+    assert!(damaged > 5, "{damaged}");
+}
+
+#[test]
+fn held_out_images_depend_on_the_seed_alone_and_leave_one_to_learn_from() {
+    let data = Demo {
+        train: 20,
+        size: 64,
+        ..Demo::default()
+    };
+    let held = |share, seed| Normals::of(&data, share, seed).unwrap();
+    assert_eq!(held(0.25, 1), held(0.25, 1));
+    assert_ne!(held(0.25, 1), held(0.25, 2));
+    for (share, count) in [(0.0, 0), (0.04, 0), (0.1, 2), (0.25, 5), (1.0, 19)] {
+        let normals = held(share, 1);
+        assert_eq!((normals.train.len(), normals.validation.len()), (20 - count, count));
+        assert!(normals.validation.iter().all(|item| !normals.train.contains(item)));
     }
 }

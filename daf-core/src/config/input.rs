@@ -5,13 +5,20 @@ use serde::{Deserialize, Serialize};
 
 use super::fault;
 use crate::Result;
+use crate::data::geometry::{Fit, Geometry, Region, Tiles};
 
 /// What the network is given of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Written")]
 pub struct Input {
-    /// Size to which images are resized.
+    /// Size of the network's input.
     pub size: Size,
+    /// How images are brought to that size.
+    pub fit: Fit,
+    /// How tiles are laid, with [`Fit::Tile`].
+    pub tiles: Tiles,
+    /// The part of every image that is looked at.
+    pub region: Option<Region>,
     /// Order of the colour channels.
     pub channel_order: ChannelOrder,
     /// Range of the values.
@@ -26,6 +33,16 @@ struct Written {
     /// Side of a square in pixels, or [height, width]; 256 by default. Multiples of the coarsest stride of the backbone.
     #[serde(default)]
     size: Size,
+    /// How images are brought to that size: `stretch` (the default), `letterbox` (keeps their shape) or `tile` (cuts them
+    /// up, for images that are large beside their defects).
+    #[serde(default)]
+    fit: Fit,
+    /// How tiles are laid, with `fit: tile`.
+    #[serde(default)]
+    tiles: Tiles,
+    /// The part of every image that is looked at, in shares of its width and height: [left, top, width, height]. The
+    /// whole image by default.
+    region: Option<Region>,
     /// `official` stands for `channel_order: bgr` and `normalization: none`, as the official DAF code has them.
     preset: Option<Preset>,
     /// Order of the colour channels: `rgb` by default.
@@ -49,6 +66,9 @@ impl From<Written> for Input {
         };
         Self {
             size: written.size,
+            fit: written.fit,
+            tiles: written.tiles,
+            region: written.region,
             channel_order: written.channel_order.unwrap_or(order),
             normalization: written.normalization.unwrap_or(range),
         }
@@ -59,6 +79,9 @@ impl Default for Input {
     fn default() -> Self {
         Written {
             size: Size::default(),
+            fit: Fit::default(),
+            tiles: Tiles::default(),
+            region: None,
             preset: None,
             channel_order: None,
             normalization: None,
@@ -133,7 +156,43 @@ impl fmt::Display for Size {
 const LEAST_POSITIONS: i64 = 6;
 
 impl Input {
+    /// The network's input and the way that images take to it.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        Geometry {
+            width: self.size.width(),
+            height: self.size.height(),
+            fit: self.fit,
+            tiles: self.tiles,
+            region: self.region,
+        }
+    }
+
     pub(super) fn check(&self, stride: i64) -> Result<()> {
+        let Tiles { overlap, scale } = self.tiles;
+        if !(0.0..=0.9).contains(&overlap) {
+            return Err(fault(
+                "input.tiles.overlap",
+                format!("expected a share of 0 to 0.9, found {overlap}"),
+            ));
+        }
+        if !(scale > 0.0 && scale <= 1.0) {
+            return Err(fault(
+                "input.tiles.scale",
+                format!("expected a factor over 0 and at most 1, found {scale}"),
+            ));
+        }
+        if let Some(region @ Region(left, top, width, height)) = self.region
+            && !region.is_valid()
+        {
+            return Err(fault(
+                "input.region",
+                format!(
+                    "expected [left, top, width, height] in shares of the image's sides, within the image and not empty, \
+                     found [{left}, {top}, {width}, {height}]"
+                ),
+            ));
+        }
         for side in [self.size.height(), self.size.width()].map(i64::from) {
             if side % stride != 0 || side == 0 {
                 let near = ((side + stride / 2) / stride).max(LEAST_POSITIONS) * stride;

@@ -275,7 +275,7 @@ impl Layers {
         }
     }
 
-    /// The topmost layer that has `at`; if none has, the lowest one above the defaults that has what is around it.
+    /// The topmost layer that has `at`; if none has, the lowest one above the defaults that fills what is around it.
     fn layer_of(&self, at: &KeyPath) -> Option<&Layer> {
         if at.0.is_empty() {
             return None;
@@ -289,7 +289,7 @@ impl Layers {
             .map(|length| KeyPath(at.0[..length].to_vec()));
         around
             .into_iter()
-            .find_map(|at| given().find(|layer| layer.has(&at)))
+            .find_map(|at| given().find(|layer| layer.fills(&at)))
     }
 
     /// Name of a layer; where none is at fault more than another, it is the file.
@@ -312,11 +312,20 @@ pub(super) const DATA: &str =
 impl Layer {
     /// Whether the layer says something at `at` or below.
     fn has(&self, at: &KeyPath) -> bool {
+        self.says(at, |_| true)
+    }
+
+    /// Whether the layer says something else than `null` at `at`, or something below.
+    fn fills(&self, at: &KeyPath) -> bool {
+        self.says(at, |value| !value.is_null())
+    }
+
+    fn says(&self, at: &KeyPath, counts: impl Fn(&Value) -> bool) -> bool {
         let shared = self.at.0.iter().zip(&at.0).take_while(|(a, b)| a == b).count();
-        if shared == at.0.len() {
+        if shared == at.0.len() && shared < self.at.0.len() {
             return true;
         }
-        shared == self.at.0.len() && get(&self.value, &at.0[shared..]).is_some()
+        shared == self.at.0.len() && get(&self.value, &at.0[shared..]).is_some_and(counts)
     }
 }
 
@@ -956,6 +965,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_missing_over_a_null_is_blamed_on_the_layer_that_set_its_neighbour() {
+        assert_eq!(
+            refused("synthesizer: null", "", &["synthesizer.beta=0.5"]),
+            "--set synthesizer.beta: synthesizer.type: missing (`daf-cli list` shows what there is)"
+        );
+    }
+
+    #[test]
     fn missing_keys_are_blamed_on_the_layer_that_named_the_part() {
         let missing = layers("seed: 1", "", &["trainer.steps=3"])
             .and_then(|l| l.resolve())
@@ -1104,6 +1121,8 @@ mod tests {
     fn the_schema_asks_for_what_the_defaults_lack() {
         let schema = crate::config::schema(&Layers::new(DEFAULTS).unwrap()).unwrap();
         assert_eq!(schema.get("required"), Some(&serde_json::json!(["data"])));
+        let default = &schema.get("properties").unwrap()["synthesizer"]["default"];
+        assert_eq!(default["type"], "calm");
     }
 
     proptest! {

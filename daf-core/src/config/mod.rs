@@ -13,6 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::block::Precision;
+use crate::calibration::Rule;
+use crate::data::geometry::MaskRule;
 use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
 
 pub use every::Every;
@@ -48,6 +50,9 @@ pub struct Pipeline {
     /// How long and how fast to learn.
     #[serde(default)]
     pub trainer: Trainer,
+    /// How thresholds are chosen.
+    #[serde(default)]
+    pub validation: Validation,
     /// What is measured.
     #[serde(default)]
     pub evaluation: Evaluation,
@@ -248,6 +253,30 @@ impl Default for Schedule {
     }
 }
 
+/// How thresholds are chosen: with normal images that are held out of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Validation {
+    /// Share of the normal images that is held out, 0 to 0.5; which ones depends on the seed. With 0, and where there are
+    /// too few images, thresholds rest on the images that were trained with and tend to be too low.
+    pub share: f64,
+    /// How a threshold is chosen: `extreme_value`, `quantile`, `synthetic` or `f1_max`. Only `f1_max` uses the labels of
+    /// the test split.
+    pub threshold: Rule,
+    /// Share of normal images that may score over the threshold, over 0 to 0.5; for `extreme_value` and `quantile`.
+    pub false_alarms: f64,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self {
+            share: 0.1,
+            threshold: Rule::default(),
+            false_alarms: 0.01,
+        }
+    }
+}
+
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -256,6 +285,25 @@ pub struct Evaluation {
     pub pro_limit: f64,
     /// Images per forward pass.
     pub batch_size: usize,
+    /// At what size pixels are compared with masks: `network` (that of the score maps) or `image` (that of the images).
+    pub resolution: Resolution,
+    /// How masks are brought to that size: `nearest`, or `any` (a pixel is defective if anything that it covers is).
+    pub mask_rule: MaskRule,
+    /// How often images are drawn anew for 95 % confidence intervals; 0 leaves them out.
+    pub resamples: u32,
+    /// Memory for pixel scores in MiB. A larger test set is counted in bins, and the error that this brings is reported.
+    pub memory_mb: usize,
+}
+
+/// At what size pixels are compared with masks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// The size of the score maps: masks are brought to it.
+    #[default]
+    Network,
+    /// The size of the images: score maps are enlarged to it.
+    Image,
 }
 
 impl Default for Evaluation {
@@ -263,6 +311,10 @@ impl Default for Evaluation {
         Self {
             pro_limit: 0.3,
             batch_size: 8,
+            resolution: Resolution::default(),
+            mask_rule: MaskRule::default(),
+            resamples: 1000,
+            memory_mb: 2048,
         }
     }
 }
@@ -273,8 +325,10 @@ impl Default for Evaluation {
 pub struct Output {
     /// The run directory; by default `runs/` and the name of the pipeline file.
     pub dir: Option<PathBuf>,
-    /// Whether heat maps of the test images are drawn into `maps/`.
+    /// Whether pictures of the test images and their heat maps are drawn into `maps/`.
     pub maps: bool,
+    /// Whether the score maps themselves are written beside them, as TIFF files of 32-bit floats.
+    pub raw_maps: bool,
 }
 
 impl Default for Output {
@@ -282,6 +336,7 @@ impl Default for Output {
         Self {
             dir: None,
             maps: true,
+            raw_maps: false,
         }
     }
 }
@@ -309,6 +364,26 @@ impl Pipeline {
             "a number over 0 and at most 1",
             &limit,
         )?;
+        let held = self.validation.share;
+        range(
+            "validation.share",
+            (0.0..=0.5).contains(&held),
+            "a share of 0 to 0.5",
+            &held,
+        )?;
+        let alarms = self.validation.false_alarms;
+        range(
+            "validation.false_alarms",
+            alarms > 0.0 && alarms <= 0.5,
+            "a share over 0 and at most 0.5",
+            &alarms,
+        )?;
+        if self.validation.threshold == Rule::Synthetic && self.synthesizer.is_none() {
+            return Err(fault(
+                "validation.threshold",
+                "`synthetic` damages held-out images, but there is no synthesizer",
+            ));
+        }
         let batch = self.evaluation.batch_size;
         range("evaluation.batch_size", batch > 0, "at least 1", &batch)?;
         let part = |kind, name: &str, at: &str, result: Result<(), crate::BoxError>| {

@@ -5,7 +5,7 @@ use super::{Layers, Pipeline};
 use crate::Result;
 
 /// JSON schema of a pipeline file for the parts that are linked into this program. Keys that `below`, the layers under the
-/// file, have already are not required of the file.
+/// file, have already are not required of the file and have its value as their default.
 ///
 /// # Errors
 /// If the layers cannot be merged.
@@ -14,6 +14,13 @@ pub fn schema(below: &Layers) -> Result<Schema> {
     let given = below.merged()?;
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|key| key.as_str().is_none_or(|key| given.get(key).is_none()));
+    }
+    if let (Some(Value::Object(properties)), Value::Object(given)) = (schema.get_mut("properties"), given) {
+        for (key, value) in given {
+            if let Some(Value::Object(property)) = properties.get_mut(&key) {
+                property.insert("default".into(), value);
+            }
+        }
     }
     Ok(schema)
 }

@@ -1,6 +1,7 @@
 //! From image files to batches.
 
 pub mod files;
+pub mod geometry;
 #[cfg(feature = "torch")]
 mod loader;
 mod read;
@@ -11,6 +12,6 @@ mod tensor;
 #[cfg(feature = "torch")]
 pub use loader::{Loader, batch};
 pub use read::{Header, read_header, read_mask, read_mask_any, read_rgb, resize_mask, resize_rgb};
-pub use samples::{Sample, Samples};
+pub use samples::{Normals, Sample, SampleSettings, Samples};
 #[cfg(feature = "torch")]
 pub use tensor::{images_to_tensor, masks_to_tensor};

@@ -8,51 +8,25 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Result, Split, Synthesizer, data};
+use super::geometry::{Frame, Geometry, Window};
+use crate::{BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Split, Synthesizer, Synthetic};
 
-/// The endless stream of training samples of a data set.
-///
-/// An epoch goes through every normal image once, in an order of its own. What happens to an image depends on the seed,
-/// the epoch and the image alone, so any number of threads makes the same samples, and a resumed run needs no state.
-#[derive(Debug)]
-pub struct Samples {
-    dataset: Arc<dyn Dataset>,
-    items: Vec<Item>,
-    synthesizer: Option<Arc<dyn Synthesizer>>,
-    width: u32,
-    height: u32,
-    seed: u64,
-    normal_share: f64,
-    /// Images as they are given to the network, as far as `cache_left` goes.
-    cache: Vec<OnceLock<Arc<RgbImage>>>,
-    cache_left: AtomicU64,
+/// The normal images of a training split: those to learn from and those held out, to choose thresholds with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Normals {
+    /// To learn from, in the data set's order.
+    pub train: Vec<Item>,
+    /// Held out, in the data set's order.
+    pub validation: Vec<Item>,
 }
 
-/// One training sample.
-#[derive(Debug)]
-pub struct Sample {
-    /// Which image of the training split it is.
-    pub index: usize,
-    /// The image, at the size of the network's input.
-    pub normal: Arc<RgbImage>,
-    /// What the synthesizer made of it; `None` without a synthesizer.
-    pub outcome: Option<Outcome>,
-}
-
-impl Samples {
-    /// The samples of the training split of `dataset` at `width`×`height`. `normal_share` of them stay normal; up to
-    /// `cache_bytes` of resized images are kept.
+impl Normals {
+    /// Draws `share` of the images of the training split, rounded down, to be held out. Which ones depends on the seed
+    /// alone; at least one image is left to learn from.
     ///
     /// # Errors
     /// If the split cannot be listed or is empty.
-    pub fn new(
-        dataset: Arc<dyn Dataset>,
-        synthesizer: Option<Arc<dyn Synthesizer>>,
-        (width, height): (u32, u32),
-        seed: u64,
-        normal_share: f64,
-        cache_bytes: u64,
-    ) -> Result<Self> {
+    pub fn of(dataset: &dyn Dataset, share: f64, seed: u64) -> Result<Self> {
         let part = |source| Error::Part {
             kind: Kind::Dataset,
             name: dataset.typetag_name().into(),
@@ -63,28 +37,122 @@ impl Samples {
         if items.is_empty() {
             return Err(part("there are no normal images to learn from".into()));
         }
+        let held = ((items.len() as f64 * share) as usize).min(items.len() - 1);
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.shuffle(&mut stream(seed, u64::from(u32::MAX), u32::MAX));
+        let mut is_held = vec![false; items.len()];
+        for index in &order[..held] {
+            is_held[*index] = true;
+        }
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for (item, held) in items.into_iter().zip(is_held) {
+            if held { &mut validation } else { &mut train }.push(item);
+        }
+        Ok(Self { train, validation })
+    }
+}
+
+/// The random stream of one image in one epoch.
+fn stream(seed: u64, epoch: u64, index: u32) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream((epoch << 32) | u64::from(index));
+    rng
+}
+
+/// The endless stream of training samples of normal images.
+///
+/// An epoch goes through every image once, in an order of its own. What happens to an image depends on the seed, the epoch
+/// and the image alone, so any number of threads makes the same samples, and a resumed run needs no state.
+#[derive(Debug)]
+pub struct Samples {
+    dataset: Arc<dyn Dataset>,
+    items: Vec<Item>,
+    synthesizer: Option<Arc<dyn Synthesizer>>,
+    settings: SampleSettings,
+    /// Contents of images, resized, as far as `cache_left` goes.
+    cache: Vec<OnceLock<Content>>,
+    cache_left: AtomicU64,
+}
+
+/// How samples are made.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleSettings {
+    /// How images are brought to the size of the network's input.
+    pub geometry: Geometry,
+    /// Where everything random comes from.
+    pub seed: u64,
+    /// Share of the samples that stay normal.
+    pub normal_share: f64,
+    /// Memory for resized images, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// One training sample.
+#[derive(Debug)]
+pub struct Sample {
+    /// Which of the images it is.
+    pub index: usize,
+    /// The image, at the size of the network's input.
+    pub normal: Arc<RgbImage>,
+    /// What the synthesizer made of it; `None` without a synthesizer.
+    pub outcome: Option<Outcome>,
+}
+
+/// The content of an image and the way that it took.
+#[derive(Debug, Clone)]
+struct Content {
+    image: Arc<RgbImage>,
+    frame: Arc<Frame>,
+}
+
+impl Content {
+    /// What the network sees through a window.
+    fn cut(&self, window: Window) -> Arc<RgbImage> {
+        if self.frame.is_whole() {
+            Arc::clone(&self.image)
+        } else {
+            Arc::new(self.frame.cut(&self.image, window))
+        }
+    }
+
+    /// A window that `rng` draws where there is a choice.
+    fn window(&self, rng: &mut dyn Rng) -> Window {
+        self.frame.any_window(|most| rng.random_range(0..=most))
+    }
+}
+
+impl Samples {
+    /// The samples of `items`, images of `dataset` without defects, damaged by `synthesizer`.
+    ///
+    /// # Errors
+    /// If there is no image.
+    pub fn new(
+        dataset: Arc<dyn Dataset>,
+        items: Vec<Item>,
+        synthesizer: Option<Arc<dyn Synthesizer>>,
+        settings: SampleSettings,
+    ) -> Result<Self> {
+        if items.is_empty() {
+            return Err(Error::data("training data", "there are no normal images"));
+        }
         let cache = items.iter().map(|_| OnceLock::new()).collect();
-        let cache_left = AtomicU64::new(cache_bytes);
         Ok(Self {
             dataset,
             items,
             synthesizer,
-            width,
-            height,
-            seed,
-            normal_share,
+            settings,
             cache,
-            cache_left,
+            cache_left: AtomicU64::new(settings.cache_bytes),
         })
     }
 
-    /// How many normal images there are: the length of an epoch.
+    /// How many images there are: the length of an epoch.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there are none; never, since [`new`](Self::new) refuses an empty split.
+    /// Whether there are none; never, since [`new`](Self::new) refuses that.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -94,15 +162,8 @@ impl Samples {
     #[must_use]
     pub fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.items.len()).collect();
-        order.shuffle(&mut self.stream(epoch, u32::MAX));
+        order.shuffle(&mut stream(self.settings.seed, epoch, u32::MAX));
         order
-    }
-
-    /// The random stream of one image in one epoch.
-    fn stream(&self, epoch: u64, index: u32) -> ChaCha8Rng {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream((epoch << 32) | u64::from(index));
-        rng
     }
 
     /// The sample of image `index` in `epoch`.
@@ -110,7 +171,11 @@ impl Samples {
     /// # Errors
     /// Names the image and, if it failed, the synthesizer.
     pub fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
-        let normal = self.image(index)?;
+        let content = self.content(index)?;
+        let number = u32::try_from(index).unwrap_or(u32::MAX - 1);
+        let mut rng = stream(self.settings.seed, epoch, number);
+        let window = content.window(&mut rng);
+        let normal = content.cut(window);
         let Some(synthesizer) = &self.synthesizer else {
             return Ok(Sample {
                 index,
@@ -118,19 +183,20 @@ impl Samples {
                 outcome: None,
             });
         };
-        let mut rng = self.stream(epoch, u32::try_from(index).unwrap_or(u32::MAX - 1));
-        let stays_normal = self.normal_share > 0.0 && rng.random_bool(self.normal_share);
+        let share = self.settings.normal_share;
+        let stays_normal = share > 0.0 && rng.random_bool(share);
         let outcome = if stays_normal {
             Outcome::Unchanged
         } else {
-            synthesizer
+            let outcome = synthesizer
                 .synthesize(&normal, self, &mut rng)
                 .map_err(|source| Error::Part {
                     kind: Kind::Synthesizer,
                     name: synthesizer.typetag_name().into(),
                     at: format!("on {}, epoch {epoch}", self.items[index].image.display()),
                     source,
-                })?
+                })?;
+            confine(outcome, &normal, content.frame.inside(window))
         };
         Ok(Sample {
             index,
@@ -139,13 +205,9 @@ impl Samples {
         })
     }
 
-    /// A normal image at the size of the network's input.
-    ///
-    /// # Errors
-    /// Names the file and why it cannot be read.
-    pub fn image(&self, index: usize) -> Result<Arc<RgbImage>> {
+    fn content(&self, index: usize) -> Result<Content> {
         if let Some(kept) = self.cache[index].get() {
-            return Ok(Arc::clone(kept));
+            return Ok(kept.clone());
         }
         let image = self
             .dataset
@@ -156,8 +218,12 @@ impl Samples {
                 at: self.items[index].image.display().to_string(),
                 source,
             })?;
-        let image = Arc::new(data::resize_rgb(&image, self.width, self.height)?);
-        let bytes = image.as_raw().len() as u64;
+        let frame = self.settings.geometry.frame(image.width(), image.height());
+        let content = Content {
+            image: Arc::new(frame.content(&image)?.into_owned()),
+            frame: Arc::new(frame),
+        };
+        let bytes = content.image.as_raw().len() as u64;
         let reserve = |left: u64| left.checked_sub(bytes);
         if self
             .cache_left
@@ -165,14 +231,52 @@ impl Samples {
             .is_ok()
         {
             // Two threads may both have read it; the images are equal.
-            let _ = self.cache[index].set(Arc::clone(&image));
+            let _ = self.cache[index].set(content.clone());
         }
-        Ok(image)
+        Ok(content)
+    }
+}
+
+/// Takes back what was done to the part of the image that only fills up the network's input.
+fn confine(outcome: Outcome, normal: &RgbImage, inside: Rect) -> Outcome {
+    let (width, height) = normal.dimensions();
+    let Outcome::Damaged(mut synthetic) = outcome else {
+        return outcome;
+    };
+    // A synthetic image of another size is refused when batches are put together.
+    if (inside.width, inside.height) == (width, height) || synthetic.image.dimensions() != (width, height) {
+        return Outcome::Damaged(synthetic);
+    }
+    for (x, y, pixel) in synthetic.image.enumerate_pixels_mut() {
+        if !inside.contains(x, y) {
+            *pixel = *normal.get_pixel(x, y);
+        }
+    }
+    for (x, y, pixel) in synthetic.mask.enumerate_pixels_mut() {
+        if !inside.contains(x, y) {
+            pixel.0[0] = 0;
+        }
+    }
+    if let Some(target) = &mut synthetic.target {
+        for (value, pixel) in target.iter_mut().zip(0..) {
+            if !inside.contains(pixel % width, pixel / width) {
+                *value = 0.0;
+            }
+        }
+    }
+    match Rect::around(&synthetic.mask) {
+        Some(_) => Outcome::Damaged(Synthetic {
+            touched: inside,
+            ..synthetic
+        }),
+        None => Outcome::Unchanged,
     }
 }
 
 impl Donors for Samples {
     fn draw(&self, rng: &mut dyn Rng) -> Result<Arc<RgbImage>, BoxError> {
-        Ok(self.image(rng.random_range(0..self.items.len()))?)
+        let content = self.content(rng.random_range(0..self.items.len()))?;
+        let window = content.window(rng);
+        Ok(content.cut(window))
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
-use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 use super::scorer::Maps;
 use crate::BoxError;
+use crate::results::Origin;
 use crate::block::{Mode, Precision};
 use crate::weights::WeightFolders;
 
@@ -89,15 +89,6 @@ pub struct Store<'a> {
     pub vars: &'a VarStore,
     /// Whether training leaves them as they are.
     pub frozen: bool,
-}
-
-/// Where the weights of a network started from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The network's role in the method, e.g. `teacher`.
-    pub network: String,
-    /// A file, or why the weights are random.
-    pub weights: String,
 }
 
 /// Named scalar loss terms.

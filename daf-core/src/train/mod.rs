@@ -1,5 +1,6 @@
 //! The training loop. It knows no method: a model offers named loss terms, the loop sums, checks and minimises them.
 
+mod calibrate;
 mod checkpoint;
 mod history;
 mod optimizer;
@@ -10,15 +11,18 @@ use std::time::{Duration, Instant};
 use tch::{Kind, Tensor};
 
 use crate::block::Mode;
+use crate::calibration::Calibration;
 use crate::config::Every;
-use crate::data::{self, Loader, Samples};
-use crate::run::Run;
+use crate::data::{self, Loader, Normals, SampleSettings, Samples};
+use crate::detect::Scoring;
+use crate::results::{HISTORY, Record};
+use crate::run::{Run, write_json};
 use crate::weights::{self, WeightFolders};
-use crate::{BuildContext, Error, Method, Model, Result};
+use crate::{BuildContext, Error, Item, Method, Model, Pipeline, Result};
 
+use calibrate::calibrate;
 use checkpoint::Position;
 use history::History;
-pub use history::Record;
 pub use optimizer::OptimizerState;
 
 /// Whoever watches a training: a progress bar, a log, a button that stops it.
@@ -31,6 +35,11 @@ pub trait Observer {
     /// Called after every step.
     fn stepped(&mut self, record: &Record) {
         let _ = record;
+    }
+
+    /// Called after the last step, while thresholds are chosen: how many of how many images are scored.
+    fn calibrated(&mut self, done: usize, all: usize) {
+        let _ = (done, all);
     }
 
     /// Asked after every step; `true` saves a checkpoint and ends the training with [`Error::Interrupted`].
@@ -55,25 +64,20 @@ pub struct Plan {
     pub batch_size: usize,
 }
 
-/// Trains the pipeline of a run and leaves its weights in the run's directory. Goes on from the newest checkpoint if
+/// Trains the pipeline of a run and leaves its weights and thresholds in the run's directory. Goes on from the newest checkpoint if
 /// there is one; on the same machine and number of threads the result is the same, bit for bit, as without the break.
 ///
 /// # Errors
-/// [`Error::Diverged`] if a loss or gradient is not finite, [`Error::Interrupted`] if the observer stops it, and
-/// whatever the data, the parts and the disk have to say.
+/// [`Error::Diverged`] if a loss or gradient is not finite, [`Error::Interrupted`] if the observer stops it,
+/// [`Error::Data`] if another process is at work in the run, and whatever the data, the parts and the disk have to say.
 pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) -> Result<()> {
+    let _lock = run.lock()?;
     let pipeline = run.pipeline();
     let trainer = &pipeline.trainer;
     let device = pipeline.device.resolve()?;
     let size = pipeline.input.size;
-    let samples = Arc::new(Samples::new(
-        Arc::clone(&pipeline.data),
-        pipeline.synthesizer.clone(),
-        (size.width(), size.height()),
-        pipeline.seed,
-        trainer.normal_share,
-        trainer.cache_mb << 20,
-    )?);
+    let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?;
+    let samples = Arc::new(samples(pipeline, normals.train.clone(), trainer.normal_share)?);
     checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
 
@@ -98,7 +102,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
             Position::default()
         }
     };
-    let mut history = History::open(&run.dir().join("history.jsonl"), position)?;
+    let mut history = History::open(&run.dir().join(HISTORY), position)?;
 
     let plan = Plan {
         images: samples.len(),
@@ -165,7 +169,26 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
             return Err(Error::Interrupted { step: done });
         }
     }
-    run.save_weights(model.as_ref())
+    run.save_weights(model.as_ref())?;
+    let scoring = Scoring::of(run, device)?;
+    let calibration = calibrate(pipeline, &scoring, &normals, |done, all| observer.calibrated(done, all))?;
+    write_json(&run.dir().join(Calibration::FILE), &calibration)?;
+    run.complete()
+}
+
+/// The samples of normal images, made as the pipeline says.
+fn samples(pipeline: &Pipeline, items: Vec<Item>, normal_share: f64) -> Result<Samples> {
+    Samples::new(
+        Arc::clone(&pipeline.data),
+        items,
+        pipeline.synthesizer.clone(),
+        SampleSettings {
+            geometry: pipeline.input.geometry(),
+            seed: pipeline.seed,
+            normal_share,
+            cache_bytes: pipeline.trainer.cache_mb << 20,
+        },
+    )
 }
 
 /// Builds a method's model, with the method's name on what goes wrong.

@@ -1,0 +1,208 @@
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use daf_core::image::RgbImage;
+use daf_core::image::imageops::{self, FilterType};
+use daf_core::{Dataset, Item, Split, overlay};
+use daf_data::audit::{Count, Finding, Format, Size};
+use daf_data::{Audit, audit};
+
+use crate::Context;
+use crate::failure::Failure;
+use crate::pipeline::PipelineArgs;
+use crate::progress::Counter;
+
+/// Look a data set through
+#[derive(Debug, clap::Args)]
+pub(crate) struct Data {
+    #[command(subcommand)]
+    verb: DataVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum DataVerb {
+    Check(Check),
+}
+
+impl Data {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
+        match &self.verb {
+            DataVerb::Check(verb) => verb.run(context),
+        }
+    }
+}
+
+/// Open every image and mask once: count them, and find what spoils training or measuring
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  daf-cli data check pipeline.yaml
+  daf-cli data check pipeline.yaml --sheet images.png
+  daf-cli data check pipeline.yaml --json | jq '.findings[]'
+
+The exit code is 1 if an image or mask cannot be read or the listing has faults;
+what else is found is for you to judge.")]
+struct Check {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Write a picture of images of every kind, with the outline of their masks
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+    /// Print everything that was found, not just the first of each kind
+    #[arg(long)]
+    all: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Findings of one kind, and sizes, that are printed unless all are asked for.
+const SHOWN: usize = 5;
+
+impl Check {
+    fn run(&self, context: &mut Context) -> Result<(), Failure> {
+        let pipeline = self.pipeline.load(&context.environment)?;
+        let dataset = pipeline.data.as_ref();
+        let counter = Mutex::new(Counter::new("opening"));
+        let report = audit(dataset, &|done, all| {
+            if let Ok(mut counter) = counter.lock() {
+                counter.set(done, all);
+            }
+        });
+        if let Ok(mut counter) = counter.lock() {
+            counter.finish();
+        }
+        if self.json {
+            let text = serde_json::to_string_pretty(&report).map_err(Failure::work)?;
+            writeln!(context.out, "{text}")?;
+        } else {
+            self.print(&report, context)?;
+        }
+        if let Some(path) = &self.sheet {
+            sheet(dataset)
+                .save(path)
+                .map_err(|error| daf_core::Error::data(path, error.to_string()))?;
+            if !self.json {
+                writeln!(context.out, "\nsheet: {}", path.display())?;
+            }
+        }
+        let faults = report
+            .findings
+            .iter()
+            .filter(|finding| {
+                matches!(
+                    finding,
+                    Finding::Listing { .. } | Finding::UnreadableImage { .. } | Finding::UnreadableMask { .. }
+                )
+            })
+            .count();
+        match faults {
+            0 => Ok(()),
+            1 => Err(Failure::work("one fault keeps the data set from being used as it is")),
+            many => Err(Failure::work(format!("{many} faults keep the data set from being used as it is"))),
+        }
+    }
+
+    fn print(&self, report: &Audit, context: &mut Context) -> Result<(), Failure> {
+        let out = &mut context.out;
+        let name = |count: &Count| {
+            let kind = count.defect.as_deref().unwrap_or("good");
+            match &count.category {
+                Some(category) => format!("{category}/{kind}"),
+                None => kind.to_owned(),
+            }
+        };
+        let width = report.counts.iter().map(|count| name(count).chars().count()).max().unwrap_or(0).max(4);
+        writeln!(out, "split  {:width$}  images  masks", "kind")?;
+        for count in &report.counts {
+            writeln!(
+                out,
+                "{:5}  {:width$}  {:>6}  {:>5}",
+                count.split.name(),
+                name(count),
+                count.images,
+                count.masks
+            )?;
+        }
+        writeln!(out)?;
+        for split in Split::ALL {
+            let sizes: Vec<&Size> = report.sizes.iter().filter(|size| size.split == split).collect();
+            let text = sizes
+                .iter()
+                .take(if self.all { usize::MAX } else { SHOWN })
+                .map(|size| format!("{}×{} ({})", size.width, size.height, size.images));
+            let more = sizes.len().saturating_sub(SHOWN);
+            let rest = (!self.all && more > 0).then(|| format!("{more} more sizes"));
+            let text: Vec<_> = text.chain(rest).collect();
+            writeln!(out, "{:5}  width×height: {}", split.name(), text.join(", "))?;
+            let formats: Vec<_> = report
+                .formats
+                .iter()
+                .filter(|format| format.split == split)
+                .map(|Format { format, channels, bits, images, .. }| {
+                    format!("{format}, {channels} × {bits} bit ({images})")
+                })
+                .collect();
+            if !formats.is_empty() {
+                writeln!(out, "       {}", formats.join("; "))?;
+            }
+        }
+        if report.findings.is_empty() {
+            return Ok(writeln!(out, "\nnothing is wrong with it")?);
+        }
+        let mut seen: HashMap<std::mem::Discriminant<Finding>, usize> = HashMap::new();
+        writeln!(out)?;
+        for finding in &report.findings {
+            let count = seen.entry(std::mem::discriminant(finding)).or_default();
+            *count += 1;
+            if self.all || *count <= SHOWN {
+                writeln!(out, "{finding}")?;
+            }
+        }
+        let left: usize = seen.values().map(|count| count.saturating_sub(SHOWN)).sum();
+        if left > 0 && !self.all {
+            writeln!(out, "and {left} more of the same kinds; --all prints them")?;
+        }
+        Ok(())
+    }
+}
+
+/// Images of a kind on the sheet.
+const COLUMNS: usize = 8;
+/// Kinds on the sheet, at most.
+const ROWS: usize = 24;
+/// Pixels of the longer side of an image on the sheet.
+const SIDE: u32 = 128;
+
+/// Images of every split and kind, with the outline of their masks. What cannot be read is left out.
+fn sheet(dataset: &dyn Dataset) -> RgbImage {
+    let mut kinds: BTreeMap<(Split, Option<String>, Option<String>), Vec<Item>> = BTreeMap::new();
+    for split in Split::ALL {
+        for item in dataset.survey(split).items {
+            let kind = (split, item.category.clone(), item.defect.clone());
+            kinds.entry(kind).or_default().push(item);
+        }
+    }
+    let picture = |item: &Item| {
+        let image = dataset.image(item).ok()?;
+        let (width, height) = image.dimensions();
+        let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
+        let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
+        let mut small = imageops::resize(&image, side(width), side(height), FilterType::Triangle);
+        if let Ok(Some(mask)) = dataset.mask(item) {
+            let mask = imageops::resize(&mask, small.width(), small.height(), FilterType::Triangle);
+            overlay::outline(&mut small, &mask);
+        }
+        Some(small)
+    };
+    let rows: Vec<Vec<RgbImage>> = kinds
+        .values()
+        .take(ROWS)
+        .map(|items| {
+            // Spread over the kind: neighbours often look alike.
+            let step = items.len().div_ceil(COLUMNS).max(1);
+            items.iter().step_by(step).filter_map(picture).collect()
+        })
+        .collect();
+    overlay::sheet(&rows)
+}

@@ -1,0 +1,453 @@
+//! Measures a trained run on its test split.
+
+mod picture;
+mod pixels;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use daf_metrics::{AUPIMO_LIMITS, Bootstrap, Groups, PixelMaps, Samples, Unavailable};
+use image::{GrayImage, RgbImage};
+use rayon::prelude::*;
+
+use crate::calibration::{Calibration, Rule, Source};
+use crate::config::Resolution;
+use crate::data::geometry::Frame;
+use crate::detect::{Detection, Detector};
+use crate::results::{
+    AtThreshold, CURVES, Curves, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
+};
+use crate::run::{write_csv, write_folder_over, write_json};
+use crate::{Dataset, Error, Item, Kind, Pipeline, Result, ScoreMap, Split};
+
+use picture::Pictures;
+use pixels::{Pixels, Summary};
+
+/// Scores the test split and writes `metrics.json`, `curves.json`, `predictions.csv` and, unless switched off, `maps/` into
+/// the run directory. `progress` hears how many of how many images are done.
+///
+/// # Errors
+/// If the test split is empty, an image or mask cannot be read, the disk is full, or another process is at work in the run.
+pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Result<Measurements> {
+    let run = detector.run();
+    let _lock = run.lock()?;
+    let pipeline = run.pipeline();
+    let dataset = pipeline.data.as_ref();
+    let items = dataset
+        .items(Split::Test)
+        .map_err(|source| part(dataset, "test images", source))?;
+    if items.is_empty() {
+        return Err(part(
+            dataset,
+            "test images",
+            "there is none, so there is nothing to measure".into(),
+        ));
+    }
+    let groups = Groups::new(
+        items
+            .iter()
+            .map(|item| (item.category.as_deref().unwrap_or_default(), item.defect.as_deref())),
+    );
+    let started = Instant::now();
+    let mut scored = None;
+    let maps = run.dir().join("maps");
+    if pipeline.output.maps {
+        write_folder_over(&maps, |folder| {
+            let pictures = Pictures::new(folder, &pipeline.output, detector.calibration(), &items);
+            scored = Some(score(detector, &items, &groups, Some(&pictures), progress)?);
+            Ok(())
+        })?;
+    } else {
+        scored = Some(score(detector, &items, &groups, None, progress)?);
+    }
+    let Some(scored) = scored else {
+        return Err(Error::data(run.dir(), "nothing was scored"));
+    };
+    let seconds = started.elapsed().as_secs_f64();
+
+    let calibration = match (detector.calibration(), pipeline.validation.threshold) {
+        (Some(calibration), Rule::F1Max) => Some(scored.recalibrated(calibration, &items)),
+        (calibration, _) => calibration.copied(),
+    };
+    let (measurements, curves) = scored.measure(detector, &items, &groups, calibration, seconds)?;
+    let predictions = scored.predictions(&items, calibration, pipeline.output.maps)?;
+    write_csv(&run.dir().join(PREDICTIONS), &predictions)?;
+    write_json(&run.dir().join(CURVES), &curves)?;
+    if let Some(calibration) = calibration {
+        write_json(&run.dir().join(Calibration::FILE), &calibration)?;
+    }
+    write_json(&run.dir().join(METRICS), &measurements)?;
+    Ok(measurements)
+}
+
+fn part(dataset: &dyn Dataset, at: &str, source: crate::BoxError) -> Error {
+    Error::Part {
+        kind: Kind::Dataset,
+        name: dataset.typetag_name().into(),
+        at: at.into(),
+        source,
+    }
+}
+
+/// The test images, scored.
+struct Scored {
+    scores: Vec<f32>,
+    pixels: Pixels,
+    /// Place of each image among the maps that were pushed; `None` without a mask.
+    places: Vec<Option<usize>>,
+    size: (u32, u32),
+    pictures: Vec<String>,
+}
+
+fn score(
+    detector: &Detector,
+    items: &[Item],
+    groups: &Groups,
+    pictures: Option<&Pictures>,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Scored> {
+    let pipeline = detector.run().pipeline();
+    let dataset = pipeline.data.as_ref();
+    let settings = &pipeline.evaluation;
+    let mut scored: Option<Scored> = None;
+    let mut done = 0;
+    for chunk in items.chunks(settings.batch_size) {
+        let images = chunk
+            .par_iter()
+            .map(|item| {
+                dataset
+                    .image(item)
+                    .map_err(|source| part(dataset, &item.image.display().to_string(), source))
+            })
+            .collect::<Result<Vec<RgbImage>>>()?;
+        let found = detector.detect_batch(&images.iter().collect::<Vec<_>>())?;
+        let known: Vec<Known> = chunk
+            .par_iter()
+            .zip(&images)
+            .zip(found)
+            .enumerate()
+            .map(|(place, ((item, image), found))| {
+                let known = Known::of(pipeline, item, image, found)?;
+                if let Some(pictures) = pictures {
+                    pictures.draw(done + place, image, &known)?;
+                }
+                Ok(known)
+            })
+            .collect::<Result<_>>()?;
+        let scored = scored.get_or_insert_with(|| {
+            let first = known.first().map_or((0, 0), |known| (known.map.height, known.map.width));
+            let pixels = items.len() * first.0 as usize * first.1 as usize;
+            Scored {
+                scores: Vec::with_capacity(items.len()),
+                pixels: Pixels::new(pixels, settings.memory_mb << 20, groups),
+                places: Vec::with_capacity(items.len()),
+                size: first,
+                pictures: pictures.map(Pictures::names).unwrap_or_default(),
+            }
+        });
+        scored.scores.extend(known.iter().map(|known| known.score as f32));
+        let places = scored.pixels.push(&known, chunk)?;
+        scored.places.extend(places);
+        done += chunk.len();
+        progress(done, items.len());
+    }
+    scored.ok_or_else(|| Error::data(detector.run().dir(), "there are no test images"))
+}
+
+/// What is known of a test image once it has been scored.
+struct Known {
+    score: f64,
+    /// At the resolution of the evaluation.
+    map: ScoreMap,
+    /// At the map's size; `None` if the image is anomalous and its mask unknown.
+    mask: Option<GrayImage>,
+    frame: Frame,
+}
+
+impl Known {
+    fn of(pipeline: &Pipeline, item: &Item, image: &RgbImage, found: Detection) -> Result<Self> {
+        let dataset = pipeline.data.as_ref();
+        let settings = &pipeline.evaluation;
+        let frame = pipeline.input.geometry().frame(image.width(), image.height());
+        let region = frame.region();
+        let map = match settings.resolution {
+            Resolution::Network => found.map,
+            Resolution::Image => found.map.resized(region.width, region.height)?,
+        };
+        let mask = if item.is_anomalous() {
+            dataset
+                .mask(item)
+                .map_err(|source| part(dataset, &item.image.display().to_string(), source))?
+                .map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
+                .transpose()?
+        } else {
+            Some(GrayImage::new(map.width, map.height))
+        };
+        Ok(Self {
+            score: found.score,
+            map,
+            mask,
+            frame,
+        })
+    }
+}
+
+impl Scored {
+    /// Thresholds of the largest F1 on the test split itself.
+    fn recalibrated(&self, calibration: &Calibration, items: &[Item]) -> Calibration {
+        let labels: Vec<bool> = items.iter().map(Item::is_anomalous).collect();
+        let mut chosen = *calibration;
+        if let Ok(best) = daf_metrics::f1_max(&self.scores, &labels) {
+            chosen.image.threshold = f64::from(best.threshold);
+            chosen.source = Source::Test;
+            chosen.anomalous_images = labels.iter().filter(|anomalous| **anomalous).count();
+            chosen.normal_images = labels.len() - chosen.anomalous_images;
+        }
+        if let Some(threshold) = self.pixels.f1_threshold() {
+            chosen.pixel.threshold = f64::from(threshold);
+        }
+        chosen
+    }
+
+    fn measure(
+        &self,
+        detector: &Detector,
+        items: &[Item],
+        groups: &Groups,
+        calibration: Option<Calibration>,
+        seconds: f64,
+    ) -> Result<(Measurements, Curves)> {
+        let pipeline = detector.run().pipeline();
+        let limit = pipeline.evaluation.pro_limit;
+        let everything: Vec<usize> = (0..items.len()).collect();
+        let (overall, summary) = self.metrics(items, &everything, None, limit);
+        let several = groups.categories().len() > 1;
+        let (mut by_category, mut by_defect) = (BTreeMap::new(), BTreeMap::new());
+        for (name, category) in groups.categories() {
+            if several {
+                let group = Some((name.as_str(), None));
+                by_category.insert(name.clone(), self.metrics(items, category.images(), group, limit).0);
+            }
+            for defect in category.defects() {
+                let places: Vec<usize> = category.defect(defect).collect();
+                let label = if several { format!("{name}/{defect}") } else { defect.to_owned() };
+                let group = Some((name.as_str(), Some(defect)));
+                by_defect.insert(label, self.metrics(items, &places, group, limit).0);
+            }
+        }
+        let labels: Vec<bool> = items.iter().map(Item::is_anomalous).collect();
+        let samples = Samples::new(&self.scores, &labels);
+        let intervals = self.intervals(&samples, pipeline.evaluation.resamples, pipeline.seed, limit);
+        let curves = Curves {
+            image: samples.as_ref().map(Samples::curve).unwrap_or_default(),
+            pixel: summary.curve,
+        };
+        let measurements = Measurements {
+            at_threshold: calibration.map(|calibration| at_threshold(&self.scores, &labels, &calibration)),
+            intervals,
+            mean: several.then(|| mean(by_category.values())),
+            by_category,
+            by_defect,
+            calibration,
+            weights: detector.run().origins()?,
+            size: self.size,
+            mask_rule: pipeline.evaluation.mask_rule.to_string(),
+            pro_limit: limit,
+            without_mask: self.places.iter().filter(|place| place.is_none()).count(),
+            pixel_error: summary.error,
+            images_per_second: items.len() as f64 / seconds,
+            overall,
+        };
+        Ok((measurements, curves))
+    }
+
+    /// The metrics of some of the images; `group` names category and defect type of those.
+    fn metrics(
+        &self,
+        items: &[Item],
+        places: &[usize],
+        group: Option<(&str, Option<&str>)>,
+        limit: f64,
+    ) -> (Metrics, Summary) {
+        let scores: Vec<f32> = places.iter().map(|place| self.scores[*place]).collect();
+        let labels: Vec<bool> = places.iter().map(|place| items[*place].is_anomalous()).collect();
+        let anomalous = labels.iter().filter(|anomalous| **anomalous).count();
+        let samples = Samples::new(&scores, &labels);
+        let of = |metric: fn(&Samples) -> f64| Value::from(samples.as_ref().map(metric).map_err(|reason| *reason));
+        let maps: Vec<usize> = places.iter().filter_map(|place| self.places[*place]).collect();
+        let pixels = self.pixels.summary(&maps, group, limit);
+        let metrics = Metrics {
+            normal: labels.len() - anomalous,
+            anomalous,
+            image_auroc: of(Samples::auroc),
+            image_ap: of(Samples::average_precision),
+            image_f1_max: of(|samples| samples.f1_max().f1),
+            pixel_auroc: pixels.auroc.clone(),
+            pixel_pro: pixels.pro.clone(),
+            pixel_ap: pixels.average_precision.clone(),
+            pixel_f1_max: pixels.f1_max.clone(),
+            pixel_iou_max: pixels.iou_max.clone(),
+            aupimo: pixels.aupimo.clone(),
+        };
+        (metrics, pixels)
+    }
+
+    fn intervals(
+        &self,
+        samples: &Result<Samples, Unavailable>,
+        resamples: u32,
+        seed: u64,
+        limit: f64,
+    ) -> BTreeMap<String, daf_metrics::Interval> {
+        let mut intervals = BTreeMap::new();
+        if resamples == 0 {
+            return intervals;
+        }
+        let settings = Bootstrap {
+            resamples,
+            seed,
+            ..Bootstrap::default()
+        };
+        let mut note = |name: &str, interval| _ = intervals.insert(name.to_owned(), interval);
+        if let Ok(found) = samples.as_ref().map_err(|reason| *reason).and_then(|s| s.bootstrap(&settings)) {
+            note("image_auroc", found.auroc);
+            note("image_ap", found.average_precision);
+            note("image_f1_max", found.f1_max);
+        }
+        if let Some(Ok(found)) = self.pixels.exact().map(|maps| maps.evaluate().bootstrap(limit, &settings)) {
+            note("pixel_auroc", found.auroc);
+            note("pixel_ap", found.average_precision);
+            note("pixel_pro", found.pro);
+        }
+        intervals
+    }
+
+    fn predictions(
+        &self,
+        items: &[Item],
+        calibration: Option<Calibration>,
+        drawn: bool,
+    ) -> Result<Vec<Prediction>> {
+        let aupimo = self
+            .pixels
+            .exact()
+            .and_then(|maps: &PixelMaps| maps.aupimo(AUPIMO_LIMITS).ok())
+            .map(|aupimo| aupimo.images)
+            .unwrap_or_default();
+        let lines = items.iter().enumerate().map(|(place, item)| {
+            let score = f64::from(self.scores[place]);
+            Prediction {
+                image: item.image.display().to_string(),
+                category: item.category.clone(),
+                label: item.label().to_owned(),
+                score,
+                calibrated: calibration.map(|calibration| calibration.image.calibrated(score)),
+                aupimo: self.places[place].and_then(|map| aupimo.get(map).copied().flatten()),
+                picture: drawn.then(|| format!("maps/{}", self.pictures[place])),
+            }
+        });
+        Ok(lines.collect())
+    }
+}
+
+fn at_threshold(scores: &[f32], labels: &[bool], calibration: &Calibration) -> AtThreshold {
+    let count = |anomalous: bool, reaches: bool| {
+        scores
+            .iter()
+            .zip(labels)
+            .filter(|(score, label)| {
+                **label == anomalous && (f64::from(**score) >= calibration.image.threshold) == reaches
+            })
+            .count()
+    };
+    let (false_alarms, missed) = (count(false, true), count(true, false));
+    AtThreshold {
+        false_alarms,
+        normal: false_alarms + count(false, false),
+        missed,
+        anomalous: missed + count(true, true),
+    }
+}
+
+/// Mean over categories of every metric that all of them have.
+fn mean<'m>(categories: impl ExactSizeIterator<Item = &'m Metrics>) -> BTreeMap<String, f64> {
+    let count = categories.len();
+    let mut sums: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
+    for metrics in categories {
+        for (name, value) in metrics.values() {
+            if let Some(number) = value.number() {
+                let (sum, found) = sums.entry(name).or_default();
+                *sum += number;
+                *found += 1;
+            }
+        }
+    }
+    let complete = sums.into_iter().filter(|(_, (_, found))| *found == count);
+    complete
+        .map(|(name, (sum, found))| (name.to_owned(), sum / found as f64))
+        .collect()
+}
+
+/// Names of the pictures of test images: category and label as folders, then the image's own name, with a number behind it
+/// where two would have the same.
+fn picture_names(items: &[Item]) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let name = |item: &Item| {
+        let stem = item.image.file_stem().unwrap_or_default().to_string_lossy();
+        let folder: Vec<&str> = item.category.as_deref().into_iter().chain([item.label()]).collect();
+        let folder = folder.join("/");
+        let mut name = format!("{folder}/{stem}.png");
+        let mut number = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{folder}/{stem}-{number}.png");
+            number += 1;
+        }
+        name
+    };
+    items.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Scale;
+
+    #[test]
+    fn pictures_of_images_with_one_name_get_numbers() {
+        let mut items = vec![Item::normal("a/1.jpg"), Item::normal("b/1.jpg"), Item::normal("b/2.png")];
+        items.push(Item {
+            defect: Some("scratch".into()),
+            category: Some("bottle".into()),
+            ..Item::normal("c/1.jpg")
+        });
+        assert_eq!(
+            picture_names(&items),
+            ["good/1.png", "good/1-2.png", "good/2.png", "bottle/scratch/1.png"]
+        );
+    }
+
+    #[test]
+    fn a_score_at_the_threshold_counts_as_anomalous() {
+        let scale = Scale {
+            median: 0.0,
+            threshold: 0.5,
+        };
+        let calibration = Calibration {
+            image: scale,
+            pixel: scale,
+            rule: Rule::Quantile,
+            source: Source::HeldOut,
+            normal_images: 3,
+            anomalous_images: 0,
+            false_alarms: 0.1,
+        };
+        let found = at_threshold(&[0.1, 0.5, 0.5, 0.4], &[false, false, true, true], &calibration);
+        let expected = AtThreshold {
+            false_alarms: 1,
+            normal: 2,
+            missed: 1,
+            anomalous: 2,
+        };
+        assert_eq!(found, expected);
+    }
+}

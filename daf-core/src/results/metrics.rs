@@ -1,0 +1,189 @@
+//! `metrics.json` and `curves.json`: what the evaluation found.
+
+use std::collections::BTreeMap;
+
+use daf_metrics::{Interval, OperatingPoint, Unavailable};
+use serde::{Deserialize, Serialize};
+
+use super::Origin;
+use crate::calibration::Calibration;
+
+/// A metric, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// 0..=1, higher is better.
+    Number(f64),
+    /// Why the metric is not available for this data.
+    Missing {
+        /// The reason.
+        unavailable: String,
+    },
+}
+
+impl From<Result<f64, Unavailable>> for Value {
+    fn from(result: Result<f64, Unavailable>) -> Self {
+        match result {
+            Ok(number) => Self::Number(number),
+            Err(reason) => Self::Missing {
+                unavailable: reason.to_string(),
+            },
+        }
+    }
+}
+
+impl Value {
+    /// The number, if there is one.
+    #[must_use]
+    pub const fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Missing { .. } => None,
+        }
+    }
+}
+
+/// The metrics of a set of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Images without a defect.
+    pub normal: usize,
+    /// Images with one.
+    pub anomalous: usize,
+    /// I-AUC: area under the ROC curve of the image scores.
+    pub image_auroc: Value,
+    /// Average precision of the image scores, step-wise.
+    pub image_ap: Value,
+    /// Largest F1 of the image scores over all thresholds.
+    pub image_f1_max: Value,
+    /// P-AUC: area under the ROC curve of the pixel scores.
+    pub pixel_auroc: Value,
+    /// PRO: mean overlap of the defect regions, exact, up to the false-positive rate of the settings.
+    pub pixel_pro: Value,
+    /// P-mAP: average precision of the pixel scores, step-wise.
+    pub pixel_ap: Value,
+    /// Largest F1 of the pixel scores over all thresholds.
+    pub pixel_f1_max: Value,
+    /// Largest intersection over union over all thresholds.
+    pub pixel_iou_max: Value,
+    /// AUPIMO: mean over the images of their pixel recall at very few false positives on normal images.
+    pub aupimo: Value,
+}
+
+impl Metrics {
+    /// The metrics in the order in which tables show them, with the names of `metrics.json`.
+    #[must_use]
+    pub const fn values(&self) -> [(&'static str, &Value); 9] {
+        [
+            ("image_auroc", &self.image_auroc),
+            ("pixel_auroc", &self.pixel_auroc),
+            ("pixel_pro", &self.pixel_pro),
+            ("pixel_ap", &self.pixel_ap),
+            ("image_ap", &self.image_ap),
+            ("image_f1_max", &self.image_f1_max),
+            ("pixel_f1_max", &self.pixel_f1_max),
+            ("pixel_iou_max", &self.pixel_iou_max),
+            ("aupimo", &self.aupimo),
+        ]
+    }
+}
+
+/// The name that tables give a metric of [`Metrics::values`], as the paper has it where it has one.
+#[must_use]
+pub fn short_name(metric: &str) -> &str {
+    match metric {
+        "image_auroc" => "I-AUC",
+        "pixel_auroc" => "P-AUC",
+        "pixel_pro" => "P-PRO",
+        "pixel_ap" => "P-mAP",
+        "image_ap" => "I-AP",
+        "image_f1_max" => "I-F1",
+        "pixel_f1_max" => "P-F1",
+        "pixel_iou_max" => "P-IoU",
+        "aupimo" => "AUPIMO",
+        other => other,
+    }
+}
+
+/// What the threshold of the run's calibration makes of the test images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtThreshold {
+    /// Normal images that reach the threshold.
+    pub false_alarms: usize,
+    /// Normal images in all.
+    pub normal: usize,
+    /// Anomalous images that do not.
+    pub missed: usize,
+    /// Anomalous images in all.
+    pub anomalous: usize,
+}
+
+/// `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurements {
+    /// On the whole test split.
+    pub overall: Metrics,
+    /// 95 % confidence intervals of metrics on the whole split, by the name of the metric, from drawing images anew.
+    pub intervals: BTreeMap<String, Interval>,
+    /// On each category, if the data set has several.
+    pub by_category: BTreeMap<String, Metrics>,
+    /// Mean over the categories, if there are several; a metric that one of them lacks is missing here.
+    pub mean: Option<BTreeMap<String, f64>>,
+    /// On each type of defect together with the normal images of its category; the category stands before the type,
+    /// with a slash, if there are several.
+    pub by_defect: BTreeMap<String, Metrics>,
+    /// What the run's threshold makes of the test images.
+    pub at_threshold: Option<AtThreshold>,
+    /// The run's thresholds.
+    pub calibration: Option<Calibration>,
+    /// Where the weights of the networks started from.
+    pub weights: Vec<Origin>,
+    /// Height and width of the first score map, at which its pixels were compared.
+    pub size: (u32, u32),
+    /// How masks were brought to the size of the maps.
+    pub mask_rule: String,
+    /// False-positive rate up to which PRO was integrated.
+    pub pro_limit: f64,
+    /// Anomalous images without a mask; they take no part in the pixel metrics.
+    pub without_mask: usize,
+    /// Where pixel scores were counted in bins for want of memory, how far pixel metrics may be from the exact values.
+    pub pixel_error: Option<f64>,
+    /// Images scored per second, reading and writing included.
+    pub images_per_second: f64,
+}
+
+/// `curves.json`: operating points over all thresholds, thinned out without changing the shape of the curves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curves {
+    /// Of image scores; empty where the curves are not defined.
+    pub image: Vec<OperatingPoint>,
+    /// Of pixel scores; empty where the curves are not defined.
+    pub pixel: Vec<OperatingPoint>,
+}
+
+/// A line of `predictions.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The image file.
+    pub image: String,
+    /// Its category, if the data set has several.
+    pub category: Option<String>,
+    /// Type of its defect, or `good`.
+    pub label: String,
+    /// Its score.
+    pub score: f64,
+    /// The score on the scale of the run's calibration: 0..=1, anomalous from 0.5 on.
+    pub calibrated: Option<f64>,
+    /// Mean recall of its defect's pixels at few false positives; for images with a defect and a mask.
+    pub aupimo: Option<f64>,
+    /// Its picture in the run directory, e.g. `maps/scratch/001.png`.
+    pub picture: Option<String>,
+}
+
+impl Prediction {
+    /// Whether the image has a defect.
+    #[must_use]
+    pub fn is_anomalous(&self) -> bool {
+        self.label != "good"
+    }
+}

@@ -1,0 +1,118 @@
+//! What a run leaves behind, as its files have it.
+
+mod history;
+mod manifest;
+mod metrics;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+pub use history::Record;
+pub use manifest::{Manifest, Origin};
+pub use metrics::{AtThreshold, Curves, Measurements, Metrics, Prediction, Value, short_name};
+
+use crate::calibration::Calibration;
+use crate::{Error, Result};
+
+pub(crate) const CONFIG: &str = "config.yaml";
+pub(crate) const MANIFEST: &str = "run.json";
+pub(crate) const HISTORY: &str = "history.jsonl";
+pub(crate) const METRICS: &str = "metrics.json";
+pub(crate) const CURVES: &str = "curves.json";
+pub(crate) const PREDICTIONS: &str = "predictions.csv";
+
+/// The files of a run directory but for its weights and pictures. Nothing of it needs the parts that made the run.
+#[derive(Debug, Clone)]
+pub struct Results {
+    /// The directory.
+    pub dir: PathBuf,
+    /// `config.yaml`, as text.
+    pub config: String,
+    /// `run.json`.
+    pub manifest: Manifest,
+    /// `history.jsonl`.
+    pub history: Vec<Record>,
+    /// `calibration.json`, once the training has ended.
+    pub calibration: Option<Calibration>,
+    /// `metrics.json`, once the run has been evaluated.
+    pub metrics: Option<Measurements>,
+    /// `curves.json`, empty until then.
+    pub curves: Curves,
+    /// `predictions.csv`, empty until then.
+    pub predictions: Vec<Prediction>,
+}
+
+impl Results {
+    /// Reads a run directory.
+    ///
+    /// # Errors
+    /// If it is none, or a file in it is damaged.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let config = dir.join(CONFIG);
+        let config = match fs::read_to_string(&config) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let reason = if dir.exists() {
+                    format!("not a run directory: it holds no {CONFIG}")
+                } else {
+                    "no such folder".into()
+                };
+                return Err(Error::data(dir, reason));
+            }
+            Err(error) => return Err(Error::io(&config)(error)),
+        };
+        let manifest = read_json(&dir.join(MANIFEST))?
+            .ok_or_else(|| Error::data(dir, format!("not a run directory: it holds no {MANIFEST}")))?;
+        Ok(Self {
+            config,
+            manifest,
+            history: history(&dir.join(HISTORY))?,
+            calibration: Calibration::read(dir)?,
+            metrics: read_json(&dir.join(METRICS))?,
+            curves: read_json(&dir.join(CURVES))?.unwrap_or_default(),
+            predictions: predictions(&dir.join(PREDICTIONS))?,
+            dir: dir.into(),
+        })
+    }
+}
+
+/// Reads a JSON file, if it exists.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(text) = if_exists(path)? else { return Ok(None) };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::data(path, format!("damaged: {error}; run `evaluate` again")))
+}
+
+fn if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+/// The last line may be in the making while a training goes on, so it is left out if it is not whole.
+fn history(path: &Path) -> Result<Vec<Record>> {
+    let text = if_exists(path)?.unwrap_or_default();
+    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    let whole = lines.iter().filter(|line| line.ends_with(b"\n"));
+    whole
+        .zip(1..)
+        .map(|(line, number)| {
+            serde_json::from_slice(line)
+                .map_err(|error| Error::data(path, format!("line {number}: damaged: {error}")))
+        })
+        .collect()
+}
+
+fn predictions(path: &Path) -> Result<Vec<Prediction>> {
+    let Some(text) = if_exists(path)? else { return Ok(Vec::new()) };
+    csv::Reader::from_reader(&text[..])
+        .deserialize()
+        .map(|line| line.map_err(|error| Error::data(path, format!("damaged: {error}; run `evaluate` again"))))
+        .collect()
+}
