@@ -28,17 +28,29 @@
 
 #![forbid(unsafe_code)]
 
+mod aupimo;
+mod bootstrap;
+mod buckets;
+mod curve;
+mod groups;
+mod histogram;
+mod key;
 mod label;
 mod pixels;
-mod pro;
-mod ranking;
+mod pro_200;
 mod regions;
 mod samples;
 mod unavailable;
+mod walk;
 
+pub use aupimo::{AUPIMO_LIMITS, Aupimo};
+pub use bootstrap::{Bootstrap, Interval, PixelIntervals, SampleIntervals};
+pub use curve::OperatingPoint;
+pub use groups::{Category, Groups, Mean, mean};
+pub use histogram::{Bounded, PixelHistogram};
 pub use label::Label;
-pub use pixels::{PixelEvaluation, PixelMaps};
-pub use ranking::F1Max;
+pub use pixels::{PixelEvaluation, PixelMaps, RankedMap};
 pub use regions::Regions;
-pub use samples::{auroc, average_precision, f1_max};
+pub use samples::{Samples, auroc, average_precision, f1_max};
 pub use unavailable::Unavailable;
+pub use walk::{F1Max, IouMax};

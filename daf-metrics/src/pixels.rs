@@ -1,35 +1,124 @@
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
+use crate::buckets::{Ranking, range_of};
+use crate::curve::OperatingPoint;
+use crate::key::{key, pixel, sort};
 use crate::label::Label;
-use crate::pro::RegionRanking;
-use crate::ranking::{F1Max, Ranking, key, region_key};
 use crate::regions::{Regions, check_shape};
 use crate::unavailable::Unavailable;
+use crate::walk::{F1Max, IouMax, Totals};
 
-/// Score maps with their ground-truth masks, collected for [`evaluate`](Self::evaluate).
+/// A score map with its mask, ranked: the scores of its normal and of its anomalous pixels, each in descending order.
 ///
-/// Keeps 4 bytes per normal and 8 per anomalous pixel, nothing of the maps themselves. Maps may differ in size. An
-/// image without a mask is simply not pushed; a normal image is pushed with a mask of zeros.
+/// 4 bytes per normal and 8 per anomalous pixel; nothing of the map itself is kept. Ranking is the larger part of the
+/// work, and maps can be ranked on several threads at once:
+///
+/// ```
+/// use daf_metrics::{PixelMaps, RankedMap, Unavailable};
+/// use rayon::prelude::*;
+///
+/// let images = [([0.1, 0.9], [0u8, 1]), ([0.2, 0.3], [0, 0])];
+/// let maps: Result<PixelMaps, Unavailable> =
+///     images.par_iter().map(|(scores, mask)| RankedMap::new(scores, mask, 2, 1)).collect();
+/// assert_eq!(maps?.evaluate().auroc(), Ok(1.0));
+/// # Ok::<(), Unavailable>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RankedMap {
+    /// Keys, sorted.
+    pub(crate) normal: Box<[u32]>,
+    /// Pixels with the area of their region, sorted.
+    pub(crate) anomalous: Box<[u64]>,
+    pub(crate) regions: u32,
+    pub(crate) non_finite: u32,
+}
+
+impl RankedMap {
+    /// Ranks one map with its mask, both row by row, and finds the 8-connected regions of the mask.
+    ///
+    /// A score that is not finite is accepted here and makes every metric [`Unavailable::NonFiniteScores`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable::LengthMismatch`] or [`Unavailable::ShapeMismatch`] if map, mask and size disagree,
+    /// [`Unavailable::TooLarge`] beyond `u32::MAX` pixels.
+    pub fn new<L: Label>(
+        scores: &[f32],
+        mask: &[L],
+        width: usize,
+        height: usize,
+    ) -> Result<Self, Unavailable> {
+        if scores.len() != mask.len() {
+            return Err(Unavailable::LengthMismatch {
+                scores: scores.len(),
+                labels: mask.len(),
+            });
+        }
+        check_shape(scores.len(), width, height)?;
+        let (mut normal, mut anomalous, mut regions) = (Vec::new(), Vec::new(), 0);
+        if mask.iter().any(|l| l.is_anomalous()) {
+            let found = Regions::of(mask, width, height)?;
+            let areas = found.areas();
+            let area = areas.iter().map(|&a| a as usize).sum();
+            regions = areas.len() as u32;
+            anomalous.reserve_exact(area);
+            normal.reserve_exact(scores.len() - area);
+            for (&score, &label) in scores.iter().zip(found.labels()) {
+                if label == 0 {
+                    normal.push(key(score));
+                } else {
+                    anomalous.push(pixel(score, areas[label as usize - 1]));
+                }
+            }
+        } else {
+            normal.extend(scores.iter().map(|&s| key(s)));
+        }
+        sort(&mut normal, &mut Vec::new());
+        // In place, for the memory; within one score the order does not matter.
+        anomalous.sort_unstable();
+        Ok(Self {
+            normal: normal.into_boxed_slice(),
+            anomalous: anomalous.into_boxed_slice(),
+            regions,
+            non_finite: scores.iter().filter(|s| !s.is_finite()).count() as u32,
+        })
+    }
+
+    pub(crate) fn is_anomalous(&self) -> bool {
+        !self.anomalous.is_empty()
+    }
+
+    pub(crate) fn pixels(&self) -> usize {
+        self.normal.len() + self.anomalous.len()
+    }
+}
+
+/// The maps of a data set or of a part of it; [`evaluate`](Self::evaluate) takes all of them together.
+///
+/// Maps may differ in size. An image without a mask is simply not pushed; a normal image is pushed with a mask of
+/// zeros. Clones and [subsets](Self::subset) share the maps, so that each defect type, each category and each image
+/// can be evaluated without a copy of anything.
 ///
 /// ```
 /// use daf_metrics::{PixelMaps, Unavailable};
 ///
-/// let mut maps = PixelMaps::with_capacity(10);
+/// let mut maps = PixelMaps::new();
 /// maps.push(&[0.9, 0.2, 0.1, 0.3], &[true, false, false, false], 2, 2)?;
 /// maps.push(&[0.1, 0.2, 0.0, 0.1, 0.1, 0.2], &[false; 6], 3, 2)?;
 /// assert_eq!((maps.images(), maps.pixels(), maps.regions()), (2, 10, 1));
 /// assert_eq!(maps.evaluate().average_precision(), Ok(1.0));
+///
+/// let first = maps.subset([0]);
+/// assert_eq!(first.evaluate().auroc(), Ok(1.0));
+/// assert_eq!(maps.subset([1]).evaluate().auroc(), Err(Unavailable::NoAnomalousPixel));
 /// assert_eq!(PixelMaps::new().evaluate().auroc(), Err(Unavailable::NoMask));
 /// # Ok::<(), Unavailable>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct PixelMaps {
-    normal: Vec<u32>,
-    /// With the index of the region in `areas`.
-    anomalous: Vec<u64>,
-    areas: Vec<u32>,
-    images: usize,
-    non_finite: u64,
+    pub(crate) maps: Vec<Arc<RankedMap>>,
 }
 
 impl PixelMaps {
@@ -38,22 +127,18 @@ impl PixelMaps {
         Self::default()
     }
 
-    /// Without any map yet, with room for this many normal pixels, which avoids regrowing.
-    pub fn with_capacity(pixels: usize) -> Self {
+    /// Without any map yet, with room for this many maps.
+    pub fn with_capacity(images: usize) -> Self {
         Self {
-            normal: Vec::with_capacity(pixels),
-            ..Self::default()
+            maps: Vec::with_capacity(images),
         }
     }
 
-    /// Adds one map with its mask, both row by row. Its 8-connected regions join those of the other maps.
-    ///
-    /// A score that is not finite is accepted here and makes every metric [`Unavailable::NonFiniteScores`].
+    /// Ranks a map with its mask and adds it; see [`RankedMap::new`].
     ///
     /// # Errors
     ///
-    /// [`Unavailable::LengthMismatch`] or [`Unavailable::ShapeMismatch`] if map, mask and size disagree,
-    /// [`Unavailable::TooLarge`] beyond `u32::MAX` pixels in this map or regions in all. Then nothing is added.
+    /// As [`RankedMap::new`]. Then nothing is added.
     pub fn push<L: Label>(
         &mut self,
         scores: &[f32],
@@ -61,98 +146,98 @@ impl PixelMaps {
         width: usize,
         height: usize,
     ) -> Result<(), Unavailable> {
-        if scores.len() != mask.len() {
-            return Err(Unavailable::LengthMismatch {
-                scores: scores.len(),
-                labels: mask.len(),
-            });
-        }
-        check_shape(scores.len(), width, height)?;
-        if mask.iter().any(|l| l.is_anomalous()) {
-            let regions = Regions::of(mask, width, height)?;
-            let first = self.first_region(regions.areas().len())?;
-            let area = regions.areas().iter().map(|&a| a as usize).sum();
-            self.anomalous.reserve(area);
-            self.normal.reserve(scores.len() - area);
-            for (&score, &label) in scores.iter().zip(regions.labels()) {
-                if label == 0 {
-                    self.normal.push(key(score));
-                } else {
-                    self.anomalous.push(region_key(score, first + (label - 1)));
-                }
-            }
-            self.areas.extend_from_slice(regions.areas());
-        } else {
-            self.normal.extend(scores.iter().map(|&s| key(s)));
-        }
-        self.non_finite += scores.iter().filter(|s| !s.is_finite()).count() as u64;
-        self.images += 1;
+        self.extend([RankedMap::new(scores, mask, width, height)?]);
         Ok(())
     }
 
-    /// Adds all maps of another collection, for instance of another thread. The order does not change any metric.
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable::TooLarge`] beyond `u32::MAX` regions. Then nothing is added.
-    pub fn append(&mut self, mut other: Self) -> Result<(), Unavailable> {
-        let first = self.first_region(other.areas.len())?;
-        self.normal.append(&mut other.normal);
-        // The region is the low half of the key, and it stays below u32::MAX.
-        self.anomalous
-            .extend(other.anomalous.iter().map(|k| k + u64::from(first)));
-        self.areas.append(&mut other.areas);
-        self.images += other.images;
-        self.non_finite += other.non_finite;
-        Ok(())
+    /// Adds all maps of another collection. The order does not change any metric, up to rounding.
+    pub fn append(&mut self, mut other: Self) {
+        self.maps.append(&mut other.maps);
     }
 
-    /// Number of maps pushed.
+    /// Some of the maps, by their place in the order in which they were pushed; shared, not copied. A place that does
+    /// not exist is left out, one that is named twice counts twice.
+    #[must_use]
+    pub fn subset(&self, places: impl IntoIterator<Item = usize>) -> Self {
+        let maps = places.into_iter().filter_map(|p| self.maps.get(p).cloned());
+        Self { maps: maps.collect() }
+    }
+
+    /// Number of maps.
     pub fn images(&self) -> usize {
-        self.images
+        self.maps.len()
     }
 
     /// Number of pixels in all maps.
     pub fn pixels(&self) -> usize {
-        self.normal.len() + self.anomalous.len()
+        self.maps.iter().map(|m| m.pixels()).sum()
     }
 
     /// Number of 8-connected regions in all masks.
     pub fn regions(&self) -> usize {
-        self.areas.len()
+        self.maps.iter().map(|m| m.regions as usize).sum()
     }
 
-    /// Ranks all pixels, once, in place and in parallel on rayon's current pool.
-    pub fn evaluate(mut self) -> PixelEvaluation {
-        if self.non_finite == 0 {
-            rayon::join(
-                || self.normal.par_sort_unstable(),
-                || self.anomalous.par_sort_unstable(),
-            );
+    /// Ranks the pixels of all maps together, once, in parallel on rayon's current pool and in little memory.
+    pub fn evaluate(&self) -> PixelEvaluation {
+        PixelEvaluation {
+            maps: self.clone(),
+            ranking: self.totals().map(|totals| Ranking::new(&self.maps, totals)),
         }
-        PixelEvaluation { sorted: self }
     }
 
-    /// Index of the first of `more` regions to come.
-    fn first_region(&self, more: usize) -> Result<u32, Unavailable> {
-        let total = self
-            .areas
-            .len()
-            .checked_add(more)
-            .and_then(|n| u32::try_from(n).ok());
-        total.map_or(Err(Unavailable::TooLarge), |_| Ok(self.areas.len() as u32))
+    /// How many pixels of each class, or why nothing can be said of them.
+    pub(crate) fn totals(&self) -> Result<Totals, Unavailable> {
+        let sum = |of: fn(&RankedMap) -> usize| self.maps.iter().map(|m| of(m) as u64).sum::<u64>();
+        let totals = Totals {
+            normal: sum(|m| m.normal.len()),
+            anomalous: sum(|m| m.anomalous.len()),
+            regions: sum(|m| m.regions as usize),
+        };
+        totals.check(self.maps.len(), sum(|m| m.non_finite as usize))
+    }
+
+    /// Keys of the highest and the lowest score.
+    pub(crate) fn keys(&self) -> (u32, u32) {
+        self.maps.iter().fold((u32::MAX, 0), |(low, high), m| {
+            let (a, b) = range_of(&m.normal);
+            let (c, d) = range_of(&m.anomalous);
+            (low.min(a).min(c), high.max(b).max(d))
+        })
     }
 }
 
-/// The pixels of many maps in the order of their scores; see [`PixelMaps::evaluate`]. All maps are taken together,
-/// as one data set.
+impl Extend<RankedMap> for PixelMaps {
+    fn extend<I: IntoIterator<Item = RankedMap>>(&mut self, maps: I) {
+        self.maps.extend(maps.into_iter().map(Arc::new));
+    }
+}
+
+impl FromIterator<RankedMap> for PixelMaps {
+    fn from_iter<I: IntoIterator<Item = RankedMap>>(maps: I) -> Self {
+        Self {
+            maps: maps.into_iter().map(Arc::new).collect(),
+        }
+    }
+}
+
+impl FromParallelIterator<RankedMap> for PixelMaps {
+    fn from_par_iter<I: IntoParallelIterator<Item = RankedMap>>(maps: I) -> Self {
+        Self {
+            maps: maps.into_par_iter().map(Arc::new).collect(),
+        }
+    }
+}
+
+/// The pixels of many maps ranked together; see [`PixelMaps::evaluate`]. All maps are taken as one data set.
 ///
 /// # Errors
 ///
-/// Every metric is [`Unavailable`] where no map was pushed, a score is not finite, or all pixels are of one class.
+/// Every metric is [`Unavailable`] where there is no map, a score is not finite, or all pixels are of one class.
 #[derive(Debug, Clone)]
 pub struct PixelEvaluation {
-    sorted: PixelMaps,
+    pub(crate) maps: PixelMaps,
+    pub(crate) ranking: Result<Ranking, Unavailable>,
 }
 
 impl PixelEvaluation {
@@ -162,7 +247,7 @@ impl PixelEvaluation {
     ///
     /// As [`PixelEvaluation`] says.
     pub fn auroc(&self) -> Result<f64, Unavailable> {
-        Ok(self.ranking()?.auroc())
+        Ok(self.ranking()?.tally.auroc())
     }
 
     /// Step-wise average precision over all pixels, as [`average_precision`](crate::average_precision). In `(0, 1]`.
@@ -171,7 +256,7 @@ impl PixelEvaluation {
     ///
     /// As [`PixelEvaluation`] says.
     pub fn average_precision(&self) -> Result<f64, Unavailable> {
-        Ok(self.ranking()?.average_precision())
+        Ok(self.ranking()?.tally.average_precision())
     }
 
     /// Largest F1 over all thresholds, over all pixels, as [`f1_max`](crate::f1_max).
@@ -180,7 +265,16 @@ impl PixelEvaluation {
     ///
     /// As [`PixelEvaluation`] says.
     pub fn f1_max(&self) -> Result<F1Max, Unavailable> {
-        Ok(self.ranking()?.f1_max())
+        Ok(self.ranking()?.tally.f1_max())
+    }
+
+    /// Largest intersection over union of the anomalous and the predicted pixels over all thresholds, over all pixels.
+    ///
+    /// # Errors
+    ///
+    /// As [`PixelEvaluation`] says.
+    pub fn iou_max(&self) -> Result<IouMax, Unavailable> {
+        Ok(self.ranking()?.tally.iou_max())
     }
 
     /// Per-region overlap (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021), exact. In `[0, 1]`.
@@ -188,13 +282,13 @@ impl PixelEvaluation {
     /// The curve has a point for every distinct score and starts at (0, 0): the false-positive rate over all normal
     /// pixels, and the covered share of a region, averaged over all 8-connected regions of the data set with equal
     /// weight. Its area (trapezoid, linear at the limit) from 0 to `limit` is divided by `limit`, never by the last
-    /// rate reached. Usual limits are 0.3 and 0.05.
+    /// rate reached. Usual limits are 0.3 and 0.05; any costs next to nothing.
     ///
     /// # Errors
     ///
     /// As [`PixelEvaluation`] says, and [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`.
     pub fn pro(&self, limit: f64) -> Result<f64, Unavailable> {
-        self.region_ranking()?.pro(limit)
+        self.ranking()?.pro(&self.maps.maps, limit)
     }
 
     /// PRO as the official code of DAF (and RD4AD) computes it, to compare with published figures. In `[0, 1]`.
@@ -208,49 +302,44 @@ impl PixelEvaluation {
     /// As [`PixelEvaluation`] says, [`Unavailable::NoScoreRange`] for constant scores and
     /// [`Unavailable::TooFewThresholds`] where no area is left under the curve.
     pub fn pro_200(&self) -> Result<f64, Unavailable> {
-        self.region_ranking()?.pro_200()
+        crate::pro_200::pro_200(&self.maps, self.ranking()?.totals)
+    }
+
+    /// The ROC, the precision-recall and the PRO curve in one list of points, from (0, 0) to (1, 1), made for drawing.
+    ///
+    /// All are points of the exact curves. What is left out lies between two points that differ by less than 0.01 in
+    /// each of `fpr`, `tpr` and `overlap`, and by less than a quarter in the number of predicted pixels. There are
+    /// never more than 602 points and 18 for every factor of 10 in the number of pixels, about 750 in practice at
+    /// most.
+    ///
+    /// # Errors
+    ///
+    /// As [`PixelEvaluation`] says.
+    pub fn curve(&self) -> Result<Vec<OperatingPoint>, Unavailable> {
+        let ranking = self.ranking()?;
+        Ok(crate::curve::points(
+            ranking.totals,
+            ranking.vertices.clone(),
+            self.maps.keys(),
+        ))
     }
 
     /// Number of maps.
     pub fn images(&self) -> usize {
-        self.sorted.images()
+        self.maps.images()
     }
 
     /// Number of pixels in all maps.
     pub fn pixels(&self) -> usize {
-        self.sorted.pixels()
+        self.maps.pixels()
     }
 
     /// Number of 8-connected regions in all masks.
     pub fn regions(&self) -> usize {
-        self.sorted.regions()
+        self.maps.regions()
     }
 
-    fn ranking(&self) -> Result<Ranking<'_>, Unavailable> {
-        let PixelMaps {
-            normal,
-            anomalous,
-            images,
-            non_finite,
-            ..
-        } = &self.sorted;
-        if *images == 0 {
-            Err(Unavailable::NoMask)
-        } else if *non_finite > 0 {
-            Err(Unavailable::NonFiniteScores { count: *non_finite })
-        } else if anomalous.is_empty() {
-            Err(Unavailable::NoAnomalousPixel)
-        } else if normal.is_empty() {
-            Err(Unavailable::NoNormalPixel)
-        } else {
-            Ok(Ranking { normal, anomalous })
-        }
-    }
-
-    fn region_ranking(&self) -> Result<RegionRanking<'_>, Unavailable> {
-        Ok(RegionRanking {
-            ranking: self.ranking()?,
-            areas: &self.sorted.areas,
-        })
+    pub(crate) fn ranking(&self) -> Result<&Ranking, Unavailable> {
+        self.ranking.as_ref().map_err(|&reason| reason)
     }
 }

@@ -1,6 +1,8 @@
+use crate::curve::{OperatingPoint, points, thinned};
+use crate::key::{Keyed, key, pixel};
 use crate::label::Label;
-use crate::ranking::{F1Max, Ranking, key, region_key};
 use crate::unavailable::Unavailable;
+use crate::walk::{F1Max, Tally, Totals, steps};
 
 /// Area under the ROC curve: the probability that an anomalous sample scores above a normal one, a tie counting one
 /// half (Mann–Whitney; scikit-learn's `roc_auc_score`). In `[0, 1]`.
@@ -13,7 +15,7 @@ use crate::unavailable::Unavailable;
 /// assert_eq!(daf_metrics::auroc(&[1.0, 2.0, 2.0], &[false, false, true]), Ok(0.75));
 /// ```
 pub fn auroc<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable> {
-    Ok(Samples::new(scores, labels)?.ranking().auroc())
+    Ok(Samples::new(scores, labels)?.auroc())
 }
 
 /// Average precision, step-wise: `Σ (Rₙ − Rₙ₋₁) Pₙ` over the distinct scores, without interpolation (scikit-learn's
@@ -29,7 +31,7 @@ pub fn auroc<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable>
 /// # Ok::<(), daf_metrics::Unavailable>(())
 /// ```
 pub fn average_precision<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable> {
-    Ok(Samples::new(scores, labels)?.ranking().average_precision())
+    Ok(Samples::new(scores, labels)?.average_precision())
 }
 
 /// Largest F1 over all thresholds "score ≥ t" with the threshold (the maximum over scikit-learn's
@@ -45,17 +47,35 @@ pub fn average_precision<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, 
 /// # Ok::<(), daf_metrics::Unavailable>(())
 /// ```
 pub fn f1_max<L: Label>(scores: &[f32], labels: &[L]) -> Result<F1Max, Unavailable> {
-    Ok(Samples::new(scores, labels)?.ranking().f1_max())
+    Ok(Samples::new(scores, labels)?.f1_max())
 }
 
-/// Both classes, ranked; neither is empty.
-struct Samples {
-    normal: Vec<u32>,
-    anomalous: Vec<u64>,
+/// Scores of samples, one each, ranked once for all metrics, the curve and the confidence intervals. There are samples
+/// of both classes, otherwise [`Samples::new`] says what is missing.
+///
+/// ```
+/// use daf_metrics::{Samples, Unavailable};
+///
+/// let samples = Samples::new(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true])?;
+/// assert_eq!((samples.auroc(), samples.f1_max().f1), (0.75, 0.8));
+/// assert_eq!(Samples::new(&[0.1], &[true]).err(), Some(Unavailable::NoNormalSample));
+/// # Ok::<(), Unavailable>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Samples {
+    pub(crate) normal: Vec<u32>,
+    /// As regions of one pixel.
+    pub(crate) anomalous: Vec<u64>,
+    tally: Tally,
 }
 
 impl Samples {
-    fn new<L: Label>(scores: &[f32], labels: &[L]) -> Result<Self, Unavailable> {
+    /// Ranks the samples.
+    ///
+    /// # Errors
+    ///
+    /// As [`auroc`].
+    pub fn new<L: Label>(scores: &[f32], labels: &[L]) -> Result<Self, Unavailable> {
         if scores.len() != labels.len() {
             return Err(Unavailable::LengthMismatch {
                 scores: scores.len(),
@@ -72,7 +92,7 @@ impl Samples {
         let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
         for (&score, label) in scores.iter().zip(labels) {
             if label.is_anomalous() {
-                anomalous.push(region_key(score, 0));
+                anomalous.push(pixel(score, 1));
             } else {
                 normal.push(key(score));
             }
@@ -85,13 +105,50 @@ impl Samples {
         }
         normal.sort_unstable();
         anomalous.sort_unstable();
-        Ok(Self { normal, anomalous })
+        let tally = Tally::of(totals(&normal, &anomalous), steps(&normal, &anomalous, 0, 0));
+        Ok(Self {
+            normal,
+            anomalous,
+            tally,
+        })
     }
 
-    fn ranking(&self) -> Ranking<'_> {
-        Ranking {
-            normal: &self.normal,
-            anomalous: &self.anomalous,
-        }
+    /// As the function [`auroc`].
+    pub fn auroc(&self) -> f64 {
+        self.tally.auroc()
+    }
+
+    /// As the function [`average_precision`].
+    pub fn average_precision(&self) -> f64 {
+        self.tally.average_precision()
+    }
+
+    /// As the function [`f1_max`].
+    pub fn f1_max(&self) -> F1Max {
+        self.tally.f1_max()
+    }
+
+    /// The ROC and the precision-recall curve, thinned as [`PixelEvaluation::curve`](crate::PixelEvaluation::curve).
+    pub fn curve(&self) -> Vec<OperatingPoint> {
+        let vertices = thinned(self.totals(), steps(&self.normal, &self.anomalous, 0, 0));
+        let ends = self
+            .normal
+            .iter()
+            .copied()
+            .chain(self.anomalous.iter().map(|k| k.key()));
+        let keys = ends.fold((u32::MAX, 0), |(low, high), k| (low.min(k), high.max(k)));
+        points(self.totals(), vertices, keys)
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        totals(&self.normal, &self.anomalous)
+    }
+}
+
+fn totals(normal: &[u32], anomalous: &[u64]) -> Totals {
+    Totals {
+        normal: normal.len() as u64,
+        anomalous: anomalous.len() as u64,
+        regions: anomalous.len() as u64,
     }
 }

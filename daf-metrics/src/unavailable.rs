@@ -33,6 +33,9 @@ pub enum Unavailable {
     /// Every pixel of every mask is anomalous, so there is no false-positive rate.
     #[error("no normal pixel")]
     NoNormalPixel,
+    /// Every mask has an anomalous pixel (AUPIMO only, which measures false positives on normal images).
+    #[error("no image without an anomalous pixel")]
+    NoNormalImage,
     /// Some scores are NaN or infinite.
     #[error("{count} of the scores are not finite")]
     NonFiniteScores {
@@ -57,17 +60,28 @@ pub enum Unavailable {
         /// Height stated.
         height: usize,
     },
-    /// One map has more than `u32::MAX` pixels, or all masks together more than `u32::MAX` regions.
-    #[error("more than 4294967295 pixels in a map or regions in all masks")]
+    /// One map has more than `u32::MAX` pixels.
+    #[error("more than 4294967295 pixels in a map")]
     TooLarge,
-    /// The limit of the false-positive rate is not in `(0, 1]`.
-    #[error("the limit of the false-positive rate is not in (0, 1]")]
+    /// A limit of the false-positive rate is not in `(0, 1]`, or a lower one not below the upper one.
+    #[error(
+        "the limit of the false-positive rate is not in (0, 1], or the lower one not below the upper one"
+    )]
     InvalidLimit,
     /// The scores span no range that could be divided into thresholds (PRO of 200 thresholds only).
     #[error("the scores are constant, so there are no thresholds between them")]
     NoScoreRange,
     /// Fewer than two of the thresholds, or none with a false positive, lie below the limit of the false-positive
-    /// rate (PRO of 200 thresholds only).
+    /// rate (PRO of 200 thresholds, AUPIMO).
     #[error("too few thresholds have a false-positive rate between 0 and the limit")]
     TooFewThresholds,
+    /// A class has a single sample or image, so that drawing it anew would say nothing (bootstrap only).
+    #[error("a confidence interval takes at least two samples of each class")]
+    TooFewSamples,
+    /// No resample, or a confidence level outside of `(0, 1)` (bootstrap only).
+    #[error("the bootstrap takes at least one resample and a level between 0 and 1")]
+    InvalidBootstrap,
+    /// No value that an average could be taken of.
+    #[error("none of the values to average is available")]
+    NoValue,
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use daf_metrics::{PixelMaps, Regions, Unavailable, auroc, average_precision, f1_max};
+use daf_metrics::{
+    PixelEvaluation, PixelHistogram, PixelMaps, Regions, Unavailable, auroc, average_precision, f1_max,
+};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 
 #[derive(Debug, Clone)]
 struct Map {
@@ -101,6 +104,45 @@ fn slow_f1(scores: &[f32], labels: &[bool], threshold: f32) -> f64 {
     2.0 * tp / (tp + fp + above(scores, labels, true, f32::MIN))
 }
 
+fn slow_iou(scores: &[f32], labels: &[bool], threshold: f32) -> f64 {
+    let union = above(scores, labels, false, threshold) + above(scores, labels, true, f32::MIN);
+    above(scores, labels, true, threshold) / union
+}
+
+/// AUPIMO by sampling the curve of every anomalous image between the limits.
+fn slow_aupimo(maps: &[Map], (lower, upper): (f64, f64)) -> Vec<Option<f64>> {
+    let normal: Vec<&Map> = maps.iter().filter(|m| !m.mask.contains(&true)).collect();
+    let shared = |t: f32| {
+        let rates = normal
+            .iter()
+            .map(|m| above(&m.scores, &m.mask, false, t) / m.scores.len() as f64);
+        rates.sum::<f64>() / normal.len() as f64
+    };
+    let of_image = |m: &Map| {
+        let recall = |t: f32| above(&m.scores, &m.mask, true, t) / above(&m.scores, &m.mask, true, f32::MIN);
+        let mut curve = vec![(0.0, 0.0)];
+        curve.extend(
+            thresholds(&flat(maps).0)
+                .into_iter()
+                .map(|t| (shared(t), recall(t))),
+        );
+        const SAMPLES: usize = 4000;
+        let at = |i: usize| {
+            let rate = lower * (upper / lower).powf((i as f64 + 0.5) / SAMPLES as f64);
+            let (a, b) = curve
+                .windows(2)
+                .map(|p| (p[0], p[1]))
+                .find(|(a, b)| a.0 < rate && rate <= b.0 + 1e-12)
+                .unwrap();
+            a.1 + (b.1 - a.1) * (rate - a.0) / (b.0 - a.0)
+        };
+        (0..SAMPLES).map(at).sum::<f64>() / SAMPLES as f64
+    };
+    maps.iter()
+        .map(|m| m.mask.contains(&true).then(|| of_image(m)))
+        .collect()
+}
+
 /// False-positive rate and mean overlap of the regions where `positive` says so.
 fn point(maps: &[Map], positive: impl Fn(f32) -> bool) -> (f64, f64) {
     let (mut fp, mut normals, mut overlaps) = (0.0, 0.0, Vec::new());
@@ -173,6 +215,24 @@ fn slow_pro_200(maps: &[Map]) -> Option<f64> {
     (points.len() >= 2 && largest > 0.0).then_some(area)
 }
 
+/// Of each metric, the bounds of the histogram hold the exact value; if one is not available, neither is the other.
+fn check_bounds(binned: &PixelHistogram, exact: &PixelEvaluation, limit: f64) -> Result<(), TestCaseError> {
+    let pairs = [
+        (binned.auroc(), exact.auroc()),
+        (binned.average_precision(), exact.average_precision()),
+        (binned.pro(limit), exact.pro(limit)),
+        (binned.f1_max().map(|f| f.1), exact.f1_max().map(|f| f.f1)),
+        (binned.iou_max().map(|f| f.1), exact.iou_max().map(|f| f.iou)),
+    ];
+    for (bounded, exact) in pairs {
+        match (bounded, exact) {
+            (Ok(b), Ok(e)) => prop_assert!(b.low - 1e-12 <= e && e <= b.high + 1e-12, "{} not in {:?}", e, b),
+            (b, e) => prop_assert_eq!(b.err(), e.err()),
+        }
+    }
+    Ok(())
+}
+
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-12
 }
@@ -218,6 +278,10 @@ proptest! {
         prop_assert_eq!(pixels.auroc(), auroc(&scores, &labels));
         prop_assert_eq!(pixels.average_precision(), average_precision(&scores, &labels));
         prop_assert_eq!(pixels.f1_max(), f1_max(&scores, &labels));
+        let best = pixels.iou_max().unwrap();
+        let slow = thresholds(&scores).iter().map(|&t| slow_iou(&scores, &labels, t)).fold(0.0, f64::max);
+        prop_assert!(near(best.iou, slow));
+        prop_assert!(near(best.iou, slow_iou(&scores, &labels, best.threshold)));
         for limit in [limit, 0.05, 0.3, 1.0] {
             let pro = pixels.pro(limit).unwrap();
             prop_assert!(near(pro, slow_pro(&maps, limit)), "{} instead of {}", pro, slow_pro(&maps, limit));
@@ -230,6 +294,69 @@ proptest! {
         for value in [pixels.auroc(), pixels.average_precision(), pixels.pro(limit), pixels.pro_200()] {
             prop_assert!(value.is_err() || (0.0..=1.0).contains(&value.unwrap()));
         }
+    }
+
+    #[test]
+    fn aupimo_follows_its_definition(
+        mut maps in prop::collection::vec(map(), 1..5), normals in 0usize..3, limits in (0.01f64..0.5, 1.1f64..20.0),
+    ) {
+        let limits = (limits.0, (limits.0 * limits.1).min(1.0));
+        for m in maps.iter_mut().take(normals) {
+            m.mask.fill(false);
+        }
+        let found = collect(&maps).aupimo(limits);
+        let anomalous: Vec<bool> = maps.iter().map(|m| m.mask.contains(&true)).collect();
+        if !anomalous.contains(&true) {
+            prop_assert_eq!(found, Err(Unavailable::NoAnomalousPixel));
+        } else if !anomalous.contains(&false) {
+            prop_assert_eq!(found, Err(Unavailable::NoNormalImage));
+        } else if let Ok(found) = found {
+            for (fast, slow) in found.images.iter().zip(slow_aupimo(&maps, limits)) {
+                prop_assert_eq!(fast.is_some(), slow.is_some());
+                let (fast, slow) = (fast.unwrap_or(0.0), slow.unwrap_or(0.0));
+                prop_assert!((fast - slow).abs() < 5e-3, "{} instead of {}", fast, slow);
+            }
+            let (sum, count) = found.images.iter().flatten().fold((0.0, 0.0), |(s, c), v| (s + v, c + 1.0));
+            prop_assert!(near(found.mean, sum / count));
+            prop_assert!((0.0..=1.0).contains(&found.mean) && found.quantile(0.0) <= found.quantile(0.5));
+        } else {
+            prop_assert_eq!(found, Err(Unavailable::TooFewThresholds));
+        }
+    }
+
+    #[test]
+    fn a_subset_is_as_good_as_the_maps_alone(maps in prop::collection::vec(map(), 1..6), chosen in any::<u8>()) {
+        let places: Vec<usize> = (0..maps.len()).filter(|p| chosen >> p & 1 == 1).collect();
+        let alone: Vec<Map> = places.iter().map(|&p| maps[p].clone()).collect();
+        let subset = collect(&maps).subset(places);
+        let (a, b) = (subset.evaluate(), collect(&alone).evaluate());
+        prop_assert_eq!((a.auroc(), a.pro(0.3), a.pro_200()), (b.auroc(), b.pro(0.3), b.pro_200()));
+        prop_assert_eq!(subset.aupimo((0.1, 0.5)), collect(&alone).aupimo((0.1, 0.5)));
+    }
+
+    #[test]
+    fn a_histogram_bounds_the_exact_values(
+        maps in prop::collection::vec(map(), 1..6), scale in -20i32..20, offset in -2f32..2.0, limit in 0.01f64..=1.0,
+        budget in 0usize..100_000,
+    ) {
+        let mut maps = maps;
+        maps.iter_mut().flat_map(|m| &mut m.scores).for_each(|s| *s = *s * 2f32.powi(scale) + offset);
+        let mut binned = PixelHistogram::with_budget(budget);
+        for m in &maps {
+            binned.push(&m.scores, &m.mask, m.width, m.height).unwrap();
+        }
+        check_bounds(&binned, &collect(&maps).evaluate(), limit)?;
+        // In any order and by way of any number of histograms.
+        let (mut first, mut second) = (PixelHistogram::with_budget(budget), PixelHistogram::with_budget(budget));
+        for (i, m) in maps.iter().enumerate().rev() {
+            let to = if i % 2 == 0 { &mut first } else { &mut second };
+            to.push(&m.scores, &m.mask, m.width, m.height).unwrap();
+        }
+        first.append(&second);
+        prop_assert_eq!(first.auroc(), binned.auroc());
+        prop_assert_eq!(first.f1_max(), binned.f1_max());
+        prop_assert_eq!(first.images(), binned.images());
+        check_bounds(&first, &collect(&maps).evaluate(), limit)?;
     }
 
     #[test]
@@ -251,7 +378,7 @@ proptest! {
         // Half of them by way of another collection.
         let (first, second) = other.split_at(maps.len() / 2);
         let mut appended = collect(second);
-        appended.append(collect(first)).unwrap();
+        appended.append(collect(first));
         prop_assert_eq!((appended.images(), appended.pixels()), (maps.len(), collect(&maps).pixels()));
         let (a, b) = (collect(&maps).evaluate(), appended.evaluate());
         prop_assert_eq!(a.auroc(), b.auroc());

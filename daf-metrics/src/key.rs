@@ -1,0 +1,163 @@
+/// The place of a finite score in a descending order: a higher score has a smaller key, equal scores (-0 and 0 too)
+/// have the same key.
+pub(crate) fn key(score: f32) -> u32 {
+    let bits = (score + 0.0).to_bits();
+    if bits >> 31 == 1 {
+        bits
+    } else {
+        !bits & (u32::MAX >> 1)
+    }
+}
+
+/// The score of a key; -0 comes back as 0.
+pub(crate) fn score(key: u32) -> f32 {
+    if key >> 31 == 1 {
+        f32::from_bits(key)
+    } else {
+        f32::from_bits(!key & (u32::MAX >> 1))
+    }
+}
+
+/// An anomalous pixel: its key, and in the low half the area of its region, which is all PRO needs to know of the
+/// region. One sort orders both.
+pub(crate) fn pixel(score: f32, area: u32) -> u64 {
+    u64::from(key(score)) << 32 | u64::from(area)
+}
+
+/// Of anything that is ordered by a key.
+pub(crate) trait Keyed: Copy + Default + Send + Sync {
+    fn key(self) -> u32;
+}
+
+impl Keyed for u32 {
+    fn key(self) -> u32 {
+        self
+    }
+}
+
+/// A [`pixel`].
+impl Keyed for u64 {
+    fn key(self) -> u32 {
+        (self >> 32) as u32
+    }
+}
+
+/// The share of its region that a [`pixel`] covers.
+pub(crate) fn share(pixel: u64) -> f64 {
+    1.0 / f64::from(pixel as u32)
+}
+
+/// Number of elements of a sorted slice whose key is smaller.
+pub(crate) fn below<T: Keyed>(sorted: &[T], key: u32) -> usize {
+    sorted.partition_point(|k| k.key() < key)
+}
+
+/// First index from `start` on where `before` fails, found by galloping: near ones cost little, far ones a logarithm.
+pub(crate) fn advance(keys: &[u32], start: usize, before: impl Fn(u32) -> bool) -> usize {
+    let (mut low, mut stride) = (start, 1);
+    loop {
+        let probe = low + stride - 1;
+        match keys.get(probe) {
+            Some(&k) if before(k) => {
+                low = probe + 1;
+                stride *= 2;
+            }
+            _ => {
+                let high = probe.min(keys.len());
+                return low + keys[low..high].partition_point(|&k| before(k));
+            }
+        }
+    }
+}
+
+/// Below this length a comparison sort is faster than clearing and summing the counters of a radix sort.
+const SHORT: usize = 512;
+
+/// Sorts by key, equal keys in the order they had: a radix sort from the lowest digit up over the bits in which the
+/// keys differ at all. `scratch` is resized as needed and left with anything.
+pub(crate) fn sort<T: Keyed>(items: &mut Vec<T>, scratch: &mut Vec<T>) {
+    if items.len() < SHORT {
+        items.sort_by_key(|i| i.key());
+        return;
+    }
+    let (low, high) = items.iter().fold((u32::MAX, 0), |(low, high), i| {
+        (low.min(i.key()), high.max(i.key()))
+    });
+    let bits = u32::BITS - (high - low).leading_zeros();
+    if bits == 0 {
+        return;
+    }
+    // Eleven bits are the most for which the write positions stay in the first-level cache.
+    let passes = bits.div_ceil(11);
+    let digit_bits = bits.div_ceil(passes);
+    let digits = 1usize << digit_bits;
+    let digit = |item: T, pass: u32| ((item.key() - low) >> (pass * digit_bits)) as usize & (digits - 1);
+    let mut counts = vec![0usize; digits * passes as usize];
+    for &item in items.iter() {
+        for pass in 0..passes {
+            counts[pass as usize * digits + digit(item, pass)] += 1;
+        }
+    }
+    scratch.resize(items.len(), T::default());
+    for pass in 0..passes {
+        let places = &mut counts[pass as usize * digits..][..digits];
+        if places.contains(&items.len()) {
+            continue;
+        }
+        let mut next = 0;
+        for place in places.iter_mut() {
+            next += std::mem::replace(place, next);
+        }
+        for &item in items.iter() {
+            let place = &mut places[digit(item, pass)];
+            scratch[*place] = item;
+            *place += 1;
+        }
+        std::mem::swap(items, scratch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn zeros_of_both_signs_are_equal() {
+        assert_eq!(key(0.0), key(-0.0));
+        assert_eq!(score(key(-0.0)), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn keys_reverse_the_order_and_give_the_score_back(a in -1e38f32..1e38, b in -1e38f32..1e38) {
+            prop_assert_eq!(key(a).cmp(&key(b)), b.partial_cmp(&a).unwrap());
+            prop_assert_eq!(score(key(a)), a);
+        }
+
+        #[test]
+        fn galloping_equals_a_full_search(
+            mut keys in prop::collection::vec(0u32..50, 0..200), start in 0usize..200, wanted in 0u32..52,
+        ) {
+            keys.sort_unstable();
+            let start = start.min(keys.partition_point(|&k| k < wanted));
+            prop_assert_eq!(advance(&keys, start, |k| k < wanted), keys.partition_point(|&k| k < wanted));
+        }
+
+        #[test]
+        fn radix_sort_equals_a_stable_sort(
+            keys in prop::collection::vec(any::<u32>(), 0..3000), shift in 0u32..32, base in any::<u32>(),
+        ) {
+            // From all bits to a single value, at any offset; the low half tells equal keys apart.
+            let mut items: Vec<u64> = keys
+                .iter()
+                .enumerate()
+                .map(|(i, k)| u64::from((k >> shift).saturating_add(base)) << 32 | i as u64)
+                .collect();
+            let mut expected = items.clone();
+            expected.sort_by_key(|i| i >> 32);
+            sort(&mut items, &mut Vec::new());
+            prop_assert_eq!(items, expected);
+        }
+    }
+}
