@@ -12,7 +12,7 @@ use crate::failure::Failure;
   daf-cli list synthesizer
   daf-cli list --json | jq -r '.[].name'")]
 pub(crate) struct List {
-    /// Only parts of this kind: dataset, synthesizer, backbone, measure, decoder, scorer or method
+    /// Only parts of this kind: dataset, synthesizer, shape, texture, backbone, measure, decoder, scorer or method
     #[arg(value_parser = kind)]
     kind: Option<Kind>,
     /// Print JSON

@@ -1,10 +1,11 @@
 #![forbid(unsafe_code)]
 //! Traits, registry, configuration, training loop and run directory of daf.
 //!
-//! A pipeline is assembled from *parts*, plain-data recipes of seven kinds:
+//! A pipeline is assembled from *parts*, plain-data recipes of nine kinds:
 //!
 //! * [`Dataset`]: where images come from,
 //! * [`Synthesizer`]: damages a normal image,
+//! * [`Shape`] and [`Texture`]: where a synthetic defect is and what it looks like,
 #![cfg_attr(
     feature = "torch",
     doc = "* [`Backbone`]: turns images into features,
@@ -51,7 +52,9 @@ pub use config::Pipeline;
 pub use detect::{Detection, Detector};
 pub use overlay::ScoreMap;
 pub use part::dataset::{Dataset, Item, Listing, Split};
+pub use part::shape::{Region, Shape};
 pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
+pub use part::texture::{Fill, Texture};
 #[cfg(feature = "torch")]
 pub use part::{
     backbone::{Backbone, Extractor, Stage},

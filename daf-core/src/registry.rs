@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The seven kinds of part.
+/// The nine kinds of part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -18,6 +18,10 @@ pub enum Kind {
     Dataset,
     /// Damages a normal image.
     Synthesizer,
+    /// Says where a synthetic defect is.
+    Shape,
+    /// Says what a synthetic defect looks like.
+    Texture,
     /// Turns images into features.
     Backbone,
     /// Compares teacher and student features.
@@ -32,9 +36,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which the pipeline uses them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Dataset,
         Self::Synthesizer,
+        Self::Shape,
+        Self::Texture,
         Self::Backbone,
         Self::DiscrepancyMeasure,
         Self::Decoder,
@@ -48,6 +54,8 @@ impl Kind {
         match self {
             Self::Dataset => "dataset",
             Self::Synthesizer => "synthesizer",
+            Self::Shape => "shape",
+            Self::Texture => "texture",
             Self::Backbone => "backbone",
             Self::DiscrepancyMeasure => "measure",
             Self::Decoder => "decoder",

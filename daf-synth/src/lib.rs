@@ -1,28 +1,37 @@
 //! Synthetic defects: the default synthesizers of daf, on the CPU.
 //!
-//! A strategy is a [`shape`] (where the defect is) filled with a [`texture`] (what it looks like) by [`blend`](mod@blend)
-//! (how much of the normal image shows through):
+//! Most strategies are a [`shape`] (where the defect is) filled with a [`texture`] (what it looks like) by
+//! [`blend`](mod@blend) (how much of the normal image shows through). Shapes and textures are parts themselves, so
+//! `compose` can combine any two, also those of other crates:
 //!
 //! | strategy | shape | texture |
 //! |---|---|---|
+//! | [`Compose`] | any | any |
 //! | [`Dra`] | thresholded Perlin noise | images, augmented |
-//! | [`SimpleTexture`] | thresholded Perlin noise | one random colour |
+//! | [`SimpleTexture`] | thresholded Perlin noise | random colours |
 //! | [`SimpleShape`] | one rectangle | images, augmented |
-//! | [`SimpleTextureShape`] | one rectangle | one random colour |
+//! | [`SimpleTextureShape`] | one rectangle | random colours |
+//! | [`CutPaste`] | one rectangle | the image itself |
+//! | [`CutPasteScar`] | one small turned rectangle | the image itself |
 //!
-//! The pieces are public, so that a plugin can combine them with its own; [`strategy::compose`] does it.
+//! [`CutPasteUnion`] and [`Mixture`] draw one of several strategies for each sample; [`Unaltered`] does nothing.
 
 #![forbid(unsafe_code)]
 
 pub mod blend;
 mod range;
 mod rotate;
+mod runs;
 pub mod shape;
 pub mod strategy;
 pub mod texture;
 
 pub use range::Range;
+pub use strategy::compose::Compose;
+pub use strategy::cutpaste::{CutPaste, CutPasteScar, CutPasteUnion};
 pub use strategy::dra::Dra;
+pub use strategy::mixture::{Mixture, Weighted};
+pub use strategy::none::Unaltered;
 pub use strategy::simple_shape::SimpleShape;
 pub use strategy::simple_texture::SimpleTexture;
 pub use strategy::simple_texture_shape::SimpleTextureShape;

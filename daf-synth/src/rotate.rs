@@ -24,77 +24,203 @@ impl Sample for u8 {
     }
 }
 
-/// Rotates an image of `C` channels, clockwise for positive angles, with bilinear interpolation and 0 outside the
-/// source, as imgaug's `Affine(rotate=…, order=1, cval=0)` does: about the point between the middle pixels.
-pub(crate) fn rotate<const C: usize, T: Sample>(
-    source: &[T],
+/// Rotates images of one size, clockwise for positive angles, with bilinear interpolation and 0 outside the source, as
+/// imgaug's `Affine(rotate=…, order=1, cval=0)` does: about the point between the middle pixels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rotation {
     width: usize,
     height: usize,
-    degrees: f64,
-) -> Vec<T> {
-    let mut target = vec![T::default(); source.len()];
-    if width == 0 || height == 0 {
-        return target;
+    sin: f64,
+    cos: f64,
+    /// Source of the pixel (0, 0).
+    start: (f64, f64),
+}
+
+/// Where a pixel comes from: the upper left of four neighbours, and how far it lies from there.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    left: isize,
+    top: isize,
+    fx: f32,
+    fy: f32,
+}
+
+impl Place {
+    /// How much the four neighbours weigh, row by row.
+    fn weights(self) -> [f32; 4] {
+        let Self { fx, fy, .. } = self;
+        [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy]
     }
-    let (sin, cos) = degrees.to_radians().sin_cos();
-    let (middle_x, middle_y) = (width as f64 / 2.0 - 0.5, height as f64 / 2.0 - 0.5);
-    let (beyond_x, beyond_y) = (width as f32, height as f32);
-    let at = |x: isize, y: isize, channel: usize| {
-        let inside = x >= 0 && y >= 0 && (x as usize) < width && (y as usize) < height;
-        if inside {
-            source[(y as usize * width + x as usize) * C + channel].to_f32()
-        } else {
-            0.0
+}
+
+impl Rotation {
+    pub(crate) fn new(width: usize, height: usize, degrees: f64) -> Self {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let (x, y) = (width as f64 / 2.0 - 0.5, height as f64 / 2.0 - 0.5);
+        Self {
+            width,
+            height,
+            sin,
+            cos,
+            start: (x - sin * y - cos * x, y - cos * y + sin * x),
         }
-    };
-    for (y, row) in target.chunks_exact_mut(width * C).enumerate() {
-        let dy = y as f64 - middle_y;
-        let (start_x, start_y) = (
-            middle_x + sin * dy - cos * middle_x,
-            middle_y + cos * dy + sin * middle_x,
-        );
-        for (x, pixel) in row.chunks_exact_mut(C).enumerate() {
-            let from_x = (start_x + cos * x as f64) as f32;
-            let from_y = (start_y - sin * x as f64) as f32;
-            if from_x <= -1.0 || from_y <= -1.0 || from_x >= beyond_x || from_y >= beyond_y {
+    }
+
+    /// The point of the source that comes to a point of the target.
+    pub(crate) fn source(&self, x: f64, y: f64) -> (f64, f64) {
+        (
+            self.start.0 + self.sin * y + self.cos * x,
+            self.start.1 + self.cos * y - self.sin * x,
+        )
+    }
+
+    fn place(&self, x: usize, y: usize) -> Place {
+        let (x, y) = self.source(x as f64, y as f64);
+        let (x, y) = (x as f32, y as f32);
+        // Rounds down without `floor`, which is a function call on processors without SSE 4.1; what lies further out than
+        // the first pixel before the image is outside whatever it is rounded to.
+        let (left, top) = ((x + 1.0) as isize - 1, (y + 1.0) as isize - 1);
+        Place {
+            left,
+            top,
+            fx: x - left as f32,
+            fy: y - top as f32,
+        }
+    }
+
+    fn outside(&self, place: Place) -> bool {
+        let beyond = |at: isize, share: f32, size: usize| at >= size as isize || at < 0 && share <= 0.0;
+        beyond(place.left, place.fx, self.width) || beyond(place.top, place.fy, self.height)
+    }
+
+    fn inside(&self, place: Place) -> bool {
+        place.left >= 0
+            && place.top >= 0
+            && place.left + 1 < self.width as isize
+            && place.top + 1 < self.height as isize
+    }
+
+    /// The target's pixel (x, y) from a source of `C` channels.
+    pub(crate) fn pixel<const C: usize, T: Sample>(&self, source: &[T], x: usize, y: usize) -> [T; C] {
+        let place = self.place(x, y);
+        let weights = place.weights();
+        if self.inside(place) {
+            let upper = (place.top as usize * self.width + place.left as usize) * C;
+            let lower = &source[upper + self.width * C..][..2 * C];
+            let upper = &source[upper..][..2 * C];
+            return std::array::from_fn(|c| {
+                T::from_f32(
+                    weights[0] * upper[c].to_f32()
+                        + weights[1] * upper[c + C].to_f32()
+                        + weights[2] * lower[c].to_f32()
+                        + weights[3] * lower[c + C].to_f32(),
+                )
+            });
+        }
+        if self.outside(place) {
+            return [T::default(); C];
+        }
+        let at = |x: isize, y: isize, channel: usize| {
+            let inside = x >= 0 && y >= 0 && (x as usize) < self.width && (y as usize) < self.height;
+            if inside {
+                source[(y as usize * self.width + x as usize) * C + channel].to_f32()
+            } else {
+                0.0
+            }
+        };
+        let Place { left, top, .. } = place;
+        std::array::from_fn(|c| {
+            T::from_f32(
+                weights[0] * at(left, top, c)
+                    + weights[1] * at(left + 1, top, c)
+                    + weights[2] * at(left, top + 1, c)
+                    + weights[3] * at(left + 1, top + 1, c),
+            )
+        })
+    }
+
+    /// Writes 255 for each pixel of the source that [`pixel`](Self::pixel) reads for (x, y).
+    pub(crate) fn mark(&self, x: usize, y: usize, marks: &mut [u8]) {
+        let place = self.place(x, y);
+        if self.inside(place) {
+            let upper = place.top as usize * self.width + place.left as usize;
+            marks[upper..upper + 2].fill(255);
+            marks[upper + self.width..upper + self.width + 2].fill(255);
+        } else if !self.outside(place) {
+            for y in [place.top, place.top + 1] {
+                for x in [place.left, place.left + 1] {
+                    if x >= 0 && y >= 0 && x < self.width as isize && y < self.height as isize {
+                        marks[y as usize * self.width + x as usize] = 255;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tiles of so many pixels a side are looked at together.
+const TILE: usize = 8;
+
+/// Writes 255 into `mask` wherever `field`, rotated, exceeds `threshold`, which must be positive; elsewhere `mask` stays.
+///
+/// Exactly what comparing each rotated pixel would give, but most of a field of noise lies below the threshold, and an
+/// interpolated value never exceeds its neighbours: tiles whose surroundings in the source stay below are not looked at.
+pub(crate) fn threshold(rotation: &Rotation, field: &[f32], threshold: f32, mask: &mut [u8]) {
+    let (width, height) = (rotation.width, rotation.height);
+    let (columns, rows) = (width.div_ceil(TILE), height.div_ceil(TILE));
+    // Tiles of the source with a value above the threshold (less what rounding may add), in a frame of two tiles.
+    let stride = columns + 4;
+    let mut high = vec![false; stride * (rows + 4)];
+    for (y, row) in field.chunks_exact(width.max(1)).enumerate() {
+        let flags = &mut high[(y / TILE + 2) * stride + 2..][..columns];
+        for (flag, tile) in flags.iter_mut().zip(row.chunks(TILE)) {
+            *flag |= tile.iter().fold(f32::MIN, |most, v| most.max(*v)) > threshold * 0.9999;
+        }
+    }
+    if !high.contains(&true) {
+        return;
+    }
+    for top in (0..height).step_by(TILE) {
+        for left in (0..width).step_by(TILE) {
+            // All pixels of a tile are within 5 of its middle, and so are, rotated, their sources, whose neighbours are
+            // within 6: in the source's tile of the middle or those around it.
+            let middle = (TILE as f64 - 1.0) / 2.0;
+            let (x, y) = rotation.source(left as f64 + middle, top as f64 + middle);
+            let tile = |at: f64| (at / TILE as f64 + 2.0).max(0.0) as usize;
+            let (column, row) = (tile(x), tile(y));
+            if column == 0 || row == 0 || column + 1 >= stride || row + 1 >= rows + 4 {
                 continue;
             }
-            // Rounds down without `floor`, which is a function call on processors without SSE 4.1.
-            let (left, top) = ((from_x + 1.0) as isize - 1, (from_y + 1.0) as isize - 1);
-            let (fx, fy) = (from_x - left as f32, from_y - top as f32);
-            let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
-            if left >= 0 && top >= 0 && left + 1 < width as isize && top + 1 < height as isize {
-                let upper = (top as usize * width + left as usize) * C;
-                let (upper, lower) = (
-                    &source[upper..upper + 2 * C],
-                    &source[upper + width * C..][..2 * C],
-                );
-                for (channel, value) in pixel.iter_mut().enumerate() {
-                    *value = T::from_f32(
-                        weights[0] * upper[channel].to_f32()
-                            + weights[1] * upper[channel + C].to_f32()
-                            + weights[2] * lower[channel].to_f32()
-                            + weights[3] * lower[channel + C].to_f32(),
-                    );
-                }
-            } else {
-                for (channel, value) in pixel.iter_mut().enumerate() {
-                    *value = T::from_f32(
-                        weights[0] * at(left, top, channel)
-                            + weights[1] * at(left + 1, top, channel)
-                            + weights[2] * at(left, top + 1, channel)
-                            + weights[3] * at(left + 1, top + 1, channel),
-                    );
+            let near = |row: usize| high[row * stride + column - 1..][..3].contains(&true);
+            if !(near(row - 1) || near(row) || near(row + 1)) {
+                continue;
+            }
+            for y in top..height.min(top + TILE) {
+                for x in left..width.min(left + TILE) {
+                    let [value] = rotation.pixel(field, x, y);
+                    if value > threshold {
+                        mask[y * width + x] = 255;
+                    }
                 }
             }
         }
     }
-    target
 }
 
 #[cfg(test)]
 mod tests {
+    use daf_core::rand::{RngExt, SeedableRng};
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
+
+    fn rotate<const C: usize, T: Sample>(source: &[T], width: usize, height: usize, degrees: f64) -> Vec<T> {
+        let rotation = Rotation::new(width, height, degrees);
+        (0..width * height)
+            .flat_map(|i| rotation.pixel::<C, T>(source, i % width, i / width))
+            .collect()
+    }
 
     #[test]
     fn no_rotation_changes_nothing() {
@@ -118,8 +244,39 @@ mod tests {
     }
 
     #[test]
-    fn images_of_one_pixel_and_of_none_are_fine() {
+    fn an_image_of_one_pixel_is_fine() {
         assert_eq!(rotate::<1, u8>(&[7], 1, 1, 33.0), [7]);
-        assert!(rotate::<1, u8>(&[], 0, 3, 33.0).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn tiles_that_are_skipped_hold_nothing(
+            width in 1usize..70, height in 1usize..70, degrees in -180.0..180.0, seed: u64, smooth in 1usize..9,
+        ) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let coarse: Vec<f32> = (0..70 * 70).map(|_| rng.random::<f32>().powi(4)).collect();
+            let field: Vec<f32> =
+                (0..width * height).map(|i| coarse[(i / width / smooth) * 70 + i % width / smooth]).collect();
+            let expected: Vec<u8> = rotate::<1, f32>(&field, width, height, degrees)
+                .iter()
+                .map(|v| if *v > 0.5 { 255 } else { 0 })
+                .collect();
+            let mut mask = vec![0; field.len()];
+            threshold(&Rotation::new(width, height, degrees), &field, 0.5, &mut mask);
+            prop_assert_eq!(mask, expected);
+        }
+
+        #[test]
+        fn what_is_not_marked_is_not_read(width in 1usize..20, height in 1usize..20, degrees in -90.0..90.0) {
+            let rotation = Rotation::new(width, height, degrees);
+            for (x, y) in [(0, 0), (width / 2, height / 3), (width - 1, height - 1)] {
+                let mut marks = vec![0; width * height];
+                rotation.mark(x, y, &mut marks);
+                let field = |unmarked: f32| -> Vec<f32> {
+                    marks.iter().map(|m| if *m == 0 { unmarked } else { 0.5 }).collect()
+                };
+                prop_assert_eq!(rotation.pixel::<1, _>(&field(0.0), x, y), rotation.pixel::<1, _>(&field(9.0), x, y));
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use daf_core::config::{Layers, schema};
 use daf_core::registry::{self, Component, components};
 use daf_core::{
     Backbone, Batch, BuildContext, Dataset, Decoder, DecoderInput, DiscrepancyMeasure, Kind, Maps, Method,
-    Model, Scorer, Stage, Synthesized, Synthesizer,
+    Model, Scorer, Shape, Stage, Synthesized, Synthesizer, Texture,
 };
 use daf_models::method::Daf;
 use serde::Serialize;
@@ -49,6 +49,8 @@ fn every_example_reads_back_to_the_same_part() {
             match kind {
                 Kind::Dataset => reads_back::<Box<dyn Dataset>>(component),
                 Kind::Synthesizer => reads_back::<Box<dyn Synthesizer>>(component),
+                Kind::Shape => reads_back::<Box<dyn Shape>>(component),
+                Kind::Texture => reads_back::<Box<dyn Texture>>(component),
                 Kind::Backbone => reads_back::<Box<dyn Backbone>>(component),
                 Kind::DiscrepancyMeasure => reads_back::<Box<dyn DiscrepancyMeasure>>(component),
                 Kind::Decoder => reads_back::<Box<dyn Decoder>>(component),

@@ -1,4 +1,4 @@
-//! The seven kinds of part, one trait per file.
+//! The nine kinds of part, one trait per file.
 //!
 //! A part is a *recipe*: plain data that is read from YAML and can be written back. What it builds on a device
 //! ([`Extractor`](backbone::Extractor), [`Segmenter`](decoder::Segmenter), [`Model`](method::Model)) lives elsewhere:
@@ -15,7 +15,9 @@ pub mod discrepancy;
 pub mod method;
 #[cfg(feature = "torch")]
 pub mod scorer;
+pub mod shape;
 pub mod synthesizer;
+pub mod texture;
 
 /// Makes `Box<dyn Trait>` and `Arc<dyn Trait>` members of the pipeline's JSON schema.
 macro_rules! boxed_schema {

@@ -80,18 +80,27 @@ pub struct Rect {
 impl Rect {
     /// The smallest rectangle around the nonzero pixels of `mask`; `None` if there are none.
     #[must_use]
+    #[inline]
     pub fn around(mask: &GrayImage) -> Option<Self> {
-        let (mut left, mut right, mut top, mut bottom) = (u32::MAX, 0, u32::MAX, 0);
-        for (y, row) in mask.rows().enumerate() {
-            let y = u32::try_from(y).unwrap_or(u32::MAX);
-            for (x, pixel) in (0u32..).zip(row) {
-                if pixel.0[0] != 0 {
-                    (left, right) = (left.min(x), right.max(x));
-                    (top, bottom) = (top.min(y), bottom.max(y));
-                }
+        let width = mask.width() as usize;
+        let mut columns = vec![0; width];
+        let (mut top, mut bottom) = (None, 0);
+        for (y, row) in (0u32..mask.height()).zip(mask.as_raw().chunks_exact(width.max(1))) {
+            // No exits in the loop, so that it runs over many pixels at a time.
+            let mut any = 0;
+            for (column, value) in columns.iter_mut().zip(row) {
+                *column |= value;
+                any |= value;
+            }
+            if any != 0 {
+                top = top.or(Some(y));
+                bottom = y;
             }
         }
-        (left != u32::MAX).then(|| Self {
+        let top = top?;
+        let left = columns.iter().position(|value| *value != 0)? as u32;
+        let right = columns.iter().rposition(|value| *value != 0)? as u32;
+        Some(Self {
             x: left,
             y: top,
             width: right - left + 1,

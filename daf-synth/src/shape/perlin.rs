@@ -1,44 +1,93 @@
 //! Blobs from Perlin noise, as DRÆM draws them.
 
+use std::cell::RefCell;
 use std::f64::consts::{SQRT_2, TAU};
 
 use daf_core::image::{GrayImage, RgbImage};
 use daf_core::rand::{Rng, RngExt};
+use daf_core::{BoxError, Region, Shape, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{Region, Shape};
 use crate::range::Range;
-use crate::rotate::rotate;
+use crate::rotate::{Rotation, threshold};
 
-/// The region where Perlin noise exceeds a half: ragged blobs of all sizes.
+/// The region where Perlin noise exceeds a threshold: ragged blobs of all sizes, as DRÆM draws them.
 ///
 /// The lattice has 2^a × 2^b cells with a and b drawn independently from 0..=5; the noise is rotated by an angle from
 /// −90° to 90°, bilinearly, with 0 where nothing is known (DRÆM's official code).
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Perlin {}
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Perlin {
+    /// Noise above this value belongs to the defect, over 0 and at most 0.9: the higher, the smaller the blobs.
+    pub threshold: f64,
+    /// The exponents a and b are drawn from [least, most] within 0..=8: cells along a side of the image, as powers of two.
+    pub cells: [u32; 2],
+}
+
+impl Default for Perlin {
+    fn default() -> Self {
+        Self {
+            threshold: 0.5,
+            cells: [0, 5],
+        }
+    }
+}
 
 impl Perlin {
-    /// Noise above this value belongs to the defect.
-    pub const THRESHOLD: f32 = 0.5;
     /// How often a mask is drawn until it is not empty. Coarse lattices give empty ones now and then, so that in practice
     /// every sample gets a defect; for images of a few pixels nothing may be found.
     pub const TRIES: usize = 32;
 }
 
+daf_core::register!(Shape: Perlin = "perlin");
+
+thread_local! {
+    /// Noise of the shape that is being drawn.
+    static NOISE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+#[typetag::serde(name = Perlin::NAME)]
 impl Shape for Perlin {
-    fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Option<Region> {
+    fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Option<Region>, BoxError> {
+        self.check()?;
         let (width, height) = normal.dimensions();
-        (0..Self::TRIES).find_map(|_| {
-            let rows = 1 << rng.random_range(0..=5);
-            let columns = 1 << rng.random_range(0..=5);
-            let noise = Lattice::draw(rows, columns, rng).noise(width as usize, height as usize);
-            let angle = Range(-90.0, 90.0).draw(rng);
-            let noise = rotate::<1, _>(&noise, width as usize, height as usize, angle);
-            let mask = noise
-                .iter()
-                .map(|v| if *v > Self::THRESHOLD { 255 } else { 0 })
-                .collect();
-            Region::of(GrayImage::from_vec(width, height, mask)?)
-        })
+        let size = (width as usize, height as usize);
+        let [least, most] = self.cells;
+        for _ in 0..Self::TRIES {
+            let rows = 1 << rng.random_range(least..=most);
+            let columns = 1 << rng.random_range(least..=most);
+            let lattice = Lattice::draw(rows, columns, rng);
+            let rotation = Rotation::new(size.0, size.1, Range(-90.0, 90.0).draw(rng));
+            let mut mask = GrayImage::new(width, height);
+            NOISE.with_borrow_mut(|noise| {
+                lattice.fill(size.0, size.1, noise);
+                threshold(&rotation, noise, self.threshold as f32, &mut mask);
+            });
+            if let Some(region) = Region::of(mask) {
+                return Ok(Some(region));
+            }
+        }
+        Ok(None)
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        let [least, most] = self.cells;
+        if least > most || most > 8 {
+            return Err(format!(
+                "cells: expected [least, most] with 0 <= least <= most <= 8, found [{least}, {most}]"
+            )
+            .into());
+        }
+        if self.threshold > 0.0 && self.threshold <= 0.9 {
+            Ok(())
+        } else {
+            Err(format!(
+                "threshold: expected a number over 0 and at most 0.9, found {}",
+                self.threshold
+            )
+            .into())
+        }
     }
 }
 
@@ -82,32 +131,52 @@ impl Lattice {
     /// of pixels; for multiples it is what the official code computes.
     #[must_use]
     pub fn noise(&self, width: usize, height: usize) -> Vec<f32> {
-        let mut noise = vec![0.0; width * height];
+        let mut noise = Vec::new();
+        self.fill(width, height, &mut noise);
+        noise
+    }
+
+    /// The same into memory that is used again.
+    pub(crate) fn fill(&self, width: usize, height: usize, noise: &mut Vec<f32>) {
+        // Every element is written below.
+        noise.resize(width * height, 0.0);
         if width == 0 || height == 0 {
-            return noise;
+            return;
         }
-        // Place within its cell, and fade there, for each column.
-        let places: Vec<_> = (0..width).map(|x| place(x, self.columns, width)).collect();
+        // Place within its cell, and fade there, for each column; the columns of each cell.
+        let (within, fades): (Vec<_>, Vec<_>) = (0..width)
+            .map(|x| place(x, self.columns, width))
+            .map(|(_, fx, tx)| (fx, tx))
+            .unzip();
+        let starts: Vec<_> = (0..=self.columns)
+            .map(|cell| (cell * width).div_ceil(self.columns))
+            .collect();
+        let mut lines = Vec::with_capacity(self.columns + 1);
         for (y, row) in noise.chunks_exact_mut(width).enumerate() {
             let (cell, fy, ty) = place(y, self.rows, height);
-            let corners = self.gradients[cell * (self.columns + 1)..].chunks_exact(self.columns + 1);
-            let [upper, lower] = [0, 1].map(|i| corners.clone().nth(i).unwrap_or_default());
+            let corners = &self.gradients[cell * (self.columns + 1)..];
+            let (upper, lower) = corners.split_at(self.columns + 1);
             // At a corner the noise is (gradient · distance), which is linear in x: after fading along y, two numbers
             // per corner are left, (value at the corner's x, slope).
-            let lines: Vec<_> = upper
-                .iter()
-                .zip(lower)
-                .map(|(&(down0, right0), &(down1, right1))| {
-                    (lerp(down0 * fy, down1 * (fy - 1.0), ty), lerp(right0, right1, ty))
-                })
-                .collect();
-            for (value, &(cell, fx, tx)) in row.iter_mut().zip(&places) {
-                let (left, right) = (lines[cell], lines[cell + 1]);
-                let (left, right) = (left.0 + left.1 * fx, right.0 + right.1 * (fx - 1.0));
-                *value = SQRT_2 as f32 * lerp(left, right, tx);
+            lines.clear();
+            lines.extend(
+                upper
+                    .iter()
+                    .zip(lower)
+                    .map(|(&(down0, right0), &(down1, right1))| {
+                        (lerp(down0 * fy, down1 * (fy - 1.0), ty), lerp(right0, right1, ty))
+                    }),
+            );
+            for (line, columns) in lines.windows(2).zip(starts.windows(2)) {
+                let columns = columns[0]..columns[1];
+                let (left, right) = (line[0], line[1]);
+                let places = within[columns.clone()].iter().zip(&fades[columns.clone()]);
+                for (value, (fx, tx)) in row[columns].iter_mut().zip(places) {
+                    let (left, right) = (left.0 + left.1 * fx, right.0 + right.1 * (fx - 1.0));
+                    *value = SQRT_2 as f32 * lerp(left, right, *tx);
+                }
             }
         }
-        noise
     }
 }
 
@@ -162,7 +231,12 @@ mod tests {
     fn nearly_every_image_gets_a_region_and_one_pixel_gets_none() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let normal = RgbImage::new(64, 48);
-        assert!((0..200).all(|_| Perlin {}.draw(&normal, &mut rng).is_some()));
-        assert!(Perlin {}.draw(&RgbImage::new(1, 1), &mut rng).is_none());
+        assert!((0..200).all(|_| Perlin::default().draw(&normal, &mut rng).unwrap().is_some()));
+        assert!(
+            Perlin::default()
+                .draw(&RgbImage::new(1, 1), &mut rng)
+                .unwrap()
+                .is_none()
+        );
     }
 }

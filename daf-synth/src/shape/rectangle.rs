@@ -1,21 +1,37 @@
 //! Rectangles.
 
-use daf_core::Rect;
 use daf_core::image::{GrayImage, RgbImage};
 use daf_core::rand::{Rng, RngExt};
 
-use super::{Region, Shape};
+use daf_core::{BoxError, Rect, Region, Shape, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::range::Range;
 
 /// One upright rectangle, anywhere in the image.
-#[derive(Debug, Clone, Copy)]
+///
+/// Where a rectangle of the drawn aspect does not fit into the image, it is made less elongated, the area stays. The
+/// defaults are CutPaste's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Rectangle {
-    /// Share of the image's area, drawn uniformly.
+    /// Share of the image's area that the rectangle takes, drawn uniformly from [low, high] within 0..=1.
     pub area: Range,
-    /// Width divided by height, drawn uniformly on a log scale. Where such a rectangle does not fit into the image, it is
-    /// made less elongated, the area stays.
+    /// Width divided by height, drawn uniformly on a log scale from [low, high] within 0.01..=100.
     pub aspect: Range,
 }
+
+impl Default for Rectangle {
+    fn default() -> Self {
+        Self {
+            area: Self::AREA,
+            aspect: Self::ASPECT,
+        }
+    }
+}
+
+daf_core::register!(Shape: Rectangle = "rectangle");
 
 impl Rectangle {
     /// CutPaste's range of areas; the DAF paper gives none for its simple shapes.
@@ -23,16 +39,8 @@ impl Rectangle {
     /// CutPaste's range of aspects.
     pub const ASPECT: Range = Range(0.3, 3.3);
 
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// Names the field, what was expected and what was found.
-    pub fn check(&self) -> Result<(), daf_core::BoxError> {
-        self.area.check("area", 0.0, 1.0)?;
-        self.aspect.check("aspect", 0.01, 100.0)
-    }
-
-    fn place(&self, width: u32, height: u32, rng: &mut dyn Rng) -> Rect {
+    /// Draws a rectangle in an image of that size, at least one pixel large.
+    pub(crate) fn place(&self, width: u32, height: u32, rng: &mut dyn Rng) -> Rect {
         let area = self.area.draw(rng) * f64::from(width) * f64::from(height);
         let aspect = self.aspect.draw_log(rng);
         let columns = (area * aspect)
@@ -50,23 +58,28 @@ impl Rectangle {
     }
 }
 
+#[typetag::serde(name = Rectangle::NAME)]
 impl Shape for Rectangle {
-    fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Option<Region> {
+    fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Option<Region>, BoxError> {
         let (width, height) = normal.dimensions();
         if width == 0 || height == 0 {
-            return None;
+            return Ok(None);
         }
         let place = self.place(width, height, rng);
         let mut mask = GrayImage::new(width, height);
         for row in mask
-            .as_mut()
             .chunks_exact_mut(width as usize)
             .skip(place.y as usize)
             .take(place.height as usize)
         {
             row[place.x as usize..(place.x + place.width) as usize].fill(255);
         }
-        Region::of(mask)
+        Ok(Region::of(mask))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        self.area.check("area", 0.0, 1.0)?;
+        self.aspect.check("aspect", 0.01, 100.0)
     }
 }
 
@@ -104,7 +117,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut hits = vec![0; 20 * 10];
         for _ in 0..2000 {
-            let region = USUAL.draw(&RgbImage::new(20, 10), &mut rng).unwrap();
+            let region = USUAL.draw(&RgbImage::new(20, 10), &mut rng).unwrap().unwrap();
             hits.iter_mut()
                 .zip(region.mask().as_raw())
                 .for_each(|(h, m)| *h += usize::from(*m > 0));
@@ -137,7 +150,7 @@ mod tests {
                 aspect: range,
             };
             assert!(shape.check().is_err() || range.0 == 0.0);
-            shape.draw(&RgbImage::new(9, 7), &mut rng);
+            shape.draw(&RgbImage::new(9, 7), &mut rng).unwrap();
         }
     }
 }

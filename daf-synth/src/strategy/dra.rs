@@ -6,9 +6,9 @@ use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OPACITY, check_opacity, compose};
+use super::{OPACITY, Recipe};
 use crate::range::Range;
-use crate::shape::perlin::Perlin;
+use crate::shape::Perlin;
 use crate::texture::Textures;
 
 /// Ragged blobs of Perlin noise, filled with foreign textures: the strategy of DRÆM (Zavrtanik et al., ICCV 2021), which
@@ -19,8 +19,9 @@ use crate::texture::Textures;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dra {
-    /// Where textures come from: `procedural` (drawn, needs no files) or a folder of images, searched with its
-    /// subfolders, e.g. the `images` of the Describable Textures Dataset, as in the paper.
+    /// Where textures come from: `procedural` (drawn, needs no files), a folder of images, searched with its
+    /// subfolders, e.g. the `images` of the Describable Textures Dataset, as in the paper, or a map with the `type` of any
+    /// texture.
     pub textures: Textures,
     /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
     /// `[0.0, 0.0]` for opaque defects.
@@ -30,7 +31,7 @@ pub struct Dra {
 impl Default for Dra {
     fn default() -> Self {
         Self {
-            textures: Textures::Procedural,
+            textures: Textures::default(),
             opacity: OPACITY,
         }
     }
@@ -38,14 +39,30 @@ impl Default for Dra {
 
 daf_core::register!(Synthesizer: Dra = "dra");
 
+impl Dra {
+    /// Calls `action` with shape and texture.
+    fn with<R>(&self, action: impl FnOnce(Recipe<'_>) -> R) -> R {
+        action(Recipe {
+            shape: &Perlin::default(),
+            texture: self.textures.texture(),
+            augment: true,
+            opacity: self.opacity,
+        })
+    }
+}
+
 #[typetag::serde(name = Dra::NAME)]
 impl Synthesizer for Dra {
-    fn synthesize(&self, normal: &RgbImage, _: &dyn Donors, rng: &mut dyn Rng) -> Result<Outcome, BoxError> {
-        compose(normal, &Perlin {}, &self.textures, self.opacity, rng)
+    fn synthesize(
+        &self,
+        normal: &RgbImage,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Outcome, BoxError> {
+        self.with(|recipe| recipe.synthesize(normal, donors, rng))
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        self.textures.check()?;
-        check_opacity(self.opacity)
+        self.with(|recipe| recipe.check())
     }
 }

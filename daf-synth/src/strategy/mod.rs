@@ -1,15 +1,18 @@
-//! The strategies: registered parts, each a shape filled with a texture.
+//! The strategies: registered synthesizers, most of them a shape filled with a texture.
 
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
-use daf_core::{BoxError, Outcome, Synthetic};
+use daf_core::{BoxError, Donors, Fill, Outcome, Shape, Synthetic, Texture};
 
-use crate::blend::blend;
+use crate::blend::{Material, blend, blend_pixels};
 use crate::range::Range;
-use crate::shape::Shape;
-use crate::texture::Texture;
+use crate::texture::augment;
 
+pub(crate) mod compose;
+pub(crate) mod cutpaste;
 pub(crate) mod dra;
+pub(crate) mod mixture;
+pub(crate) mod none;
 pub(crate) mod simple_shape;
 pub(crate) mod simple_texture;
 pub(crate) mod simple_texture_shape;
@@ -17,31 +20,90 @@ pub(crate) mod simple_texture_shape;
 /// Opacities of DRÆM and of the DAF paper.
 pub const OPACITY: Range = Range(0.0, 0.8);
 
-/// Fills a shape with a texture, with an opacity drawn from a range.
-///
-/// # Errors
-/// If the texture cannot be drawn.
-pub fn compose(
-    normal: &RgbImage,
-    shape: &dyn Shape,
-    texture: &dyn Texture,
-    opacity: Range,
-    rng: &mut dyn Rng,
-) -> Result<Outcome, BoxError> {
-    let Some(region) = shape.draw(normal, rng) else {
-        return Ok(Outcome::Unchanged);
-    };
-    let fill = texture.draw(normal, rng)?;
-    let mut image = normal.clone();
-    blend(&mut image, &region, &fill, opacity.draw(rng));
-    let touched = region.bounds();
-    Ok(Outcome::Damaged(Synthetic {
-        image,
-        mask: region.into_mask(),
-        target: None,
-        touched,
-        class: 0,
-    }))
+/// A shape, a texture and how the one is filled with the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe<'a> {
+    /// Where the defect is.
+    pub shape: &'a dyn Shape,
+    /// What it looks like.
+    pub texture: &'a dyn Texture,
+    /// Whether three of the [augmentations](augment) are applied to the texture. Plain colours stay as they are.
+    pub augment: bool,
+    /// From where the opacity is drawn.
+    pub opacity: Range,
+}
+
+impl Recipe<'_> {
+    /// Damages an image.
+    ///
+    /// # Errors
+    /// If the shape or the texture cannot be drawn.
+    pub fn synthesize(
+        &self,
+        normal: &RgbImage,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Outcome, BoxError> {
+        let Some(region) = self.shape.draw(normal, rng)? else {
+            return Ok(Outcome::Unchanged);
+        };
+        if region.mask().dimensions() != normal.dimensions() {
+            let (found, expected) = (region.mask().dimensions(), normal.dimensions());
+            return Err(format!(
+                "shape `{}` drew a mask of {}×{} pixels for an image of {}×{}",
+                self.shape.typetag_name(),
+                found.0,
+                found.1,
+                expected.0,
+                expected.1
+            )
+            .into());
+        }
+        let fill = self.texture.draw(normal, &region, donors, rng)?;
+        let augmentations = if self.augment && !matches!(fill, Fill::Colour(_)) {
+            augment::draw(rng)
+        } else {
+            Vec::new()
+        };
+        let opacity = self.opacity.draw(rng);
+        let mut image = normal.clone();
+        match fill {
+            Fill::Image(texture) if texture.dimensions() == normal.dimensions() => {
+                augment::shown(&texture, &region, &augmentations, |pixels| {
+                    let material = Material {
+                        pixels,
+                        width: texture.width() as usize,
+                        left: 0,
+                        top: 0,
+                    };
+                    blend_pixels(&mut image, &region, material, opacity);
+                });
+            }
+            Fill::Patch(mut patch) => {
+                augmentations.iter().for_each(|a| a.apply(&mut patch));
+                blend(&mut image, &region, &Fill::Patch(patch), opacity);
+            }
+            other => blend(&mut image, &region, &other, opacity),
+        }
+        let touched = region.bounds();
+        Ok(Outcome::Damaged(Synthetic {
+            image,
+            mask: region.into_mask(),
+            target: None,
+            touched,
+            class: 0,
+        }))
+    }
+
+    /// Checks the shape, the texture and the range of opacities.
+    ///
+    /// # Errors
+    /// Names the field, what was expected and what was found.
+    pub fn check(&self) -> Result<(), BoxError> {
+        self.shape.check()?;
+        self.texture.check()?;
+        check_opacity(self.opacity)
+    }
 }
 
 /// Checks a range of opacities. At 1 a defect would be invisible, so the upper bound ends shortly before.

@@ -6,9 +6,9 @@ use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OPACITY, check_opacity, compose};
+use super::{OPACITY, Recipe};
 use crate::range::Range;
-use crate::shape::rectangle::Rectangle;
+use crate::shape::Rectangle;
 use crate::texture::Textures;
 
 /// One rectangle, filled with a foreign texture: DAF's "Simple Shape".
@@ -17,8 +17,9 @@ use crate::texture::Textures;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimpleShape {
-    /// Where textures come from: `procedural` (drawn, needs no files) or a folder of images, searched with its
-    /// subfolders.
+    /// Where textures come from: `procedural` (drawn, needs no files), a folder of images, searched with its
+    /// subfolders, e.g. the `images` of the Describable Textures Dataset, as in the paper, or a map with the `type` of any
+    /// texture.
     pub textures: Textures,
     /// Share of the image's area that the rectangle takes, drawn uniformly from [low, high] within 0..=1.
     pub area: Range,
@@ -32,7 +33,7 @@ pub struct SimpleShape {
 impl Default for SimpleShape {
     fn default() -> Self {
         Self {
-            textures: Textures::Procedural,
+            textures: Textures::default(),
             area: Rectangle::AREA,
             aspect: Rectangle::ASPECT,
             opacity: OPACITY,
@@ -40,26 +41,35 @@ impl Default for SimpleShape {
     }
 }
 
+daf_core::register!(Synthesizer: SimpleShape = "simple_shape");
+
 impl SimpleShape {
-    fn shape(&self) -> Rectangle {
-        Rectangle {
-            area: self.area,
-            aspect: self.aspect,
-        }
+    /// Calls `action` with shape and texture.
+    fn with<R>(&self, action: impl FnOnce(Recipe<'_>) -> R) -> R {
+        action(Recipe {
+            shape: &Rectangle {
+                area: self.area,
+                aspect: self.aspect,
+            },
+            texture: self.textures.texture(),
+            augment: true,
+            opacity: self.opacity,
+        })
     }
 }
 
-daf_core::register!(Synthesizer: SimpleShape = "simple_shape");
-
 #[typetag::serde(name = SimpleShape::NAME)]
 impl Synthesizer for SimpleShape {
-    fn synthesize(&self, normal: &RgbImage, _: &dyn Donors, rng: &mut dyn Rng) -> Result<Outcome, BoxError> {
-        compose(normal, &self.shape(), &self.textures, self.opacity, rng)
+    fn synthesize(
+        &self,
+        normal: &RgbImage,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Outcome, BoxError> {
+        self.with(|recipe| recipe.synthesize(normal, donors, rng))
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        self.textures.check()?;
-        self.shape().check()?;
-        check_opacity(self.opacity)
+        self.with(|recipe| recipe.check())
     }
 }

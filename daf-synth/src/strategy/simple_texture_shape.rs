@@ -6,10 +6,10 @@ use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OPACITY, check_opacity, compose};
+use super::{OPACITY, Recipe};
 use crate::range::Range;
-use crate::shape::rectangle::Rectangle;
-use crate::texture::UniformColour;
+use crate::shape::Rectangle;
+use crate::texture::{Colour, Granularity};
 
 /// One rectangle in one random colour: DAF's "Simple Texture-Shape", the plainest defect there is.
 ///
@@ -21,6 +21,8 @@ pub struct SimpleTextureShape {
     pub area: Range,
     /// Width divided by height of the rectangle, drawn uniformly on a log scale from [low, high] within 0.01..=100.
     pub aspect: Range,
+    /// What has one colour: the whole `anomaly`, each connected `region` of it, or each `pixel`.
+    pub granularity: Granularity,
     /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
     /// `[0.0, 0.0]` for opaque defects.
     pub opacity: Range,
@@ -31,30 +33,43 @@ impl Default for SimpleTextureShape {
         Self {
             area: Rectangle::AREA,
             aspect: Rectangle::ASPECT,
+            granularity: Granularity::default(),
             opacity: OPACITY,
-        }
-    }
-}
-
-impl SimpleTextureShape {
-    fn shape(&self) -> Rectangle {
-        Rectangle {
-            area: self.area,
-            aspect: self.aspect,
         }
     }
 }
 
 daf_core::register!(Synthesizer: SimpleTextureShape = "simple_texture_shape");
 
+impl SimpleTextureShape {
+    /// Calls `action` with shape and texture.
+    fn with<R>(&self, action: impl FnOnce(Recipe<'_>) -> R) -> R {
+        action(Recipe {
+            shape: &Rectangle {
+                area: self.area,
+                aspect: self.aspect,
+            },
+            texture: &Colour {
+                granularity: self.granularity,
+            },
+            augment: false,
+            opacity: self.opacity,
+        })
+    }
+}
+
 #[typetag::serde(name = SimpleTextureShape::NAME)]
 impl Synthesizer for SimpleTextureShape {
-    fn synthesize(&self, normal: &RgbImage, _: &dyn Donors, rng: &mut dyn Rng) -> Result<Outcome, BoxError> {
-        compose(normal, &self.shape(), &UniformColour {}, self.opacity, rng)
+    fn synthesize(
+        &self,
+        normal: &RgbImage,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Outcome, BoxError> {
+        self.with(|recipe| recipe.synthesize(normal, donors, rng))
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        self.shape().check()?;
-        check_opacity(self.opacity)
+        self.with(|recipe| recipe.check())
     }
 }

@@ -3,23 +3,51 @@
 //! Semantics are those of imgaug, and of PIL where imgaug hands on to it. The official code keeps images in OpenCV's
 //! BGR order while imgaug takes them for RGB; our images are RGB, so that colour spaces see the true colours. For the
 //! random colours that come out this makes no systematic difference.
+//!
+//! A defect shows a small part of its texture, so only the pixels that it shows are computed, and those on which they
+//! depend: [`shown`] gives the same bytes there as [`Augmentation::apply`] on the whole image, one after the other.
+
+use std::cell::RefCell;
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
+use daf_core::{Rect, Region};
 
 use super::colourspace::{ColourSpace, HUES, decode_hsv, encode_hsv};
 use crate::range::Range;
-use crate::rotate::rotate;
+use crate::rotate::Rotation;
+use crate::runs::{self, Run};
 
 /// Applies three different augmentations, in the order in which they are drawn.
 pub fn augment(image: &mut RgbImage, rng: &mut dyn Rng) {
-    let mut kinds = DRAWN;
-    for i in 0..3 {
-        kinds.swap(i, rng.random_range(i..DRAWN.len()));
-        if let Some(augmentation) = kinds[i](rng) {
-            augmentation.apply(image);
-        }
+    for augmentation in draw(rng) {
+        augmentation.apply(image);
     }
+}
+
+/// Draws three different augmentations; fewer where one is drawn to do nothing.
+pub fn draw(rng: &mut dyn Rng) -> Vec<Augmentation> {
+    let mut kinds = DRAWN;
+    (0..3)
+        .filter_map(|i| {
+            kinds.swap(i, rng.random_range(i..DRAWN.len()));
+            kinds[i](rng)
+        })
+        .collect()
+}
+
+/// Hands the texture after these augmentations to `action`: RGB values of an image of the texture's size, of which only
+/// the pixels of the region have a meaning.
+pub(crate) fn shown<R>(
+    texture: &RgbImage,
+    region: &Region,
+    augmentations: &[Augmentation],
+    action: impl FnOnce(&[u8]) -> R,
+) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.want(augmentations.len(), runs::of_region(region));
+        action(process(texture, augmentations, scratch))
+    })
 }
 
 /// Draws an augmentation's parameters; `None` where it is drawn to do nothing.
@@ -101,67 +129,309 @@ pub enum Augmentation {
 impl Augmentation {
     /// Changes the image.
     pub fn apply(self, image: &mut RgbImage) {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.want(1, runs::whole(width, height));
+            let pixels = process(image, &[self], scratch);
+            // A copy that has to be made anyway: what was read cannot be written at the same time.
+            let pixels = pixels.to_vec();
+            image.copy_from_slice(&pixels);
+        });
+    }
+
+    /// How it is computed.
+    fn effect(self) -> Effect {
         match self {
-            Self::Gamma(gammas) => {
-                let table = |gamma: f64| table(|v| ((v / 255.0).powf(gamma) * 255.0).clamp(0.0, 255.0) as u8);
-                look_up(image, &gammas.map(table));
+            Self::Gamma(gammas) => Effect::Tables(
+                gammas.map(|gamma| table(|v| ((v / 255.0).powf(gamma) * 255.0).clamp(0.0, 255.0) as u8)),
+            ),
+            Self::Solarize(threshold) => Effect::Tables(
+                [table(|v| {
+                    if v >= f64::from(threshold) {
+                        255 - v as u8
+                    } else {
+                        v as u8
+                    }
+                }); 3],
+            ),
+            Self::Posterize(bits) => {
+                let step = f64::from(1u32 << 8u8.saturating_sub(bits).min(8));
+                Effect::Tables([table(|v| ((v / step).floor() * step) as u8); 3])
             }
-            Self::Brightness {
-                space,
-                factor,
-                offset,
-                offset_first,
-            } => {
+            Self::Invert => Effect::Tables([table(|v| 255 - v as u8); 3]),
+            Self::Autocontrast(_) | Self::Equalize => Effect::Histogram,
+            Self::Brightness { .. } | Self::HueSaturation { .. } => Effect::Colours,
+            Self::Sharpness(_) => Effect::Neighbours,
+            Self::Rotate(_) => Effect::Places,
+        }
+    }
+}
+
+/// What a pixel depends on.
+enum Effect {
+    /// Each value on itself.
+    Tables([Table; 3]),
+    /// Each value on itself, by tables that depend on the histograms of the whole image.
+    Histogram,
+    /// Each pixel on itself.
+    Colours,
+    /// Each pixel on those around it.
+    Neighbours,
+    /// Each pixel on pixels elsewhere.
+    Places,
+}
+
+thread_local! {
+    /// Working memory, so that nothing is allocated for an operation.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    /// Two images: operations that cannot work in place read one and write the other.
+    images: [Vec<u8>; 2],
+    /// The pixels that are wanted after so many operations.
+    wanted: Vec<Vec<Run>>,
+    /// A mask to collect wanted pixels in.
+    marks: Vec<u8>,
+}
+
+impl Scratch {
+    /// Sets the pixels that are wanted after the last of so many operations.
+    fn want(&mut self, operations: usize, runs: impl Iterator<Item = Run>) {
+        if self.wanted.len() <= operations {
+            self.wanted.resize_with(operations + 1, Vec::new);
+        }
+        self.wanted[operations].clear();
+        self.wanted[operations].extend(runs);
+    }
+}
+
+/// Applies the augmentations to the pixels that `scratch` wants after the last of them.
+fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &'a mut Scratch) -> &'a [u8] {
+    let (width, height) = (texture.width() as usize, texture.height() as usize);
+    let Scratch {
+        images,
+        wanted,
+        marks,
+    } = scratch;
+    // From the last to the first: which pixels are needed?
+    for (i, augmentation) in augmentations.iter().enumerate().rev() {
+        let (before, after) = wanted.split_at_mut(i + 1);
+        let (before, after) = (&mut before[i], &after[0]);
+        before.clear();
+        let all = after.iter().map(|run| run.pixels()).sum::<usize>() == width * height;
+        match (augmentation, augmentation.effect()) {
+            (_, Effect::Histogram) => before.extend(runs::whole(width, height)),
+            (Augmentation::Rotate(degrees), _) => {
+                let rotation = Rotation::new(width, height, *degrees);
+                collect(width, height, marks, before, |marks| {
+                    for run in after {
+                        (run.start..run.end).for_each(|x| rotation.mark(x, run.y, marks));
+                    }
+                });
+            }
+            (_, Effect::Neighbours) if !all => collect(width, height, marks, before, |marks| {
+                for run in after {
+                    let columns = run.start.saturating_sub(1)..(run.end + 1).min(width);
+                    for y in run.y.saturating_sub(1)..(run.y + 2).min(height) {
+                        marks[y * width..][columns.clone()].fill(255);
+                    }
+                }
+            }),
+            _ => before.extend(after),
+        }
+    }
+    // From the first to the last. Tables wait until something else has to be done: a chain of them is one, and a histogram
+    // goes through them more quickly than an image.
+    let mut canvas = Canvas {
+        texture: texture.as_raw(),
+        width,
+        images,
+        current: None,
+        tables: None,
+    };
+    for (augmentation, wanted) in augmentations.iter().zip(wanted.windows(2)) {
+        let (before, after) = (&wanted[0], &wanted[1]);
+        match (*augmentation, augmentation.effect()) {
+            (_, Effect::Tables(tables)) => canvas.look_up(tables),
+            (Augmentation::Autocontrast(cutoff), _) => {
+                let tables = canvas.histograms().map(|h| stretch(h, cutoff));
+                canvas.look_up(tables);
+            }
+            (Augmentation::Equalize, _) => {
+                let tables = canvas.histograms().map(|h| flatten(&h));
+                canvas.look_up(tables);
+            }
+            (
+                Augmentation::Brightness {
+                    space,
+                    factor,
+                    offset,
+                    offset_first,
+                },
+                _,
+            ) => {
                 let add = |v: f64| (v + f64::from(offset)).clamp(0.0, 255.0);
                 let multiply = |v: f64| (v * factor).floor().clamp(0.0, 255.0);
                 let table = table(|v| if offset_first { multiply(add(v)) } else { add(multiply(v)) } as u8);
-                let axis = space.brightness();
-                recolour(image, |rgb| {
-                    let mut colour = space.encode(rgb);
-                    colour[axis] = table[colour[axis] as usize];
-                    space.decode(colour)
-                });
+                canvas.in_place(after, |pixels| space.map_brightness(pixels, &table));
             }
-            Self::Sharpness(factor) => sharpen(image, factor),
-            Self::HueSaturation { hue, saturation } => {
-                let turn = hue * HUES / 255;
-                let hues = table(|v| (v as i32 + turn).rem_euclid(HUES) as u8);
-                let saturations = table(|v| (v as i32 + saturation).clamp(0, 255) as u8);
-                recolour(image, |rgb| {
-                    let [hue, saturation, value] = encode_hsv(rgb);
-                    decode_hsv([hues[hue as usize], saturations[saturation as usize], value])
-                });
+            (Augmentation::HueSaturation { hue, saturation }, _) => {
+                canvas.in_place(after, |pixels| turn_hue(pixels, hue, saturation));
             }
-            Self::Solarize(threshold) => {
-                look_up(
-                    image,
-                    &[table(|v| {
-                        if v >= f64::from(threshold) {
-                            255 - v as u8
-                        } else {
-                            v as u8
+            (Augmentation::Sharpness(factor), _) => {
+                if width >= 3 && height >= 3 {
+                    canvas.anew(before, |from, to| {
+                        for run in after {
+                            sharpen(from, to, (width, height), *run, factor as f32);
                         }
-                    }); 3],
-                );
+                    });
+                }
             }
-            Self::Posterize(bits) => {
-                let step = f64::from(1u32 << 8u8.saturating_sub(bits).min(8));
-                look_up(image, &[table(|v| ((v / step).floor() * step) as u8); 3]);
+            (Augmentation::Rotate(degrees), _) => {
+                let rotation = Rotation::new(width, height, degrees);
+                canvas.anew(before, |from, to| {
+                    for run in after {
+                        let pixels = to[run.bytes(width)].chunks_exact_mut(3);
+                        for (x, pixel) in (run.start..run.end).zip(pixels) {
+                            pixel.copy_from_slice(&rotation.pixel::<3, _>(from, x, run.y));
+                        }
+                    }
+                });
             }
-            Self::Invert => image.iter_mut().for_each(|v| *v = 255 - *v),
-            Self::Autocontrast(cutoff) => {
-                let tables = histograms(image).map(|h| stretch(h, cutoff));
-                look_up(image, &tables);
+            _ => {}
+        }
+    }
+    canvas.finish(&wanted[augmentations.len()])
+}
+
+/// Marks pixels and gives the runs of those that are marked.
+fn collect(
+    width: usize,
+    height: usize,
+    marks: &mut Vec<u8>,
+    into: &mut Vec<Run>,
+    mark: impl FnOnce(&mut [u8]),
+) {
+    marks.clear();
+    marks.resize(width * height, 0);
+    mark(marks);
+    let all = Rect {
+        x: 0,
+        y: 0,
+        width: width as u32,
+        height: height as u32,
+    };
+    into.extend(runs::of_mask(marks, width, all));
+}
+
+/// The image between two operations.
+struct Canvas<'a> {
+    texture: &'a [u8],
+    width: usize,
+    images: &'a mut [Vec<u8>; 2],
+    /// Which of the images holds it; none as long as it is the texture.
+    current: Option<usize>,
+    /// Tables that its values have still to go through.
+    tables: Option<[Table; 3]>,
+}
+
+impl<'a> Canvas<'a> {
+    fn look_up(&mut self, mut tables: [Table; 3]) {
+        if let Some(waiting) = &self.tables {
+            for (table, waiting) in tables.iter_mut().zip(waiting) {
+                *table = waiting.map(|v| table[v as usize]);
             }
-            Self::Equalize => {
-                let tables = histograms(image).map(|h| flatten(&h));
-                look_up(image, &tables);
+        }
+        self.tables = Some(tables);
+    }
+
+    fn pixels(&self) -> &[u8] {
+        self.current.map_or(self.texture, |i| &self.images[i])
+    }
+
+    fn histograms(&self) -> [[u64; 256]; 3] {
+        // Two counts per channel: neighbours often have the same value, and counting it twice in a row has to wait.
+        let mut counts = [[[0u32; 256]; 3]; 2];
+        let (pairs, last) = self.pixels()[..self.texture.len()].as_chunks::<6>();
+        for pair in pairs {
+            for (i, value) in pair.iter().enumerate() {
+                counts[i / 3][i % 3][*value as usize] += 1;
             }
-            Self::Rotate(degrees) => {
-                let (width, height) = image.dimensions();
-                let rotated = rotate::<3, _>(image.as_raw(), width as usize, height as usize, degrees);
-                image.copy_from_slice(&rotated);
+        }
+        for (channel, value) in last.iter().enumerate() {
+            counts[0][channel][*value as usize] += 1;
+        }
+        std::array::from_fn(|channel| {
+            let mut histogram = [0; 256];
+            for value in 0..256 {
+                let shown = self
+                    .tables
+                    .map_or(value, |tables| tables[channel][value] as usize);
+                histogram[shown] += u64::from(counts[0][channel][value] + counts[1][channel][value]);
             }
+            histogram
+        })
+    }
+
+    /// Changes runs of pixels one by one.
+    fn in_place(&mut self, runs: &[Run], mut change: impl FnMut(&mut [u8])) {
+        let tables = self.tables.take();
+        let from_texture = self.current.is_none();
+        let image = &mut self.images[*self.current.get_or_insert(0)];
+        if from_texture {
+            // What lies outside the runs is never read.
+            image.resize(self.texture.len().max(image.len()), 0);
+        }
+        for run in runs {
+            let bytes = run.bytes(self.width);
+            let pixels = &mut image[bytes.clone()];
+            if from_texture {
+                pixels.copy_from_slice(&self.texture[bytes]);
+            }
+            if let Some(tables) = &tables {
+                for pixel in pixels.as_chunks_mut::<3>().0 {
+                    for (value, table) in pixel.iter_mut().zip(tables) {
+                        *value = table[*value as usize];
+                    }
+                }
+            }
+            change(pixels);
+        }
+    }
+
+    /// Writes an image that depends on `before` of the one that there is.
+    fn anew(&mut self, before: &[Run], write: impl FnOnce(&[u8], &mut [u8])) {
+        if self.tables.is_some() {
+            self.in_place(before, |_| {});
+        }
+        let target = self.current.map_or(0, |current| 1 - current);
+        let [first, second] = &mut *self.images;
+        let (to, other) = if target == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        to.resize(self.texture.len().max(to.len()), 0);
+        write(
+            if self.current.is_some() {
+                other
+            } else {
+                self.texture
+            },
+            to,
+        );
+        self.current = Some(target);
+    }
+
+    fn finish(mut self, runs: &[Run]) -> &'a [u8] {
+        if self.tables.is_some() {
+            self.in_place(runs, |_| {});
+        }
+        match self.current {
+            Some(current) => &self.images[current][..self.texture.len()],
+            None => self.texture,
         }
     }
 }
@@ -173,28 +443,15 @@ fn table(value: impl Fn(f64) -> u8) -> Table {
     std::array::from_fn(|v| value(v as f64))
 }
 
-fn look_up(image: &mut RgbImage, tables: &[Table; 3]) {
-    for pixel in image.chunks_exact_mut(3) {
-        for (value, table) in pixel.iter_mut().zip(tables) {
-            *value = table[*value as usize];
-        }
+/// Adds to hue and saturation, both in 255ths.
+pub(super) fn turn_hue(pixels: &mut [u8], hue: i32, saturation: i32) {
+    let turn = hue * HUES / 255;
+    let hues = table(|v| (v as i32 + turn).rem_euclid(HUES) as u8);
+    let saturations = table(|v| (v as i32 + saturation).clamp(0, 255) as u8);
+    for pixel in pixels.as_chunks_mut::<3>().0 {
+        let [hue, saturation, value] = encode_hsv(*pixel);
+        *pixel = decode_hsv([hues[hue as usize], saturations[saturation as usize], value]);
     }
-}
-
-fn recolour(image: &mut RgbImage, colour: impl Fn([u8; 3]) -> [u8; 3]) {
-    for pixel in image.pixels_mut() {
-        pixel.0 = colour(pixel.0);
-    }
-}
-
-fn histograms(image: &RgbImage) -> [[u64; 256]; 3] {
-    let mut histograms = [[0; 256]; 3];
-    for pixel in image.pixels() {
-        for (histogram, value) in histograms.iter_mut().zip(pixel.0) {
-            histogram[value as usize] += 1;
-        }
-    }
-    histograms
 }
 
 /// PIL's autocontrast of one channel.
@@ -239,22 +496,95 @@ fn flatten(histogram: &[u64; 256]) -> Table {
 }
 
 /// PIL blends with its `SMOOTH` filter: 1 around 5, divided by 13; the outermost pixels stay.
-fn sharpen(image: &mut RgbImage, factor: f64) {
-    let stride = image.width() as usize * 3;
-    let rows = image.height() as usize;
-    if stride < 9 || rows < 3 {
+fn sharpen(source: &[u8], target: &mut [u8], (width, height): (usize, usize), run: Run, factor: f32) {
+    target[run.bytes(width)].copy_from_slice(&source[run.bytes(width)]);
+    let inner = Run {
+        start: run.start.max(1),
+        end: run.end.min(width - 1),
+        ..run
+    };
+    if run.y == 0 || run.y == height - 1 || inner.start >= inner.end {
         return;
     }
-    let factor = factor as f32;
-    let source = image.as_raw().clone();
-    for y in 1..rows - 1 {
-        let [above, here, below] = [y - 1, y, y + 1].map(|y| &source[y * stride..(y + 1) * stride]);
-        let target = &mut image.as_mut()[y * stride + 3..(y + 1) * stride - 3];
-        for (i, value) in (3..).zip(target) {
-            let column = |i: usize| u16::from(above[i]) + u16::from(here[i]) + u16::from(below[i]);
-            let sum = column(i - 3) + column(i) + column(i + 3) + 4 * u16::from(here[i]);
-            let smooth = f32::from((sum * 2 + 13) / 26);
-            *value = (smooth + (f32::from(here[i]) - smooth) * factor) as u8;
+    let bytes = inner.bytes(width);
+    let stride = width * 3;
+    // Three rows of equal length, one pixel wider than the target on either side.
+    let around = |start: usize| &source[start - 3..start + bytes.len() + 3];
+    let (above, here, below) = (
+        around(bytes.start - stride),
+        around(bytes.start),
+        around(bytes.start + stride),
+    );
+    for (i, value) in (3..).zip(&mut target[bytes.clone()]) {
+        let column = |i: usize| u16::from(above[i]) + u16::from(here[i]) + u16::from(below[i]);
+        let sum = column(i - 3) + column(i) + column(i + 3) + 4 * u16::from(here[i]);
+        let smooth = f32::from((sum * 2 + 13) / 26);
+        *value = (smooth + (f32::from(here[i]) - smooth) * factor) as u8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daf_core::image::GrayImage;
+    use daf_core::rand::SeedableRng;
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::texture::Procedural;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_shown_has_the_bytes_of_the_whole_image(
+            width in 1u32..50, height in 1u32..50, seed: u64, share in 0.0..1.0, blocks in 1u32..12,
+        ) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let texture = Procedural::default().image(width, height, &mut rng);
+            let grid: Vec<bool> = (0..50 * 50).map(|_| rng.random_bool(share)).collect();
+            let mask = GrayImage::from_fn(width, height, |x, y| {
+                [if grid[(y / blocks * 50 + x / blocks) as usize] { 255 } else { 0 }].into()
+            });
+            let Some(region) = Region::of(mask) else { return Ok(()) };
+            let drawn = draw(&mut rng);
+            let mut whole = texture.clone();
+            for augmentation in &drawn {
+                augmentation.apply(&mut whole);
+            }
+            shown(&texture, &region, &drawn, |pixels| {
+                for ((inside, found), expected) in
+                    region.mask().iter().zip(pixels.chunks_exact(3)).zip(whole.chunks_exact(3))
+                {
+                    prop_assert!(*inside == 0 || found == expected, "{drawn:?}: {found:?} {expected:?}");
+                }
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn a_small_image_after_a_large_one_sees_nothing_of_it() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let images: Vec<_> = [(64, 64), (9, 7), (64, 64)]
+            .map(|(width, height)| Procedural::default().image(width, height, &mut rng))
+            .into();
+        for augmentation in [
+            Augmentation::Rotate(30.0),
+            Augmentation::Sharpness(0.3),
+            Augmentation::Equalize,
+            Augmentation::Invert,
+        ] {
+            let fresh = |image: &RgbImage| {
+                let mut image = image.clone();
+                std::thread::scope(|scope| scope.spawn(|| augmentation.apply(&mut image)).join().unwrap());
+                image
+            };
+            for image in &images {
+                let mut used = image.clone();
+                augmentation.apply(&mut used);
+                assert_eq!(used, fresh(image));
+            }
         }
     }
 }

@@ -61,6 +61,29 @@ impl ColourSpace {
             Self::Luv => decode_luv([a, b, c]),
         }
     }
+
+    /// Sends the brightness of RGB pixels through a table.
+    pub(super) fn map_brightness(self, pixels: &mut [u8], table: &[u8; 256]) {
+        /// A loop of its own for each colour space.
+        fn each(pixels: &mut [u8], change: impl Fn([u8; 3]) -> [u8; 3]) {
+            for pixel in pixels.as_chunks_mut::<3>().0 {
+                *pixel = change(*pixel);
+            }
+        }
+        let axis = self.brightness();
+        let through = |mut colour: [u8; 3]| {
+            colour[axis] = table[colour[axis] as usize];
+            colour
+        };
+        match self {
+            Self::YCrCb => each(pixels, |rgb| Self::YCrCb.decode(through(Self::YCrCb.encode(rgb)))),
+            Self::Yuv => each(pixels, |rgb| Self::Yuv.decode(through(Self::Yuv.encode(rgb)))),
+            Self::Hsv => each(pixels, |rgb| decode_hsv(through(encode_hsv(rgb)))),
+            Self::Hls => each(pixels, |rgb| decode_hls(through(encode_hls(rgb)))),
+            Self::Lab => each(pixels, |rgb| decode_lab(through(encode_lab(rgb)))),
+            Self::Luv => each(pixels, |rgb| decode_luv(through(encode_luv(rgb)))),
+        }
+    }
 }
 
 /// Bits after the binary point of OpenCV's luma arithmetic.

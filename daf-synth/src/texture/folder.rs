@@ -1,23 +1,42 @@
 //! Textures from image files.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
-use daf_core::{BoxError, Error, data};
+use daf_core::{BoxError, Donors, Error, Fill, Region, Texture, data, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The images of a folder and its subfolders, e.g. the Describable Textures Dataset's `images`.
 ///
-/// The folder is listed once. Images are opened when they are drawn and kept at the size that was asked for, up to
-/// [`Folder::BUDGET`]; clones share them. What is drawn depends on the random stream alone.
-#[derive(Clone)]
+/// Each image is as likely as any other and is resized to the normal image's size. Up to 256 MiB of opened images are
+/// kept.
+// The folder is listed once; clones share what is opened. What is drawn depends on the random stream alone.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Folder {
+    /// The folder, searched with its subfolders.
     path: PathBuf,
+    /// Which image files are taken, by their endings, e.g. `[jpg, png]`; all that can be read if the list is empty.
+    #[serde(default)]
+    formats: Vec<String>,
+    #[serde(skip)]
     state: Arc<State>,
 }
+
+/// A folder `textures`, as an example.
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new("textures")
+    }
+}
+
+daf_core::register!(Texture: Folder = "folder");
 
 #[derive(Default)]
 struct State {
@@ -41,6 +60,7 @@ impl Folder {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            formats: Vec::new(),
             state: Arc::default(),
         }
     }
@@ -51,19 +71,11 @@ impl Folder {
         &self.path
     }
 
-    /// Checks that it exists and has an image.
-    ///
-    /// # Errors
-    /// Names the folder, what was expected and what was found.
-    pub fn check(&self) -> Result<(), BoxError> {
-        self.files().map(|_| ())
-    }
-
     /// One of the images, each as likely as any other, resized.
     ///
     /// # Errors
     /// Names the folder or the file that cannot be read.
-    pub fn draw(&self, width: u32, height: u32, rng: &mut dyn Rng) -> Result<Arc<RgbImage>, BoxError> {
+    pub fn image(&self, width: u32, height: u32, rng: &mut dyn Rng) -> Result<Arc<RgbImage>, BoxError> {
         let files = self.files()?;
         let index = rng.random_range(0..files.len());
         let key = (index, width, height);
@@ -81,6 +93,12 @@ impl Folder {
         Ok(image)
     }
 
+    fn takes(&self, file: &Path) -> bool {
+        let ending = file.extension().and_then(OsStr::to_str).unwrap_or_default();
+        let wanted = |format: &String| format.trim_start_matches('.').eq_ignore_ascii_case(ending);
+        self.formats.is_empty() || self.formats.iter().any(wanted)
+    }
+
     fn kept<T>(&self, action: impl FnOnce(&mut Kept) -> T) -> T {
         action(&mut self.state.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -90,10 +108,10 @@ impl Folder {
         if let Some(files) = self.state.files.get() {
             return Ok(files);
         }
-        let wanted = "`textures` takes `procedural` or a folder of png, jpeg, bmp or tiff images, for example the \
+        let wanted = "a texture is `procedural` or a folder of png, jpeg, bmp or tiff images, for example the \
                       `images` of the Describable Textures Dataset";
         if self.path.as_os_str().is_empty() {
-            return Err(format!("`textures` is empty, but {wanted}").into());
+            return Err(format!("the path of the textures is empty; {wanted}").into());
         }
         let mut files =
             data::files::images_below(&self.path).map_err(|error| format!("{error}; {wanted}"))?;
@@ -105,14 +123,43 @@ impl Folder {
             )
             .into());
         }
+        let all = files.len();
+        files.retain(|file| self.takes(file));
+        if files.is_empty() {
+            let reason = format!(
+                "none of its {all} images ends in {}: change `formats`, or leave it out to take them all",
+                self.formats.join(" or ")
+            );
+            return Err(Error::data(&self.path, reason).into());
+        }
         files.sort_unstable();
         Ok(self.state.files.get_or_init(|| files))
+    }
+}
+
+#[typetag::serde(name = Folder::NAME)]
+impl Texture for Folder {
+    fn draw(
+        &self,
+        normal: &RgbImage,
+        _: &Region,
+        _: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Fill, BoxError> {
+        Ok(Fill::Image(self.image(normal.width(), normal.height(), rng)?))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        self.files().map(|_| ())
     }
 }
 
 /// Without the images.
 impl fmt::Debug for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Folder").field(&self.path).finish()
+        f.debug_struct("Folder")
+            .field("path", &self.path)
+            .field("formats", &self.formats)
+            .finish_non_exhaustive()
     }
 }

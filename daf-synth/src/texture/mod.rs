@@ -1,88 +1,68 @@
-//! What a defect looks like.
+//! What a defect looks like: the registered textures, and how they are written in YAML.
 
-use std::fmt::Debug;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use daf_core::BoxError;
-use daf_core::image::{Rgb, RgbImage};
-use daf_core::rand::Rng;
+pub use daf_core::{Fill, Texture};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub mod augment;
 mod colour;
 pub mod colourspace;
+mod cut;
 mod folder;
+mod jitter;
 pub mod procedural;
 
-pub use colour::UniformColour;
+pub use colour::{Colour, Granularity};
+pub use cut::{Donor, SameImage};
 pub use folder::Folder;
+pub use procedural::Procedural;
 
-/// Draws the material of a defect.
-pub trait Texture: Debug {
-    /// Material for the normal image.
-    ///
-    /// # Errors
-    /// If a texture cannot be read: names the file.
-    fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Fill, BoxError>;
-}
-
-/// Material of a defect.
+/// Where textures come from, as it is written in YAML: `procedural`, the path of a folder (`./procedural` for one of that
+/// name), or a map with the `type` and the settings of any texture.
 #[derive(Debug, Clone)]
-pub enum Fill {
-    /// The same everywhere.
-    Colour(Rgb<u8>),
-    /// An image of the normal image's size.
-    Image(RgbImage),
-}
-
-/// Images to take textures from. In YAML `procedural` or the path of a folder (`./procedural` for one of that name).
-///
-/// Whatever they are, three [augmentations](augment) are applied to each.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
 pub enum Textures {
-    /// Drawn by this crate: see [`procedural`].
-    #[default]
-    Procedural,
-    /// The images of a folder.
+    /// The short form of [`Procedural`].
+    Procedural(Procedural),
+    /// The short form of [`Folder`].
     Folder(Folder),
+    /// A map.
+    Part(Arc<dyn Texture>),
 }
 
 impl Textures {
     /// How [`Textures::Procedural`] is written.
     pub const PROCEDURAL: &'static str = "procedural";
 
-    /// Checks that there are images.
-    ///
-    /// # Errors
-    /// Names the folder, what was expected and what was found.
-    pub fn check(&self) -> Result<(), BoxError> {
+    /// The texture that is meant.
+    #[must_use]
+    pub fn texture(&self) -> &dyn Texture {
         match self {
-            Self::Procedural => Ok(()),
-            Self::Folder(folder) => folder.check(),
+            Self::Procedural(texture) => texture,
+            Self::Folder(texture) => texture,
+            Self::Part(texture) => texture.as_ref(),
         }
     }
 }
 
-impl Texture for Textures {
-    fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Fill, BoxError> {
-        let (width, height) = normal.dimensions();
-        let mut image = match self {
-            Self::Procedural => procedural::draw(width, height, rng),
-            Self::Folder(folder) => folder.draw(width, height, rng)?.as_ref().clone(),
-        };
-        augment::augment(&mut image, rng);
-        Ok(Fill::Image(image))
+/// Drawn ones: they need no files.
+impl Default for Textures {
+    fn default() -> Self {
+        Self::Procedural(Procedural::default())
     }
 }
 
-impl From<String> for Textures {
-    fn from(text: String) -> Self {
+impl From<&str> for Textures {
+    fn from(text: &str) -> Self {
         if text == Self::PROCEDURAL {
-            Self::Procedural
+            Self::default()
         } else {
-            Self::Folder(Folder::new(text))
+            Self::from(Path::new(text))
         }
     }
 }
@@ -93,12 +73,33 @@ impl From<&Path> for Textures {
     }
 }
 
-impl From<Textures> for String {
-    fn from(textures: Textures) -> Self {
-        match textures {
-            Textures::Procedural => Textures::PROCEDURAL.to_owned(),
-            Textures::Folder(folder) => folder.path().to_string_lossy().into_owned(),
+impl Serialize for Textures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Procedural(_) => serializer.serialize_str(Self::PROCEDURAL),
+            Self::Folder(folder) => serializer.serialize_str(&folder.path().to_string_lossy()),
+            Self::Part(texture) => texture.serialize(serializer),
         }
+    }
+}
+
+/// By hand, so that a fault inside the map keeps its place: an untagged enum would only say that nothing fits.
+impl<'de> Deserialize<'de> for Textures {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = Textures;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`procedural`, a folder or a map with `type`")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Textures, E> {
+                Ok(text.into())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Textures, A::Error> {
+                Arc::deserialize(MapAccessDeserializer::new(map)).map(Textures::Part)
+            }
+        }
+        deserializer.deserialize_any(Written)
     }
 }
 
@@ -109,7 +110,60 @@ impl JsonSchema for Textures {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Textures".into()
     }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": "string", "minLength": 1 })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let part = generator.subschema_for::<Arc<dyn Texture>>();
+        schemars::json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, part] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(value: Value) -> Result<Textures, String> {
+        serde_path_to_error::deserialize(value)
+            .map_err(|error| format!("{}: {}", error.path(), error.inner()))
+    }
+
+    #[test]
+    fn short_and_long_forms_are_written_as_they_were_read() {
+        for value in [
+            json!("procedural"),
+            json!("/data/dtd/images"),
+            json!("./procedural"),
+            json!({"type": "procedural", "patterns": ["cells", "weave"]}),
+            json!({"type": "folder", "path": "/data/dtd", "formats": ["jpg"]}),
+            json!({"type": "colour", "granularity": "region"}),
+        ] {
+            assert_eq!(serde_json::to_value(read(value.clone()).unwrap()).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn faults_keep_their_place() {
+        for (value, expected) in [
+            (
+                json!({"type": "colour", "granularity": "regionn"}),
+                "granularity: unknown variant `regionn`",
+            ),
+            (
+                json!({"type": "colour", "grain": 1}),
+                "grain: unknown field `grain`",
+            ),
+            (json!({"type": "folder"}), ".: missing field `path`"),
+            (
+                json!({"type": "photographs"}),
+                "type: unknown variant `photographs`",
+            ),
+            (
+                json!(5),
+                ".: invalid type: integer `5`, expected `procedural`, a folder or a map with `type`",
+            ),
+        ] {
+            let error = read(value).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 }

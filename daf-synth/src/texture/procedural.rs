@@ -7,19 +7,68 @@ use std::f32::consts::{PI, TAU};
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
+use daf_core::{BoxError, Donors, Fill, Region, Texture, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::range::Range;
 use crate::shape::perlin::Lattice;
 
-/// A texture of a random pattern.
-#[must_use]
-pub fn draw(width: u32, height: u32, rng: &mut dyn Rng) -> RgbImage {
-    let pattern = Pattern::ALL[rng.random_range(0..Pattern::ALL.len())];
-    pattern.draw(width, height, rng)
+/// Drawn textures: marble, stripes, checks, cells, weave, grain, blotches. They need no files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Procedural {
+    /// Which patterns there are, each as likely as any other: `marble`, `stripes`, `checks`, `cells`, `weave`, `grain`,
+    /// `blotches`; all of them by default.
+    pub patterns: Vec<Pattern>,
+}
+
+impl Default for Procedural {
+    fn default() -> Self {
+        Self {
+            patterns: Pattern::ALL.to_vec(),
+        }
+    }
+}
+
+daf_core::register!(Texture: Procedural = "procedural");
+
+impl Procedural {
+    /// A texture of one of the patterns, of which there must be one.
+    #[must_use]
+    pub fn image(&self, width: u32, height: u32, rng: &mut dyn Rng) -> RgbImage {
+        self.patterns[rng.random_range(0..self.patterns.len())].draw(width, height, rng)
+    }
+}
+
+#[typetag::serde(name = Procedural::NAME)]
+impl Texture for Procedural {
+    fn draw(
+        &self,
+        normal: &RgbImage,
+        _: &Region,
+        _: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Fill, BoxError> {
+        self.check()?;
+        Ok(Fill::Image(
+            self.image(normal.width(), normal.height(), rng).into(),
+        ))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        if self.patterns.is_empty() {
+            return Err(
+                "patterns: expected at least one, found an empty list; leave it out to have all".into(),
+            );
+        }
+        Ok(())
+    }
 }
 
 /// A family of textures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Pattern {
     /// Noise of several octaves, smooth or with ridges: clouds, stains, marble.
     Marble,
@@ -397,7 +446,7 @@ mod tests {
 
     #[test]
     fn the_same_stream_gives_the_same_texture() {
-        let draw = |seed| draw(40, 30, &mut ChaCha8Rng::seed_from_u64(seed));
+        let draw = |seed| Procedural::default().image(40, 30, &mut ChaCha8Rng::seed_from_u64(seed));
         for seed in 0..20 {
             assert_eq!(draw(seed), draw(seed));
             assert_ne!(draw(seed), draw(seed + 1));

@@ -1,0 +1,64 @@
+//! Where synthetic defects are.
+
+use std::fmt::Debug;
+
+use image::{GrayImage, RgbImage};
+use rand::Rng;
+
+use crate::{BoxError, Rect};
+
+/// Draws the outline of a defect, for synthesizers that fill shapes with [textures](crate::Texture).
+///
+/// A call depends on nothing but its arguments.
+#[typetag::serde(tag = "type")]
+pub trait Shape: Debug + Send + Sync {
+    /// A region of the normal image, which gives the size; `None` if no place was found.
+    ///
+    /// # Errors
+    /// Whatever keeps the shape from being drawn, e.g. a file that cannot be read.
+    fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Option<Region>, BoxError>;
+
+    /// Checks ranges and files before any work is done.
+    ///
+    /// # Errors
+    /// Names the field, what was expected and what was found.
+    fn check(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+super::boxed_schema!(Shape);
+
+/// The pixels of a defect: at least one.
+#[derive(Debug, Clone)]
+pub struct Region {
+    mask: GrayImage,
+    bounds: Rect,
+}
+
+impl Region {
+    /// The pixels where `mask`, made of 0 and 255, is not 0; `None` if there are none.
+    #[must_use]
+    #[inline]
+    pub fn of(mask: GrayImage) -> Option<Self> {
+        Rect::around(&mask).map(|bounds| Self { mask, bounds })
+    }
+
+    /// 255 inside, 0 outside.
+    #[must_use]
+    pub fn mask(&self) -> &GrayImage {
+        &self.mask
+    }
+
+    /// The smallest rectangle around the region.
+    #[must_use]
+    pub fn bounds(&self) -> Rect {
+        self.bounds
+    }
+
+    /// Gives the mask away.
+    #[must_use]
+    pub fn into_mask(self) -> GrayImage {
+        self.mask
+    }
+}

@@ -1,0 +1,48 @@
+//! What synthetic defects look like.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use image::{Rgb, RgbImage};
+use rand::Rng;
+
+use crate::{BoxError, Donors, Region};
+
+/// Draws the material of a defect, for synthesizers that fill [shapes](crate::Shape) with textures.
+///
+/// A call depends on nothing but its arguments.
+#[typetag::serde(tag = "type")]
+pub trait Texture: Debug + Send + Sync {
+    /// Material for a region of the normal image; `donors` are the other normal images.
+    ///
+    /// # Errors
+    /// Whatever keeps the texture from being drawn, e.g. a file that cannot be read.
+    fn draw(
+        &self,
+        normal: &RgbImage,
+        region: &Region,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Fill, BoxError>;
+
+    /// Checks ranges and files before any work is done.
+    ///
+    /// # Errors
+    /// Names the field, what was expected and what was found.
+    fn check(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+super::boxed_schema!(Texture);
+
+/// Material of a defect.
+#[derive(Debug, Clone)]
+pub enum Fill {
+    /// The same everywhere.
+    Colour(Rgb<u8>),
+    /// An image of the normal image's size, of which the region shows its own pixels.
+    Image(Arc<RgbImage>),
+    /// An image of the size of the region's bounds, laid over them.
+    Patch(RgbImage),
+}

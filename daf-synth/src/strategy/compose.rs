@@ -1,0 +1,79 @@
+//! Any shape with any texture.
+
+use std::sync::Arc;
+
+use daf_core::image::RgbImage;
+use daf_core::rand::Rng;
+use daf_core::{BoxError, Donors, Outcome, Shape, Synthesizer, typetag};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{OPACITY, Recipe};
+use crate::range::Range;
+use crate::shape::Perlin;
+use crate::texture::Textures;
+
+/// Any shape filled with any texture: the general form of most strategies.
+///
+/// `shape: { type: perlin }` with an augmented `texture` is `dra`; other shapes and textures, also those of plugins, make
+/// strategies that have no name. `daf-cli list shape` and `daf-cli list texture` show what there is.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compose {
+    /// Where the defect is: `perlin`, `rectangle`, `scar`, `ellipses` or another shape that is linked.
+    pub shape: Arc<dyn Shape>,
+    /// What it looks like: `procedural`, a folder of images, or a map with the `type` of a texture, such as
+    /// `{ type: donor }`.
+    pub texture: Textures,
+    /// Whether three of ten augmentations (contrast, brightness, sharpness, hue and saturation, solarize, posterize,
+    /// invert, autocontrast, equalize, rotation) are applied to the texture; plain colours stay as they are.
+    pub augment: bool,
+    /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
+    /// `[0.0, 0.0]` for opaque defects.
+    pub opacity: Range,
+}
+
+impl Default for Compose {
+    fn default() -> Self {
+        Self {
+            shape: Arc::new(Perlin::default()),
+            texture: Textures::default(),
+            augment: false,
+            opacity: OPACITY,
+        }
+    }
+}
+
+daf_core::register!(Synthesizer: Compose = "compose");
+
+impl Compose {
+    fn recipe(&self) -> Recipe<'_> {
+        Recipe {
+            shape: self.shape.as_ref(),
+            texture: self.texture.texture(),
+            augment: self.augment,
+            opacity: self.opacity,
+        }
+    }
+}
+
+#[typetag::serde(name = Compose::NAME)]
+impl Synthesizer for Compose {
+    fn synthesize(
+        &self,
+        normal: &RgbImage,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Outcome, BoxError> {
+        self.recipe().synthesize(normal, donors, rng)
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        self.shape.check().map_err(|error| format!("shape.{error}"))?;
+        self.texture
+            .texture()
+            .check()
+            .map_err(|error| format!("texture: {error}"))?;
+        super::check_opacity(self.opacity)
+    }
+}
