@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blend;
+pub mod poisson;
 mod range;
 mod rotate;
 pub mod shape;
