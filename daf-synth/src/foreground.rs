@@ -68,7 +68,10 @@ impl ObjectModel {
         let (width, height) = (image.width() as usize, image.height() as usize);
         let mut inside = match self {
             Self::Everywhere {} => return ObjectMask::everywhere(width, height),
-            Self::Threshold { brightness, threshold } => {
+            Self::Threshold {
+                brightness,
+                threshold,
+            } => {
                 // |mean − brightness| > threshold, times three: sums are integers.
                 let (low, high) = (3.0 * (brightness - threshold), 3.0 * (brightness + threshold));
                 let (low, high) = (low.ceil() as i32, high.floor() as i32);
@@ -114,7 +117,10 @@ impl ObjectModel {
         };
         match self {
             Self::Everywhere {} => Ok(()),
-            Self::Threshold { brightness, threshold } => {
+            Self::Threshold {
+                brightness,
+                threshold,
+            } => {
                 within("brightness", *brightness, 0.0, 255.0)?;
                 within("threshold", *threshold, 0.0, 255.0)
             }
@@ -180,7 +186,7 @@ fn fill_holes(inside: &mut [u8], width: usize) {
     const REACHED: u8 = 2;
     let height = inside.len() / width.max(1);
     let mut waiting = Vec::new();
-    let mut reach = |inside: &mut [u8], waiting: &mut Vec<usize>, at: usize| {
+    let reach = |inside: &mut [u8], waiting: &mut Vec<usize>, at: usize| {
         if inside[at] == 0 {
             inside[at] = REACHED;
             waiting.push(at);
@@ -234,6 +240,11 @@ impl ObjectMask {
         &self.inside
     }
 
+    /// Columns of the mask.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// Share of the image that the object takes.
     #[must_use]
     pub fn share(&self) -> f64 {
@@ -277,7 +288,11 @@ mod tests {
         RgbImage::from_fn(120, 90, |x, y| {
             let square = (f64::from(x) - 60.0).powi(2) + (f64::from(y) - 45.0).powi(2);
             let noise = ((x * 31 + y * 17) % 7) as u8;
-            if (100.0..900.0).contains(&square) { Rgb([60, 50 + noise, 40]) } else { Rgb([200 + noise, 200, 195]) }
+            if (100.0..900.0).contains(&square) {
+                Rgb([60, 50 + noise, 40])
+            } else {
+                Rgb([200 + noise, 200, 195])
+            }
         })
     }
 
@@ -287,16 +302,26 @@ mod tests {
 
     #[test]
     fn a_threshold_finds_what_differs_in_brightness() {
-        let model = ObjectModel::Threshold { brightness: 200.0, threshold: 60.0 };
+        let model = ObjectModel::Threshold {
+            brightness: 200.0,
+            threshold: 60.0,
+        };
         let mask = model.find(&washer());
         assert!(at(&mask, 40, 45) && !at(&mask, 60, 45) && !at(&mask, 5, 5));
         let expected = std::f64::consts::PI * 800.0 / (120.0 * 90.0);
-        assert!((mask.share() - expected).abs() < 0.01, "{} {expected}", mask.share());
+        assert!(
+            (mask.share() - expected).abs() < 0.01,
+            "{} {expected}",
+            mask.share()
+        );
     }
 
     #[test]
     fn the_threshold_itself_is_background() {
-        let model = ObjectModel::Threshold { brightness: 100.0, threshold: 20.0 };
+        let model = ObjectModel::Threshold {
+            brightness: 100.0,
+            threshold: 20.0,
+        };
         for (value, object) in [(80, false), (79, true), (120, false), (121, true)] {
             let share = model.find(&RgbImage::from_pixel(9, 9, Rgb([value; 3]))).share();
             assert_eq!(share > 0.5, object, "{value}");
@@ -306,7 +331,11 @@ mod tests {
     #[test]
     fn the_border_model_needs_no_numbers_and_fills_holes_if_asked_to() {
         for fill_holes in [true, false] {
-            let mask = ObjectModel::Border(Border { fill_holes, ..Border::default() }).find(&washer());
+            let mask = ObjectModel::Border(Border {
+                fill_holes,
+                ..Border::default()
+            })
+            .find(&washer());
             assert!(at(&mask, 40, 45) && !at(&mask, 5, 5));
             assert_eq!(at(&mask, 60, 45), fill_holes);
         }
@@ -321,7 +350,9 @@ mod tests {
 
     #[test]
     fn an_object_that_reaches_over_the_border_is_still_found() {
-        let image = RgbImage::from_fn(100, 80, |x, _| Rgb(if (40..60).contains(&x) { [30; 3] } else { [180; 3] }));
+        let image = RgbImage::from_fn(100, 80, |x, _| {
+            Rgb(if (40..60).contains(&x) { [30; 3] } else { [180; 3] })
+        });
         let mask = ObjectModel::default().find(&image);
         assert!((mask.share() - 0.2).abs() < 0.01, "{}", mask.share());
     }
@@ -330,7 +361,10 @@ mod tests {
     fn single_pixels_are_filtered_out() {
         let mut image = RgbImage::from_pixel(40, 40, Rgb([200; 3]));
         image.put_pixel(20, 20, Rgb([0; 3]));
-        let model = ObjectModel::Threshold { brightness: 200.0, threshold: 60.0 };
+        let model = ObjectModel::Threshold {
+            brightness: 200.0,
+            threshold: 60.0,
+        };
         assert_eq!(model.find(&image).share(), 0.0);
     }
 
@@ -342,7 +376,10 @@ mod tests {
             sums[y1 * 121 + x1] + sums[y0 * 121 + x0] - sums[y0 * 121 + x1] - sums[y1 * 121 + x0]
         };
         for (x0, y0, x1, y1) in [(0, 0, 120, 90), (30, 20, 70, 60), (50, 50, 51, 51), (9, 9, 9, 9)] {
-            let direct: u32 = (y0..y1).flat_map(|y| mask.row(x0, y, x1 - x0)).map(|m| u32::from(*m)).sum();
+            let direct: u32 = (y0..y1)
+                .flat_map(|y| mask.row(x0, y, x1 - x0))
+                .map(|m| u32::from(*m))
+                .sum();
             assert_eq!(count(x0, y0, x1, y1), direct);
         }
     }
@@ -354,22 +391,40 @@ mod tests {
             for model in [
                 ObjectModel::default(),
                 ObjectModel::Everywhere {},
-                ObjectModel::Threshold { brightness: 200.0, threshold: 60.0 },
+                ObjectModel::Threshold {
+                    brightness: 200.0,
+                    threshold: 60.0,
+                },
             ] {
                 let mask = model.find(&image);
                 assert_eq!(mask.as_raw().len(), (width * height) as usize);
-                assert_eq!(mask.integral().len() , ((width + 1) * if width == 0 { 1 } else { height + 1 }) as usize);
+                assert_eq!(
+                    mask.integral().len(),
+                    ((width + 1) * if width == 0 { 1 } else { height + 1 }) as usize
+                );
             }
-            fill_holes(&mut vec![0; (width * height).max(1) as usize], width.max(1) as usize);
+            fill_holes(
+                &mut vec![0; (width * height).max(1) as usize],
+                width.max(1) as usize,
+            );
         }
     }
 
     #[test]
     fn numbers_out_of_range_name_the_field() {
-        let model = ObjectModel::Threshold { brightness: 300.0, threshold: 1.0 };
+        let model = ObjectModel::Threshold {
+            brightness: 300.0,
+            threshold: 1.0,
+        };
         let error = model.check("object").unwrap_err().to_string();
-        assert_eq!(error, "object.brightness: expected a number from 0 to 255, found 300");
-        let model = ObjectModel::Border(Border { spreads: f64::NAN, ..Border::default() });
+        assert_eq!(
+            error,
+            "object.brightness: expected a number from 0 to 255, found 300"
+        );
+        let model = ObjectModel::Border(Border {
+            spreads: f64::NAN,
+            ..Border::default()
+        });
         assert!(model.check("model").is_err());
     }
 }

@@ -21,7 +21,10 @@ pub(crate) fn majority(mask: &mut [u8], width: usize, radius: usize) {
     // Sums of columns, with replicated borders.
     let mut sums = vec![0u8; width + 2 * radius];
     for y in -reach..=reach {
-        sums[radius..][..width].iter_mut().zip(line(y)).for_each(|(sum, m)| *sum += m);
+        sums[radius..][..width]
+            .iter_mut()
+            .zip(line(y))
+            .for_each(|(sum, m)| *sum += m);
     }
     for (y, row) in (0isize..).zip(mask.chunks_exact_mut(width)) {
         let (first, last) = (sums[radius], sums[radius + width - 1]);
@@ -29,7 +32,9 @@ pub(crate) fn majority(mask: &mut [u8], width: usize, radius: usize) {
         sums[radius + width..].fill(last);
         row.copy_from_slice(&sums[..width]);
         for shift in 1..side {
-            row.iter_mut().zip(&sums[shift..]).for_each(|(total, sum)| *total += sum);
+            row.iter_mut()
+                .zip(&sums[shift..])
+                .for_each(|(total, sum)| *total += sum);
         }
         row.iter_mut().for_each(|total| *total = u8::from(*total > half));
         let (leaving, coming) = (line(y - reach), line(y + reach + 1));
@@ -64,7 +69,13 @@ impl DiskMedian {
 
     /// Calls `found` with the index of each pixel of the mask and the median around it. `values` has `width` columns;
     /// values around it count as the nearest one in it.
-    pub(crate) fn apply(&mut self, values: &[u16], width: usize, mask: &[u8], mut found: impl FnMut(usize, u16)) {
+    pub(crate) fn apply(
+        &mut self,
+        values: &[u16],
+        width: usize,
+        mask: &[u8],
+        mut found: impl FnMut(usize, u16),
+    ) {
         if width == 0 {
             return;
         }
@@ -84,7 +95,9 @@ impl DiskMedian {
         }
         let value = |at: usize| usize::from(padded[at]).min(last);
         for (y, row) in mask.chunks_exact(width).enumerate() {
-            let Some(first) = row.iter().position(|m| *m > 0) else { continue };
+            let Some(first) = row.iter().position(|m| *m > 0) else {
+                continue;
+            };
             let end = row.iter().rposition(|m| *m > 0).unwrap_or(first);
             self.counts.fill(0);
             for (down, reach) in self.reach.iter().enumerate() {
@@ -131,7 +144,14 @@ mod tests {
         values[values.len() / 2]
     }
 
-    fn around(values: &[u16], width: usize, x: usize, y: usize, inside: impl Fn(isize, isize) -> bool, radius: isize) -> Vec<u16> {
+    fn around(
+        values: &[u16],
+        width: usize,
+        x: usize,
+        y: usize,
+        inside: impl Fn(isize, isize) -> bool,
+        radius: isize,
+    ) -> Vec<u16> {
         let height = values.len() / width;
         let mut found = Vec::new();
         for (dy, dx) in (-radius..=radius).flat_map(|dy| (-radius..=radius).map(move |dx| (dy, dx))) {

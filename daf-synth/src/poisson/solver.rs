@@ -165,18 +165,26 @@ impl Solver {
             line[evens..length].reverse();
             line.copy_within(evens..length, half);
         }
-        for (input, output) in
-            self.lines.chunks_exact(BLOCK * stride).zip(self.transformed.chunks_exact_mut(BLOCK * stride))
+        for (input, output) in self
+            .lines
+            .chunks_exact(BLOCK * stride)
+            .zip(self.transformed.chunks_exact_mut(BLOCK * stride))
         {
             self.even.forward.multiply(input, output, stride);
-            self.odd.forward.multiply(&input[half..], &mut output[half..], stride);
+            self.odd
+                .forward
+                .multiply(&input[half..], &mut output[half..], stride);
         }
         self.substitute();
-        for (input, output) in
-            self.transformed.chunks_exact(BLOCK * stride).zip(self.lines.chunks_exact_mut(BLOCK * stride))
+        for (input, output) in self
+            .transformed
+            .chunks_exact(BLOCK * stride)
+            .zip(self.lines.chunks_exact_mut(BLOCK * stride))
         {
             self.even.backward.multiply(input, output, stride);
-            self.odd.backward.multiply(&input[half..], &mut output[half..], stride);
+            self.odd
+                .backward
+                .multiply(&input[half..], &mut output[half..], stride);
         }
         for line in self.lines.chunks_exact_mut(stride) {
             line.copy_within(half..half + odds, evens);
@@ -194,14 +202,19 @@ impl Solver {
         let around = 2 * (length + 1);
         let angle = PI / (length + 1) as f64;
         self.table.clear();
-        self.table.extend((0..around).map(|i| (angle * i as f64).sin() as f32));
+        self.table
+            .extend((0..around).map(|i| (angle * i as f64).sin() as f32));
         let table = &self.table;
         let sine = |place: usize, frequency: usize| table[(place + 1) * (frequency + 1) % around];
         let norm = 2.0 / (length + 1) as f32;
         self.even.forward.fill(evens, evens, |j, k| sine(j, 2 * k));
-        self.even.backward.fill(evens, evens, |k, j| norm * sine(j, 2 * k));
+        self.even
+            .backward
+            .fill(evens, evens, |k, j| norm * sine(j, 2 * k));
         self.odd.forward.fill(odds, odds, |j, k| sine(j, 2 * k + 1));
-        self.odd.backward.fill(odds, odds, |k, j| norm * sine(j, 2 * k + 1));
+        self.odd
+            .backward
+            .fill(odds, odds, |k, j| norm * sine(j, 2 * k + 1));
 
         let (stride, half) = (self.stride(), self.half_stride());
         let lines = self.lines_of_channel();
@@ -214,7 +227,10 @@ impl Solver {
         for k in 0..length {
             self.diagonal[k % 2 * half + k / 2] = (2.0 * (angle * (k + 1) as f64).cos() - 4.0) as f32;
         }
-        first.iter_mut().zip(&self.diagonal).for_each(|(factor, d)| *factor = 1.0 / d);
+        first
+            .iter_mut()
+            .zip(&self.diagonal)
+            .for_each(|(factor, d)| *factor = 1.0 / d);
         let mut previous: &[f32] = first;
         for row in rest.chunks_exact_mut(stride) {
             for ((factor, d), previous) in row.iter_mut().zip(&self.diagonal).zip(previous) {
@@ -229,9 +245,14 @@ impl Solver {
         let (stride, lines) = (self.stride(), self.lines_of_channel());
         for channel in self.transformed.chunks_exact_mut(lines * stride).take(CHANNELS) {
             let mut done: &mut [f32] = &mut [];
-            for (line, factors) in channel.chunks_exact_mut(stride).zip(self.factors.chunks_exact(stride)) {
+            for (line, factors) in channel
+                .chunks_exact_mut(stride)
+                .zip(self.factors.chunks_exact(stride))
+            {
                 if done.is_empty() {
-                    line.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+                    line.iter_mut()
+                        .zip(factors)
+                        .for_each(|(value, factor)| *value *= factor);
                 } else {
                     for ((value, factor), above) in line.iter_mut().zip(factors).zip(done.iter()) {
                         *value = (*value - above) * factor;
@@ -240,8 +261,10 @@ impl Solver {
                 done = line;
             }
             let mut done: &mut [f32] = &mut [];
-            for (line, factors) in
-                channel.chunks_exact_mut(stride).zip(self.factors.chunks_exact(stride)).rev()
+            for (line, factors) in channel
+                .chunks_exact_mut(stride)
+                .zip(self.factors.chunks_exact(stride))
+                .rev()
             {
                 for ((value, factor), below) in line.iter_mut().zip(factors).zip(done.iter()) {
                     *value -= factor * below;
@@ -267,17 +290,25 @@ mod tests {
         }
         solver.resize(columns, rows);
         for y in 0..rows {
-            solver.set_row(y, (0..columns * CHANNELS).map(|i| given(i / CHANNELS, y, i % CHANNELS)));
+            solver.set_row(
+                y,
+                (0..columns * CHANNELS).map(|i| given(i / CHANNELS, y, i % CHANNELS)),
+            );
         }
         solver.solve();
         let u = |x: usize, y: usize, c: usize| {
             // Moved by one, so that the zeros around have indices too.
-            if x == 0 || y == 0 || x > columns || y > rows { 0.0 } else { solver.lines[solver.index(x - 1, y - 1, c)] }
+            if x == 0 || y == 0 || x > columns || y > rows {
+                0.0
+            } else {
+                solver.lines[solver.index(x - 1, y - 1, c)]
+            }
         };
         let mut worst = 0f32;
         for (y, x) in (1..=rows).flat_map(|y| (1..=columns).map(move |x| (y, x))) {
             for c in 0..CHANNELS {
-                let sum = u(x - 1, y, c) + u(x + 1, y, c) + u(x, y - 1, c) + u(x, y + 1, c) - 4.0 * u(x, y, c);
+                let sum =
+                    u(x - 1, y, c) + u(x + 1, y, c) + u(x, y - 1, c) + u(x, y + 1, c) - 4.0 * u(x, y, c);
                 worst = worst.max((sum - given(x - 1, y - 1, c)).abs() / 48.0);
             }
         }

@@ -84,8 +84,17 @@ fn restrict(mut found: Synthetic, normal: &RgbImage, object: &ObjectMask, least:
         return Some(found);
     }
     let (mut before, mut after) = (0u32, 0u32);
-    let pixels = found.image.as_mut().chunks_exact_mut(3).zip(normal.as_raw().chunks_exact(3));
-    for ((object, (new, old)), mask) in object.as_raw().iter().zip(pixels).zip(found.mask.as_mut().iter_mut()) {
+    let pixels = found
+        .image
+        .as_mut()
+        .chunks_exact_mut(3)
+        .zip(normal.as_raw().chunks_exact(3));
+    for ((object, (new, old)), mask) in object
+        .as_raw()
+        .iter()
+        .zip(pixels)
+        .zip(found.mask.as_mut().iter_mut())
+    {
         before += u32::from(*mask > 0);
         if *object == 0 {
             new.copy_from_slice(old);
@@ -97,7 +106,10 @@ fn restrict(mut found: Synthetic, normal: &RgbImage, object: &ObjectMask, least:
         return None;
     }
     if let Some(target) = &mut found.target {
-        target.iter_mut().zip(object.as_raw()).for_each(|(value, object)| *value *= f32::from(*object));
+        target
+            .iter_mut()
+            .zip(object.as_raw())
+            .for_each(|(value, object)| *value *= f32::from(*object));
     }
     found.touched = tighten(found.touched, object, normal.width());
     Some(found)
@@ -143,7 +155,12 @@ mod tests {
 
     #[typetag::serde(name = "foreground_test_square")]
     impl Synthesizer for Square {
-        fn synthesize(&self, normal: &RgbImage, _: &dyn Donors, rng: &mut dyn Rng) -> Result<Outcome, BoxError> {
+        fn synthesize(
+            &self,
+            normal: &RgbImage,
+            _: &dyn Donors,
+            rng: &mut dyn Rng,
+        ) -> Result<Outcome, BoxError> {
             let touched = Rect {
                 x: rng.random_range(0..normal.width() - 12),
                 y: rng.random_range(0..normal.height() - 10),
@@ -159,7 +176,13 @@ mod tests {
                 }
             }
             let target = Some(mask.iter().map(|m| f32::from(*m) / 510.0).collect());
-            Ok(Outcome::Damaged(Synthetic { image, mask, target, touched, class: 7 }))
+            Ok(Outcome::Damaged(Synthetic {
+                image,
+                mask,
+                target,
+                touched,
+                class: 7,
+            }))
         }
         fn blends(&self) -> bool {
             true
@@ -177,7 +200,11 @@ mod tests {
     }
 
     fn on(least: f64) -> Foreground {
-        Foreground { of: Box::new(Square {}), least, ..Foreground::default() }
+        Foreground {
+            of: Box::new(Square {}),
+            least,
+            ..Foreground::default()
+        }
     }
 
     #[test]
@@ -186,8 +213,12 @@ mod tests {
         let object = strategy.model.find(&normal);
         let mut cut = 0;
         for seed in 0..60 {
-            let outcome = strategy.synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
-            let Outcome::Damaged(found) = outcome else { panic!("20 tries are enough") };
+            let outcome = strategy
+                .synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(seed))
+                .unwrap();
+            let Outcome::Damaged(found) = outcome else {
+                panic!("20 tries are enough")
+            };
             assert_eq!(found.class, 7);
             let target = found.target.unwrap();
             let mut count = 0;
@@ -207,10 +238,20 @@ mod tests {
 
     #[test]
     fn a_defect_that_must_lie_on_the_object_does() {
-        let (normal, strategy) = (normal(), Foreground { tries: 1000, ..on(1.0) });
+        let (normal, strategy) = (
+            normal(),
+            Foreground {
+                tries: 1000,
+                ..on(1.0)
+            },
+        );
         for seed in 0..10 {
-            let outcome = strategy.synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
-            let Outcome::Damaged(found) = outcome else { panic!() };
+            let outcome = strategy
+                .synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(seed))
+                .unwrap();
+            let Outcome::Damaged(found) = outcome else {
+                panic!()
+            };
             assert_eq!(found.mask.iter().filter(|m| **m > 0).count(), 100);
         }
     }
@@ -219,19 +260,37 @@ mod tests {
     fn an_image_without_object_stays_normal() {
         let normal = RgbImage::from_pixel(40, 40, Rgb([200; 3]));
         let strategy = Foreground {
-            model: ObjectModel::Threshold { brightness: 200.0, threshold: 20.0 },
+            model: ObjectModel::Threshold {
+                brightness: 200.0,
+                threshold: 20.0,
+            },
             ..on(0.0)
         };
-        let outcome = strategy.synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let outcome = strategy
+            .synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(1))
+            .unwrap();
         assert!(matches!(outcome, Outcome::Unchanged));
     }
 
     #[test]
     fn checks_reach_the_model_and_the_strategy_inside() {
         assert_eq!(on(0.1).check().unwrap_err().to_string(), "of: side: too long");
-        let error = Foreground { least: 2.0, ..Foreground::default() }.check().unwrap_err().to_string();
+        let error = Foreground {
+            least: 2.0,
+            ..Foreground::default()
+        }
+        .check()
+        .unwrap_err()
+        .to_string();
         assert_eq!(error, "least: expected a share from 0 to 1, found 2");
-        assert!(Foreground { tries: 0, ..Foreground::default() }.check().is_err());
+        assert!(
+            Foreground {
+                tries: 0,
+                ..Foreground::default()
+            }
+            .check()
+            .is_err()
+        );
         Foreground::default().check().unwrap();
     }
 }

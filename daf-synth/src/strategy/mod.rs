@@ -10,6 +10,8 @@ use crate::shape::Shape;
 use crate::texture::Texture;
 
 pub(crate) mod dra;
+pub(crate) mod foreground;
+pub mod nsa;
 pub(crate) mod simple_shape;
 pub(crate) mod simple_texture;
 pub(crate) mod simple_texture_shape;
