@@ -13,12 +13,17 @@
 //! | [`SimpleTextureShape`] | one rectangle | random colours |
 //! | [`CutPaste`] | one rectangle | the image itself |
 //! | [`CutPasteScar`] | one small turned rectangle | the image itself |
+//! | [`Nsa`] | rectangles or ellipses | patches of other normal images, [blended](poisson) without a seam |
+//! | [`Foreground`] | that of another strategy, on the object only | that of the other strategy |
 //!
 //! [`CutPasteUnion`] and [`Mixture`] draw one of several strategies for each sample; [`Unaltered`] does nothing.
 
 #![forbid(unsafe_code)]
 
 pub mod blend;
+pub mod foreground;
+mod median;
+pub mod poisson;
 mod range;
 mod rotate;
 mod runs;
@@ -30,8 +35,10 @@ pub use range::Range;
 pub use strategy::compose::Compose;
 pub use strategy::cutpaste::{CutPaste, CutPasteScar, CutPasteUnion};
 pub use strategy::dra::Dra;
+pub use strategy::foreground::Foreground;
 pub use strategy::mixture::{Mixture, Weighted};
 pub use strategy::none::Unaltered;
+pub use strategy::nsa::{self, Nsa};
 pub use strategy::simple_shape::SimpleShape;
 pub use strategy::simple_texture::SimpleTexture;
 pub use strategy::simple_texture_shape::SimpleTextureShape;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use daf_core::image::RgbImage;
+use daf_core::image::{GrayImage, RgbImage};
+use daf_synth::poisson::{Gradients, MixedRule, seamless_clone};
 use daf_synth::shape::perlin::Lattice;
 use daf_synth::texture::augment::Augmentation;
 use daf_synth::texture::colourspace::ColourSpace;
@@ -113,6 +114,86 @@ fn augmentations_agree_with_golden_images() {
         }
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn poisson_blending_agrees_with_golden_images() {
+    let Some(bytes) = golden("poisson.safetensors") else {
+        return;
+    };
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let image = |name: &str| {
+        let tensor = tensors.tensor(name).unwrap();
+        let (height, width) = (tensor.shape()[0] as u32, tensor.shape()[1] as u32);
+        RgbImage::from_raw(width, height, tensor.data().to_vec()).unwrap()
+    };
+    let cases = tensors.names().iter().filter(|n| n.ends_with(".mask")).count();
+    assert_eq!(cases, 3);
+    for (case, (kind, gradients)) in (0..cases).flat_map(|case| {
+        [
+            (case, ("normal", Gradients::Normal)),
+            (case, ("mixed", Gradients::Mixed(MixedRule::Opencv))),
+        ]
+    }) {
+        let mask = tensors.tensor(&format!("{case}.mask")).unwrap();
+        let size = (mask.shape()[1] as u32, mask.shape()[0] as u32);
+        let mask = GrayImage::from_raw(size.0, size.1, mask.data().to_vec()).unwrap();
+        let centre = tensors.tensor(&format!("{case}.center_xy")).unwrap();
+        let centre: Vec<_> = centre
+            .data()
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
+            .collect();
+        // OpenCV puts the centre of the bounding box of the mask, less its outermost pixels, there.
+        let inner = GrayImage::from_fn(size.0, size.1, |x, y| {
+            let edge = x == 0 || y == 0 || x + 1 == size.0 || y + 1 == size.1;
+            daf_core::image::Luma([if edge { 0 } else { mask.get_pixel(x, y).0[0] }])
+        });
+        let bounds = daf_core::Rect::around(&inner).unwrap();
+        let corner = |centre: i64, start: u32, size: u32| centre - i64::from(size / 2) - i64::from(start);
+        let corner = (
+            corner(centre[0], bounds.x, bounds.width),
+            corner(centre[1], bounds.y, bounds.height),
+        );
+        let destination = image(&format!("{case}.destination"));
+        let mut found = destination.clone();
+        let solved = seamless_clone(
+            &mut found,
+            &image(&format!("{case}.source")),
+            &mask,
+            corner,
+            gradients,
+        )
+        .unwrap();
+        assert_eq!((solved.width, solved.height), (bounds.width, bounds.height));
+        let expected = image(&format!("{case}.{kind}"));
+        let mut differences = Vec::new();
+        for (x, y, pixel) in found.enumerate_pixels() {
+            let worst = (0..3)
+                .map(|c| pixel.0[c].abs_diff(expected.get_pixel(x, y).0[c]))
+                .max()
+                .unwrap();
+            if solved.contains(x, y) {
+                differences.push(worst);
+            } else {
+                assert_eq!(worst, 0, "{case}.{kind}: pixel {x}, {y} outside the box");
+            }
+        }
+        let share =
+            |most: u8| differences.iter().filter(|d| **d <= most).count() as f64 / differences.len() as f64;
+        let worst = *differences.iter().max().unwrap();
+        println!(
+            "{case}.{kind}: {:.2} % equal, {:.3} % within 1, worst {worst}",
+            share(0) * 100.0,
+            share(1) * 100.0
+        );
+        assert!(
+            share(1) >= 0.995 && worst <= 3,
+            "{case}.{kind}: {} {worst}",
+            share(1)
+        );
+        assert_ne!(found, destination);
+    }
 }
 
 fn beside_black(image: &RgbImage, x: u32, y: u32) -> bool {
