@@ -68,8 +68,10 @@ impl New {
         } = template(self.kind);
         let names = Names::new(&self.name, self.kind, part)?;
         let source = Source::find(self.daf.as_deref())?;
+        // The features that daf's own crates ask for, so that one daf-core serves all.
         let core = Dependency {
-            default_features: (!torch).then_some(false),
+            default_features: Some(false),
+            features: torch.then(|| "torch".into()).into_iter().collect(),
             ..source.dependency("daf-core")
         };
         let core = source::dependencies([("daf-core", core)]);

@@ -648,6 +648,7 @@ mod tests {
     use rand::Rng;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
+    use serde_json::json;
     use tch::Tensor;
 
     use super::*;
@@ -946,12 +947,12 @@ mod tests {
         assert_eq!(
             refused("synthesizer: { type: clam }", "", &[]),
             "pipeline.yaml: synthesizer.type: there is no synthesizer `clam`, only `calm` and `chain` \
-             (did you mean `calm`? Is the crate that brings it linked into this program?)"
+             (did you mean `calm`? Is the crate that brings it named under `plugins`?)"
         );
         assert_eq!(
             refused("synthesizer: { type: speckle }", "", &[]),
             "pipeline.yaml: synthesizer.type: there is no synthesizer `speckle`, only `calm` and `chain` \
-             (is the crate that brings it linked into this program?)"
+             (is the crate that brings it named under `plugins`?)"
         );
         assert!(refused("", "DAF__SYNTHESIZER__TYPE=clam", &[]).starts_with(
             "environment DAF__SYNTHESIZER__TYPE: synthesizer.type: there is no synthesizer `clam`"
@@ -964,6 +965,65 @@ mod tests {
             refused("synthesizer: calm", "", &[]),
             "pipeline.yaml: synthesizer: expected a map with `type`, found the text \"calm\" (write `synthesizer: { type: calm }`)"
         );
+    }
+
+    #[test]
+    fn plugins_are_read_before_parts_and_asked_for_if_they_are_missing() {
+        // This crate registers the tests' parts, so it counts as linked.
+        let linked = resolved(
+            "plugins: { daf-core: '0.1', gone: { path: x } }",
+            "",
+            &["plugins.gone=null"],
+        );
+        assert_eq!(linked["plugins"], json!({ "daf-core": { "version": "0.1" } }));
+        assert_eq!(resolved("", "", &[]).get("plugins"), None);
+        // Before the part that it brings.
+        assert_eq!(
+            refused(
+                "plugins: { speckles: '1' }\nsynthesizer: { type: speckle }",
+                "",
+                &[]
+            ),
+            "pipeline.yaml: plugins.speckles: this crate is not linked into this program (`daf-cli build pipeline.yaml` \
+             compiles a program that has it; `run`, `train` and `check` do so with --build)"
+        );
+        assert!(
+            refused("", "", &["plugins={ speckles: '1' }"]).starts_with("--set plugins: plugins.speckles: ")
+        );
+        for (plugins, message) in [
+            (
+                "{ x: { pth: y } }",
+                "plugins.x.pth: unknown key (did you mean `path`?",
+            ),
+            (
+                "{ x: {} }",
+                "plugins.x: expected `version`, `path` or `git`, found none of them",
+            ),
+            ("{ 'x = 1': '1' }", "plugins.x = 1: `x = 1` is no name of a crate"),
+            ("{ x: 1 }", "plugins.x: expected a map, found 1"),
+            ("[x]", "plugins: expected a map, found a list"),
+        ] {
+            let error = refused(&format!("plugins: {plugins}"), "", &[]);
+            assert!(error.starts_with(&format!("pipeline.yaml: {message}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn paths_of_plugins_start_at_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("deep/pipeline.yaml");
+        fs::create_dir_all(folder.path().join("deep")).unwrap();
+        fs::create_dir_all(folder.path().join("mine")).unwrap();
+        fs::write(
+            &file,
+            "plugins: { a: { path: ../mine }, b: { path: ../none }, c: { path: /abs } }",
+        )
+        .unwrap();
+        let plugins = Layers::new("").unwrap().file(&file).unwrap().plugins().unwrap();
+        let path = |name: &str| plugins[name].path.clone().unwrap();
+        assert_eq!(path("a"), fs::canonicalize(folder.path().join("mine")).unwrap());
+        assert!(path("b").is_absolute() && path("b").ends_with("none"));
+        assert_eq!(path("c"), Path::new("/abs"));
     }
 
     #[test]
