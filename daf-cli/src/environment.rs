@@ -16,6 +16,10 @@ pub(crate) struct Environment {
     pub(crate) weights: Option<PathBuf>,
     /// `DAF_CACHE`, or `daf` in the user's cache folder.
     pub(crate) cache: PathBuf,
+    /// `CARGO`, which `cargo run` sets, or `cargo`.
+    pub(crate) cargo: OsString,
+    /// `CARGO_TARGET_DIR`, from the current folder.
+    pub(crate) target: Option<PathBuf>,
 }
 
 impl Environment {
@@ -43,6 +47,8 @@ impl Environment {
             settings,
             weights: path("DAF_WEIGHTS"),
             cache,
+            cargo: path("CARGO").map_or_else(|| "cargo".into(), PathBuf::into_os_string),
+            target: path("CARGO_TARGET_DIR").map(|target| std::path::absolute(&target).unwrap_or(target)),
         })
     }
 

@@ -11,6 +11,7 @@
 //!
 //! This is the one crate that prints, reads the process environment and chooses exit codes.
 
+mod build;
 mod check;
 mod cuda;
 mod data;
@@ -21,10 +22,12 @@ mod evaluate;
 mod failure;
 mod init;
 mod list;
+mod new;
 mod pipeline;
 mod progress;
 mod schema;
 mod show;
+mod source;
 mod synth;
 mod train;
 
@@ -62,6 +65,7 @@ const EXAMPLES: &str = "Examples:
   daf-cli list synthesizer          what can damage images?
   daf-cli synth preview pipeline.yaml   what do synthetic defects look like?
   daf-cli show synthesizer/dra      what can be set there?
+  daf-cli new synthesizer my-stain  a crate with a part of your own
 
 Settings of a pipeline come from the defaults, the file, variables such as
 DAF__TRAINER__STEPS=600 and arguments such as --set trainer.steps=600; later
@@ -81,6 +85,8 @@ enum Verb {
     Show(show::Show),
     Schema(schema::Schema),
     Init(init::Init),
+    New(new::New),
+    Build(build::Build),
     Doctor(doctor::Doctor),
 }
 
@@ -89,7 +95,14 @@ impl Verb {
     const fn needs_device(&self) -> bool {
         !matches!(
             self,
-            Self::Data(_) | Self::Synth(_) | Self::List(_) | Self::Show(_) | Self::Schema(_) | Self::Init(_)
+            Self::Data(_)
+                | Self::Synth(_)
+                | Self::List(_)
+                | Self::Show(_)
+                | Self::Schema(_)
+                | Self::Init(_)
+                | Self::New(_)
+                | Self::Build(_)
         )
     }
 
@@ -106,6 +119,8 @@ impl Verb {
             Self::Show(verb) => verb.run(context),
             Self::Schema(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),
+            Self::New(verb) => verb.run(context),
+            Self::Build(verb) => verb.run(context),
             Self::Doctor(verb) => verb.run(context),
         }
     }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use daf_core::Pipeline;
 use daf_core::config::Layers;
 
+use crate::build;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
@@ -14,16 +15,25 @@ pub(crate) struct PipelineArgs {
     /// Change a setting; the value is YAML, e.g. --set trainer.steps=600 or --set 'synthesizer={type: simple_shape}'
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
+    /// Compile the pipeline's `plugins` first, and go on with the program that has them
+    #[arg(long)]
+    pub(crate) build: bool,
 }
 
 impl PipelineArgs {
     /// The pipeline with all its layers. Whatever is wrong with it is for the user to mend.
     pub(crate) fn load(&self, environment: &Environment) -> Result<Pipeline, Failure> {
-        Layers::new(daf_models::DEFAULTS)
+        let layers = Layers::new(daf_models::DEFAULTS)
             .and_then(|layers| layers.file(&self.file))
             .and_then(|layers| layers.environment(environment.settings.iter().cloned()))
             .and_then(|layers| layers.set(&self.settings))
-            .and_then(|layers| layers.resolve())
-            .map_err(Failure::usage)
+            .map_err(Failure::usage)?;
+        if self.build {
+            let plugins = layers.plugins().map_err(Failure::usage)?;
+            if !plugins.is_empty() {
+                return Err(build::go_on(&plugins, environment));
+            }
+        }
+        layers.resolve().map_err(Failure::usage)
     }
 }

@@ -290,6 +290,8 @@ fn help_is_no_failure_and_has_examples() {
         &["show", "-h"],
         &["schema", "-h"],
         &["init", "-h"],
+        &["new", "-h"],
+        &["build", "-h"],
         &["doctor", "-h"],
     ] {
         let output = daf(folder.path()).args(verb).output().unwrap();

@@ -44,7 +44,7 @@ impl Precision {
 /// How the weights of a convolution are drawn. The batch norm after it starts at weight 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Start {
-    /// Kaiming normal over the fan-out and batch-norm bias 0: torchvision's residual networks.
+    /// Kaiming normal over the fan-out, biases 0: torchvision's networks.
     FanOut,
     /// Kaiming normal over the fan-in and batch-norm bias 1e-4: the heads of the official DAF code.
     FanIn,
@@ -57,6 +57,24 @@ pub struct Blocks<'a> {
     mode: Mode,
     start: Start,
     precision: Precision,
+    statistics: Statistics,
+}
+
+/// How batch norms keep and use their statistics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Statistics {
+    /// What is added to the variance before its root is taken.
+    pub epsilon: f64,
+    /// Share of a batch in the running mean and variance.
+    pub momentum: f64,
+}
+
+impl Statistics {
+    /// PyTorch's defaults: 1e-5 and 0.1.
+    pub const PYTORCH: Self = Self {
+        epsilon: 1e-5,
+        momentum: 0.1,
+    };
 }
 
 /// Size and step of a convolution.
@@ -115,6 +133,16 @@ impl<'a> Blocks<'a> {
             mode,
             start,
             precision,
+            statistics: Statistics::PYTORCH,
+        }
+    }
+
+    /// The same with batch norms that keep their statistics in another way.
+    #[must_use]
+    pub fn statistics(&self, statistics: Statistics) -> Self {
+        Self {
+            statistics,
+            ..self.clone()
         }
     }
 
@@ -196,8 +224,11 @@ impl Conv {
             .expect("a convolution has four dimensions");
         let weight = path.add("weight", channels_last(&weight), true);
         let bias = shape.bias.then(|| {
-            // PyTorch's default: uniform within 1/sqrt(fan-in), which the official code leaves as it is.
-            let bound = 1.0 / ((size[1] * kernel * kernel) as f64).sqrt();
+            // PyTorch's default is uniform within 1/sqrt(fan-in), which the official code leaves as it is.
+            let bound = match blocks.start {
+                Start::FanOut => 0.0,
+                Start::FanIn => 1.0 / ((size[1] * kernel * kernel) as f64).sqrt(),
+            };
             path.uniform("bias", &[output], -bound, bound)
         });
         Self {
@@ -252,13 +283,13 @@ struct Norm {
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
+    statistics: Statistics,
 }
 
 impl Norm {
-    const EPS: f64 = 1e-5;
-
-    fn new(path: &Path, channels: i64, start: Start) -> Self {
-        let bias = match start {
+    fn new(blocks: &Blocks, name: &str, channels: i64) -> Self {
+        let path = &blocks.path.sub(name);
+        let bias = match blocks.start {
             Start::FanOut => 0.0,
             Start::FanIn => 1e-4,
         };
@@ -267,12 +298,13 @@ impl Norm {
             bias: path.var("bias", &[channels], Init::Const(bias)),
             running_mean: path.zeros_no_train("running_mean", &[channels]),
             running_var: path.ones_no_train("running_var", &[channels]),
+            statistics: blocks.statistics,
         }
     }
 
     /// Factor and offset per channel of the function that the norm is in inference.
     fn affine(&self) -> (Tensor, Tensor) {
-        let factor = &self.weight / (&self.running_var + Self::EPS).sqrt();
+        let factor = &self.weight / (&self.running_var + self.statistics.epsilon).sqrt();
         let offset = &self.bias - &self.running_mean * &factor;
         (factor, offset)
     }
@@ -291,7 +323,7 @@ impl ConvNorm {
     fn new(blocks: &Blocks, conv: &str, norm: &str, shape: Shape, transposed: bool) -> Self {
         Self {
             conv: Conv::new(blocks, conv, shape, transposed),
-            norm: Norm::new(&blocks.path.sub(norm), shape.output, blocks.start),
+            norm: Norm::new(blocks, norm, shape.output),
             mode: blocks.mode,
             folded: OnceCell::new(),
         }
@@ -316,8 +348,8 @@ impl ConvNorm {
                     Some(&norm.running_mean),
                     Some(&norm.running_var),
                     true,
-                    0.1,
-                    Norm::EPS,
+                    norm.statistics.momentum,
+                    norm.statistics.epsilon,
                     false,
                 )
             }

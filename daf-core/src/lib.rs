@@ -22,6 +22,7 @@
 pub mod block;
 #[cfg(feature = "torch")]
 pub mod config;
+#[cfg(feature = "torch")]
 pub mod calibration;
 pub mod data;
 #[cfg(feature = "torch")]
@@ -29,11 +30,13 @@ mod detect;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
+#[cfg(feature = "torch")]
 pub mod overlay;
 pub mod part;
 #[cfg(feature = "torch")]
 mod pickle;
 pub mod registry;
+#[cfg(feature = "torch")]
 pub mod results;
 #[cfg(feature = "torch")]
 pub mod run;
@@ -44,12 +47,14 @@ pub mod weights;
 
 pub use error::{BoxError, Error, Result};
 pub use registry::Kind;
+#[cfg(feature = "torch")]
 pub use results::Origin;
 
 #[cfg(feature = "torch")]
 pub use config::Pipeline;
 #[cfg(feature = "torch")]
 pub use detect::{Detection, Detector};
+#[cfg(feature = "torch")]
 pub use overlay::ScoreMap;
 pub use part::dataset::{Dataset, Item, Listing, Split};
 pub use part::shape::{Region, Shape};

@@ -3,6 +3,7 @@
 mod bad_input;
 mod checkpoint;
 mod golden;
+mod plugins;
 mod program;
 mod registry;
 mod resume;

@@ -6,16 +6,18 @@ use std::path::Path;
 use std::str::FromStr;
 
 use config::{FileFormat, Format, Source, ValueKind};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Pipeline, words};
+use super::{Pipeline, Plugins, words};
 use crate::{Error, Result};
 
 /// What a pipeline is read from: the defaults, a file, the environment and arguments, each laid over those before.
 ///
 /// Maps merge key by key and lists are replaced as a whole. A layer that names another `type` replaces the part, so that
 /// no settings of the old one are left; `null` switches a part off. Relative paths in a pipeline are relative to the
-/// current folder, whichever layer they stand in.
+/// current folder, whichever layer they stand in, but for those of `plugins` in a file: they are relative to that file.
 ///
 /// ```no_run
 /// # fn main() -> daf_core::Result<()> {
@@ -109,7 +111,10 @@ impl Layers {
                 None,
             )
         })?;
-        let value = read(&text, &source)?;
+        let mut value = read(&text, &source)?;
+        if let Some(Value::Object(plugins)) = value.get_mut("plugins") {
+            root_paths(plugins, path);
+        }
         if value.as_object().is_some_and(Map::is_empty) {
             return Err(source.fault("is empty; a pipeline names at least `data`", Some(DATA.into())));
         }
@@ -192,12 +197,70 @@ impl Layers {
     /// The pipeline: all layers merged, every part made and checked.
     ///
     /// # Errors
-    /// Names the layer and the key at fault, what was expected and what was found, and the nearest name that there is.
+    /// Names the layer and the key at fault, what was expected and what was found, and the nearest name that there is. A
+    /// plugin that is not linked comes before all others, since they may be due to it.
     pub fn resolve(&self) -> Result<Pipeline> {
         let value = self.merged()?;
-        let mut pipeline: Pipeline = serde_path_to_error::deserialize(&value).map_err(|error| {
+        for (name, plugin) in self.plugins_of(&value)? {
+            if !plugin.is_linked(&name) {
+                return Err(self.not_linked(&name));
+            }
+        }
+        let mut pipeline: Pipeline = self.typed(&value)?;
+        pipeline.check().map_err(|error| self.locate(error))?;
+        Ok(pipeline)
+    }
+
+    /// The crates that the pipeline needs, whether they are linked or not. Nothing else of the pipeline is looked at.
+    ///
+    /// # Errors
+    /// Names the layer and the key at fault.
+    pub fn plugins(&self) -> Result<Plugins> {
+        self.plugins_of(&self.merged()?)
+    }
+
+    fn plugins_of(&self, value: &Value) -> Result<Plugins> {
+        /// The part of a pipeline that can be read without any plugin.
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            plugins: Plugins,
+        }
+        let Head { plugins } = self.typed(value)?;
+        for (name, plugin) in &plugins {
+            if let Some(reason) = plugin.fault(name) {
+                return Err(self.fault_at(&plugin_key(name), reason, None));
+            }
+        }
+        Ok(plugins)
+    }
+
+    fn not_linked(&self, name: &str) -> Error {
+        let file = self.name(None);
+        let hint = format!(
+            "`daf-cli build {file}` compiles a program that has it; `run`, `train` and `check` do so with --build"
+        );
+        self.fault_at(
+            &plugin_key(name),
+            "this crate is not linked into this program".into(),
+            Some(hint),
+        )
+    }
+
+    fn fault_at(&self, at: &KeyPath, reason: String, hint: Option<String>) -> Error {
+        Error::Config {
+            layer: self.name(self.layer_of(at)),
+            at: at.to_string(),
+            reason,
+            hint,
+        }
+    }
+
+    /// What serde makes of the merged layers; a fault is given the layer that it came from.
+    fn typed<T: DeserializeOwned>(&self, value: &Value) -> Result<T> {
+        serde_path_to_error::deserialize(value).map_err(|error| {
             let at = KeyPath::from(error.path());
-            let fault = words::explain(&value, at, &error.inner().to_string());
+            let fault = words::explain(value, at, &error.inner().to_string());
             // A part that lacks a key is the fault of the layer that named the part.
             let layer = match &fault.missing {
                 Some(_) => self
@@ -215,9 +278,7 @@ impl Layers {
                 reason: fault.reason,
                 hint: fault.hint,
             }
-        })?;
-        pipeline.check().map_err(|error| self.locate(error))?;
-        Ok(pipeline)
+        })
     }
 
     /// All layers merged; `type` comes first in every map, wherever it stood, because typetag reads the other keys with
@@ -226,6 +287,9 @@ impl Layers {
         let mut value = Value::Object(Map::new());
         for layer in &self.0 {
             put(&mut value, &layer.at.0, &layer.value).map_err(|reason| layer.source.fault(reason, None))?;
+        }
+        if let Some(plugins) = value.get_mut("plugins") {
+            *plugins = tables(plugins.take());
         }
         Ok(tag_first(value))
     }
@@ -474,6 +538,42 @@ fn merge(base: &mut Value, over: &Value) {
     }
 }
 
+/// Makes the relative paths among the plugins of a file relative to that file.
+fn root_paths(plugins: &mut Map<String, Value>, file: &Path) {
+    for plugin in plugins.values_mut() {
+        if let Some(Value::String(path)) = plugin.get_mut("path") {
+            let rooted = file.parent().unwrap_or(Path::new("")).join(&*path);
+            // What does not exist is Cargo's to report.
+            let rooted = fs::canonicalize(&rooted).or_else(|_| std::path::absolute(&rooted));
+            if let Ok(rooted) = rooted {
+                *path = rooted.display().to_string();
+            }
+        }
+    }
+}
+
+/// Plugins in Cargo's long form: a version alone becomes a map. `null` takes a plugin out, as it does with parts.
+fn tables(plugins: Value) -> Value {
+    match plugins {
+        Value::Null => Value::Object(Map::new()),
+        Value::Object(plugins) => Value::Object(
+            plugins
+                .into_iter()
+                .filter(|(_, plugin)| !plugin.is_null())
+                .map(|(name, plugin)| match plugin {
+                    Value::String(_) => (name, serde_json::json!({ "version": plugin })),
+                    other => (name, other),
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+fn plugin_key(name: &str) -> KeyPath {
+    KeyPath::default().child("plugins").child(name)
+}
+
 fn tag_first(value: Value) -> Value {
     match value {
         Value::Object(mut map) => {
@@ -557,6 +657,7 @@ mod tests {
     use rand::Rng;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
+    use serde_json::json;
     use tch::Tensor;
 
     use super::*;
@@ -855,12 +956,12 @@ mod tests {
         assert_eq!(
             refused("synthesizer: { type: clam }", "", &[]),
             "pipeline.yaml: synthesizer.type: there is no synthesizer `clam`, only `calm` and `chain` \
-             (did you mean `calm`? Is the crate that brings it linked into this program?)"
+             (did you mean `calm`? Is the crate that brings it named under `plugins`?)"
         );
         assert_eq!(
             refused("synthesizer: { type: speckle }", "", &[]),
             "pipeline.yaml: synthesizer.type: there is no synthesizer `speckle`, only `calm` and `chain` \
-             (is the crate that brings it linked into this program?)"
+             (is the crate that brings it named under `plugins`?)"
         );
         assert!(refused("", "DAF__SYNTHESIZER__TYPE=clam", &[]).starts_with(
             "environment DAF__SYNTHESIZER__TYPE: synthesizer.type: there is no synthesizer `clam`"
@@ -873,6 +974,65 @@ mod tests {
             refused("synthesizer: calm", "", &[]),
             "pipeline.yaml: synthesizer: expected a map with `type`, found the text \"calm\" (write `synthesizer: { type: calm }`)"
         );
+    }
+
+    #[test]
+    fn plugins_are_read_before_parts_and_asked_for_if_they_are_missing() {
+        // This crate registers the tests' parts, so it counts as linked.
+        let linked = resolved(
+            "plugins: { daf-core: '0.1', gone: { path: x } }",
+            "",
+            &["plugins.gone=null"],
+        );
+        assert_eq!(linked["plugins"], json!({ "daf-core": { "version": "0.1" } }));
+        assert_eq!(resolved("", "", &[]).get("plugins"), None);
+        // Before the part that it brings.
+        assert_eq!(
+            refused(
+                "plugins: { speckles: '1' }\nsynthesizer: { type: speckle }",
+                "",
+                &[]
+            ),
+            "pipeline.yaml: plugins.speckles: this crate is not linked into this program (`daf-cli build pipeline.yaml` \
+             compiles a program that has it; `run`, `train` and `check` do so with --build)"
+        );
+        assert!(
+            refused("", "", &["plugins={ speckles: '1' }"]).starts_with("--set plugins: plugins.speckles: ")
+        );
+        for (plugins, message) in [
+            (
+                "{ x: { pth: y } }",
+                "plugins.x.pth: unknown key (did you mean `path`?",
+            ),
+            (
+                "{ x: {} }",
+                "plugins.x: expected `version`, `path` or `git`, found none of them",
+            ),
+            ("{ 'x = 1': '1' }", "plugins.x = 1: `x = 1` is no name of a crate"),
+            ("{ x: 1 }", "plugins.x: expected a map, found 1"),
+            ("[x]", "plugins: expected a map, found a list"),
+        ] {
+            let error = refused(&format!("plugins: {plugins}"), "", &[]);
+            assert!(error.starts_with(&format!("pipeline.yaml: {message}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn paths_of_plugins_start_at_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("deep/pipeline.yaml");
+        fs::create_dir_all(folder.path().join("deep")).unwrap();
+        fs::create_dir_all(folder.path().join("mine")).unwrap();
+        fs::write(
+            &file,
+            "plugins: { a: { path: ../mine }, b: { path: ../none }, c: { path: /abs } }",
+        )
+        .unwrap();
+        let plugins = Layers::new("").unwrap().file(&file).unwrap().plugins().unwrap();
+        let path = |name: &str| plugins[name].path.clone().unwrap();
+        assert_eq!(path("a"), fs::canonicalize(folder.path().join("mine")).unwrap());
+        assert!(path("b").is_absolute() && path("b").ends_with("none"));
+        assert_eq!(path("c"), Path::new("/abs"));
     }
 
     #[test]

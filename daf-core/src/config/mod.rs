@@ -3,6 +3,7 @@
 mod every;
 mod input;
 mod layers;
+mod plugins;
 mod schema;
 mod words;
 
@@ -20,12 +21,17 @@ use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
 pub use layers::Layers;
+pub use plugins::{Dependency, Plugins};
 pub use schema::schema;
 
 /// Everything that a run is made of. What a run directory keeps of it reproduces the run.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
+    /// Crates that bring further parts, in the syntax of Cargo's dependencies: `my-parts: { path: ../my-parts }`. They
+    /// must be linked into the program; `daf-cli build` makes one.
+    #[serde(default, skip_serializing_if = "Plugins::is_empty")]
+    pub plugins: Plugins,
     /// From this number comes everything that is drawn at random; 0 to 9223372036854775807.
     #[serde(default = "default_seed")]
     pub seed: u64,

@@ -47,7 +47,7 @@ pub(super) fn explain(pipeline: &Value, mut at: KeyPath, message: &str) -> Fault
             at = at.child("type");
         }
         let near = nearest(name, expected.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-        let linked = kind.map(|_| "Is the crate that brings it linked into this program?");
+        let linked = kind.map(|_| "Is the crate that brings it named under `plugins`?");
         let hint = near
             .as_deref()
             .into_iter()

@@ -64,6 +64,54 @@ pub struct Synthetic {
     pub class: u8,
 }
 
+impl Synthetic {
+    /// Checks what everyone who uses a synthesizer relies on, against the normal image that was damaged: the sizes, a mask
+    /// of 0 and 255 that is not empty, targets in 0..=1, and no change outside [`touched`](Self::touched) nor, unless the
+    /// strategy [blends](Synthesizer::blends), outside the mask. For the tests of strategies.
+    ///
+    /// # Errors
+    /// Says what does not hold, and where.
+    pub fn check(&self, normal: &RgbImage, blends: bool) -> Result<(), BoxError> {
+        let size = normal.dimensions();
+        for (what, found) in [
+            ("image", self.image.dimensions()),
+            ("mask", self.mask.dimensions()),
+        ] {
+            if found != size {
+                return Err(format!(
+                    "{what}: expected the size {size:?} of the normal image, found {found:?}"
+                )
+                .into());
+            }
+        }
+        if let Some(value) = self.mask.iter().find(|value| !matches!(value, 0 | 255)) {
+            return Err(format!("mask: expected 0 and 255, found {value}").into());
+        }
+        if !self.mask.contains(&255) {
+            return Err("mask: empty; without a defect the outcome is `Unchanged`".into());
+        }
+        if let Some(target) = &self.target {
+            let pixels = normal.pixels().len();
+            if target.len() != pixels {
+                return Err(format!("target: expected {pixels} values, found {}", target.len()).into());
+            }
+            if let Some(value) = target.iter().find(|value| !(0.0..=1.0).contains(*value)) {
+                return Err(format!("target: expected values of 0 to 1, found {value}").into());
+            }
+        }
+        let pixels = self.image.pixels().zip(self.mask.pixels());
+        for ((x, y, old), (new, mask)) in normal.enumerate_pixels().zip(pixels) {
+            if old != new && !self.touched.contains(x, y) {
+                return Err(format!("pixel {x}, {y} changed outside {:?}", self.touched).into());
+            }
+            if old != new && !blends && mask.0[0] == 0 {
+                return Err(format!("pixel {x}, {y} changed outside the mask").into());
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A rectangle of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rect {

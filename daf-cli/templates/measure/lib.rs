@@ -1,0 +1,105 @@
+//! A discrepancy measure for daf: it compares the features of teacher and student.
+
+use daf_core::schemars::{self, JsonSchema};
+use daf_core::tch::{Kind, Tensor};
+use daf_core::{BoxError, Comparison, DiscrepancyMeasure, typetag};
+use serde::{Deserialize, Serialize};
+
+/// Absolute differences between the feature vectors of teacher and student, each divided by its length.
+///
+/// Compared with squares, many small differences count more than one large one. The map has one channel, the mean over
+/// the features times their number's root, so that it does not depend on the network's width.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MyPart {
+    /// Weight of the loss; over 0.
+    pub weight: f64,
+}
+
+daf_core::register!(DiscrepancyMeasure: MyPart = "my_part");
+
+impl Default for MyPart {
+    fn default() -> Self {
+        Self { weight: 1.0 }
+    }
+}
+
+#[typetag::serde(name = MyPart::NAME)]
+impl DiscrepancyMeasure for MyPart {
+    // Of the map: 1, or as many as there are features.
+    fn channels(&self, _: i64) -> i64 {
+        1
+    }
+
+    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+        let difference = (unit(teacher) - unit(student)).abs();
+        let scale = (difference.size()[1] as f64).sqrt();
+        let map = difference.mean_dim(1, true, Kind::Float) * scale;
+        // The student learns to agree where the image is undamaged (1 in `normal`); elsewhere it need not.
+        let losses = normal.map(|normal| {
+            let mean = (&map * normal).sum(Kind::Float) / normal.sum(Kind::Float).clamp_min(1.0);
+            (Self::NAME.to_owned(), mean * self.weight)
+        });
+        Comparison {
+            losses: losses.into_iter().collect(),
+            map,
+        }
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        if self.weight > 0.0 && self.weight.is_finite() {
+            Ok(())
+        } else {
+            Err(format!("`weight` must be over 0, found {}", self.weight).into())
+        }
+    }
+}
+
+/// Feature vectors of length 1; those of length 0 stay.
+fn unit(features: &Tensor) -> Tensor {
+    let features = features.to_kind(Kind::Float);
+    // Before the root, whose gradient at 0 is not finite: a ReLU leaves features that are all 0.
+    let length = features
+        .square()
+        .sum_dim_intlist(1, true, Kind::Float)
+        .clamp_min(1e-24)
+        .sqrt();
+    features / length
+}
+
+#[cfg(test)]
+mod tests {
+    use daf_core::tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn equal_features_agree_and_others_do_not() {
+        let (part, float) = (MyPart::default(), (Kind::Float, Device::Cpu));
+        let (a, b) = (
+            Tensor::rand([2, 8, 4, 6], float),
+            Tensor::rand([2, 8, 4, 6], float),
+        );
+        let normal = Tensor::ones([2, 1, 4, 6], float);
+        for (student, agrees) in [(&(&a * 3.0), true), (&b, false)] {
+            let found = part.compare(&a, student, Some(&normal));
+            assert_eq!(found.map.size(), [2, 1, 4, 6]);
+            assert_eq!(found.map.max().double_value(&[]) < 1e-5, agrees);
+            assert_eq!(found.losses[0].1.double_value(&[]) < 1e-5, agrees);
+        }
+        assert!(part.compare(&a, &b, None).losses.is_empty());
+    }
+
+    #[test]
+    fn features_of_zero_have_a_finite_gradient() {
+        let zero = Tensor::zeros([1, 8, 4, 4], (Kind::Float, Device::Cpu));
+        let student = zero.copy().set_requires_grad(true);
+        let loss = MyPart::default()
+            .compare(&zero, &student, Some(&zero.narrow(1, 0, 1)))
+            .losses
+            .remove(0)
+            .1;
+        loss.backward();
+        assert_eq!(student.grad().isfinite().all().int64_value(&[]), 1);
+    }
+}

@@ -1,0 +1,300 @@
+//! Plugins as a stranger makes them: outside the workspace, with the program alone.
+//!
+//! Everything compiles in the target folder of this test, where the dependencies are there already, and without asking a
+//! registry for anything.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use daf_core::Kind;
+use serde_json::Value;
+
+use crate::program::{Said, daf, prepare, succeed};
+
+/// The program in `folder`, where Cargo asks no registry.
+fn offline(folder: &Path, arguments: &str) -> Command {
+    let mut command = daf(folder, arguments);
+    command
+        .env("CARGO_NET_OFFLINE", "true")
+        .env_remove("CARGO_TERM_COLOR");
+    command
+}
+
+fn run(folder: &Path, arguments: &str) -> Said {
+    offline(folder, arguments).output().unwrap().into()
+}
+
+/// Replaces a text that must be there.
+fn edit(file: &Path, old: &str, new: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(
+        text.contains(old),
+        "`{old}` is not in {}:\n{text}",
+        file.display()
+    );
+    fs::write(file, text.replace(old, new)).unwrap();
+}
+
+const TINY: &str = "--set data.size=64 --set data.train=2 --set data.test=1 --set data.test_good=1 --set input.size=96 \
+                    --set trainer.steps=1 --set trainer.batch_size=2 --set method.teacher.weights=random \
+                    --set output.maps=false --set device=cpu";
+
+#[test]
+fn a_part_of_ones_own_is_written_built_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = succeed(folder.path(), "new synthesizer my-stain");
+    assert!(said.out.contains("cd my-stain"), "{}", said.out);
+    let own = folder.path().join("my-stain");
+    edit(
+        &own.join("src/lib.rs"),
+        "radius: (0.05, 0.2)",
+        "radius: (0.25, 0.375)",
+    );
+
+    // Not linked yet: the file, the key and what to type.
+    for verb in ["run", "train", "check"] {
+        run(&own, &format!("{verb} pipeline.yaml")).fails(
+            2,
+            &[
+                "pipeline.yaml: plugins.my-stain: ",
+                "`daf-cli build pipeline.yaml`",
+                "--build",
+            ],
+        );
+    }
+
+    // Built and run in one go.
+    let said = run(&own, &format!("run pipeline.yaml --build {TINY}"));
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert!(
+        said.error.contains("compiling daf-cli with my-stain in "),
+        "{}",
+        said.error
+    );
+    let finished = own.join("runs/pipeline");
+    let manifest: Value = serde_json::from_slice(&fs::read(finished.join("run.json")).unwrap()).unwrap();
+    let part = serde_json::json!(["synthesizer/my_stain", "my-stain 0.1.0"]);
+    assert!(
+        manifest["parts"].as_array().unwrap().contains(&part),
+        "{manifest:#}"
+    );
+    assert!(finished.join("metrics.json").is_file());
+
+    // The run names its plugins wherever it is looked at from.
+    let config = fs::read_to_string(finished.join("config.yaml")).unwrap();
+    assert!(
+        config.contains(&own.canonicalize().unwrap().display().to_string()),
+        "{config}"
+    );
+    run(&own, "evaluate runs/pipeline").fails(
+        2,
+        &["plugins.my-stain", "daf-cli build runs/pipeline/config.yaml"],
+    );
+
+    // The program that was built, under a name of its own.
+    let said = run(folder.path(), "build my-stain/runs/pipeline/config.yaml -o mine");
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert!(
+        said.out.contains("synthesizer/my_stain  my-stain 0.1.0"),
+        "{}",
+        said.out
+    );
+    let mine = |arguments: &[&str]| -> Said {
+        let mut command = prepare(Command::new(folder.path().join("mine")), folder.path());
+        command.args(arguments).output().unwrap().into()
+    };
+    let listed: Vec<Value> = serde_json::from_str(&mine(&["list", "--json"]).out).unwrap();
+    let stain = listed.iter().find(|part| part["name"] == "my_stain").unwrap();
+    assert_eq!(
+        (&stain["crate"], &stain["version"]),
+        (&"my-stain".into(), &"0.1.0".into())
+    );
+    assert!(
+        listed.iter().any(|part| part["name"] == "dra"),
+        "the default parts are there too"
+    );
+    let shown = mine(&["show", "synthesizer/my_stain"]).out;
+    assert!(
+        shown.contains("[0.25,0.375] by default"),
+        "the constant that was changed:\n{shown}"
+    );
+    assert!(mine(&["schema"]).out.contains("\"my_stain\""));
+    let said = mine(&["evaluate", "my-stain/runs/pipeline"]);
+    assert_eq!(said.code, Some(0), "{}", said.error);
+
+    // A crate that does not compile: Cargo's words, and a clear end.
+    edit(
+        &own.join("src/lib.rs"),
+        "let mut image = normal.clone();",
+        "let image = normal.cloned();",
+    );
+    let said = run(&own, "build pipeline.yaml");
+    said.fails_after_cargo(&["no method named `cloned`", "`cargo"]);
+
+    // Two crates with the same part: the program does not start, and names both.
+    edit(
+        &own.join("src/lib.rs"),
+        "let image = normal.cloned();",
+        "let mut image = normal.clone();",
+    );
+    succeed(folder.path(), "new synthesizer other-stain");
+    edit(
+        &folder.path().join("other-stain/src/lib.rs"),
+        "\"other_stain\"",
+        "\"my_stain\"",
+    );
+    let said = run(
+        folder.path(),
+        "build --with my-stain=my-stain --with other-stain=other-stain",
+    );
+    said.fails(
+        2,
+        &["synthesizer `my_stain` by my-stain 0.1.0 and other-stain 0.1.0"],
+    );
+}
+
+impl Said {
+    /// As [`fails`](Self::fails) with exit code 1, where Cargo has said something before.
+    #[track_caller]
+    fn fails_after_cargo(&self, messages: &[&str]) {
+        assert_eq!(self.code, Some(1), "{}", self.error);
+        for message in messages {
+            assert!(
+                self.error.contains(message),
+                "`{message}` is not in:\n{}",
+                self.error
+            );
+        }
+        assert!(
+            self.error.lines().last().unwrap().starts_with("error: "),
+            "{}",
+            self.error
+        );
+    }
+}
+
+#[test]
+fn what_new_writes_compiles_and_passes_its_tests_for_every_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in Kind::ALL {
+        succeed(folder.path(), &format!("new {kind} my-{kind}"));
+        let own = folder.path().join(format!("my-{kind}"));
+        // Members of one workspace, so that Cargo is called once.
+        edit(&own.join("Cargo.toml"), "[workspace]", "");
+        let lock = folder.path().join("Cargo.lock");
+        fs::rename(own.join("Cargo.lock"), lock).unwrap();
+        let configuration = own.join(".cargo/config.toml");
+        let torch = !matches!(kind, Kind::Dataset | Kind::Synthesizer);
+        assert_eq!(configuration.is_file(), torch, "{kind}");
+        if torch {
+            fs::create_dir_all(folder.path().join(".cargo")).unwrap();
+            fs::rename(configuration, folder.path().join(".cargo/config.toml")).unwrap();
+        }
+        let pipeline = fs::read_to_string(own.join("pipeline.yaml")).unwrap();
+        assert!(
+            pipeline.contains(&format!("my-{kind}: {{ path: . }}")),
+            "{pipeline}"
+        );
+        assert!(pipeline.contains(&format!("type: my_{kind}")), "{pipeline}");
+    }
+    fs::write(
+        folder.path().join("Cargo.toml"),
+        "[workspace]\nresolver = \"3\"\nmembers = [\"my-*\"]\n",
+    )
+    .unwrap();
+    let mut cargo = prepare(Command::new(cargo()), folder.path());
+    cargo.args(["test", "--workspace", "--lib", "--offline"]);
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    let said: Said = cargo.output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.error);
+    let passed = said
+        .out
+        .lines()
+        .filter(|line| line.starts_with("test result: ok"))
+        .count();
+    assert_eq!(passed, Kind::ALL.len(), "{}", said.out);
+    for line in said.error.lines() {
+        assert!(!line.starts_with("warning: unused"), "{}", said.error);
+    }
+}
+
+/// The Cargo that runs this test.
+fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+#[test]
+fn new_overwrites_nothing_and_refuses_names_that_do_not_compile() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("taken")).unwrap();
+    for (arguments, message) in [
+        ("new scorer taken", "taken: exists already"),
+        ("new scorer Upper", "lower-case"),
+        ("new scorer match", "word of Rust"),
+        (
+            "new scorer gaussian",
+            "there is a scorer `gaussian` already, of daf-models",
+        ),
+        ("new scorer mine --daf .", "is no checkout of daf"),
+        ("new scorr mine", "did you mean `scorer`?"),
+    ] {
+        let said = run(folder.path(), arguments);
+        assert_eq!(said.code, Some(2), "{}", said.error);
+        assert!(said.error.contains(message), "{}", said.error);
+    }
+    assert_eq!(crate::program::names(folder.path()), ["taken"]);
+    succeed(folder.path(), "new scorer mine --path deep/er");
+    assert!(folder.path().join("deep/er/src/lib.rs").is_file());
+}
+
+/// A crate in `folder` with this Cargo.toml and an empty library.
+fn write_crate(folder: &Path, manifest: &str) {
+    fs::create_dir_all(folder.join("src")).unwrap();
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    fs::write(folder.join("src/lib.rs"), "").unwrap();
+}
+
+#[test]
+fn a_plugin_for_another_daf_core_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = |name: &str, version: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2024\"\n")
+    };
+    let old = folder.path().join("old-core");
+    write_crate(
+        &old,
+        &(package("daf-core", "0.0.1") + "links = \"daf-core\"\n[workspace]\n"),
+    );
+    fs::write(old.join("build.rs"), "fn main() {}").unwrap();
+    let dependency = "[dependencies]\ndaf-core = { path = \"../old-core\" }\n[workspace]\n";
+    write_crate(
+        &folder.path().join("dated"),
+        &(package("dated", "0.1.0") + dependency),
+    );
+    let said = run(folder.path(), "build --with dated=dated");
+    said.fails_after_cargo(&["links to the native library `daf-core`", "daf-core v0.0.1"]);
+}
+
+#[test]
+fn without_a_crate_or_a_cargo_the_message_is_clear() {
+    let folder = crate::program::folder("plugins: { mine: { path: nowhere } }\ndata: { type: demo }\n");
+    run(folder.path(), "build p.yaml").fails(2, &["plugins.mine.path: ", "nowhere holds no crate"]);
+    run(folder.path(), "check p.yaml --build").fails(2, &["nowhere holds no crate"]);
+    fs::write(folder.path().join("none.yaml"), "data: { type: demo }\n").unwrap();
+    run(folder.path(), "build none.yaml").fails(2, &["none.yaml: plugins: there are none"]);
+    write_crate(&folder.path().join("nowhere"), "");
+    let mut command = offline(folder.path(), "build p.yaml");
+    let said: Said = command.env("CARGO", "no-such-cargo").output().unwrap().into();
+    said.fails(
+        1,
+        &["`no-such-cargo` is not there: plugins are compiled, which needs Rust"],
+    );
+}
