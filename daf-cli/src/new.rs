@@ -16,7 +16,7 @@ use crate::source::{self, Source};
 
 The crate compiles and has an example part, a test, and a pipeline.yaml that uses it.")]
 pub(crate) struct New {
-    /// Kind of the part: dataset, synthesizer, backbone, measure, decoder, scorer or method
+    /// Kind of the part: dataset, synthesizer, shape, texture, backbone, measure, decoder, scorer or method
     #[arg(value_parser = crate::list::kind)]
     kind: Kind,
     /// Name of the crate, in lower case with hyphens; the part is called the same with underscores
@@ -51,6 +51,8 @@ const fn template(kind: Kind) -> Template {
     match kind {
         Kind::Dataset => template!("dataset", false),
         Kind::Synthesizer => template!("synthesizer", false),
+        Kind::Shape => template!("shape", false),
+        Kind::Texture => template!("texture", false),
         Kind::Backbone => template!("backbone", true),
         Kind::DiscrepancyMeasure => template!("measure", true),
         Kind::Decoder => template!("decoder", true),
