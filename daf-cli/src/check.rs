@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use daf_core::block::Mode;
+use daf_core::block::{Mode, MultiplyAdds, count};
 use daf_core::config::Input;
 use daf_core::data::Normals;
 use daf_core::tch::{self, Device, Kind, Tensor};
@@ -42,7 +42,7 @@ impl Check {
         let test = items(Split::Test)?;
         let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)
             .map_err(Failure::usage)?;
-        let (model, losses) = try_out(&pipeline, device, &context.environment.weight_folders())?;
+        let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {
             let lines = wrapped(text, 67).join("\n             ");
@@ -86,6 +86,7 @@ impl Check {
                 ),
             )?;
         }
+        row("", &crate::train::work(counted))?;
         row("losses", &losses)?;
         row("scorer", pipeline.scorer.typetag_name())?;
         let trainer = &pipeline.trainer;
@@ -108,7 +109,7 @@ fn try_out(
     pipeline: &Pipeline,
     device: Device,
     weights: &daf_core::weights::WeightFolders,
-) -> Result<(Box<dyn Model>, String), Failure> {
+) -> Result<(Box<dyn Model>, String, MultiplyAdds), Failure> {
     let name = pipeline.method.typetag_name();
     let part = |at: &str| {
         let at = at.to_owned();
@@ -152,6 +153,7 @@ fn try_out(
             class: vec![0, 0],
         }
     });
+    let one = normal.narrow(0, 0, 1);
     let batch = Batch {
         normal,
         synthetic,
@@ -165,10 +167,9 @@ fn try_out(
         ))),
     });
     let losses = losses.collect::<Result<Vec<_>, _>>()?;
-    Ok((
-        model,
-        crate::show::wrapped(&losses.join(", "), 67).join("\n             "),
-    ))
+    let (maps, counted) = count(|| tch::no_grad(|| model.infer(&one)));
+    maps.map_err(part("trying the model"))?;
+    Ok((model, losses.join(", "), counted))
 }
 
 /// The images to measure with, by kind of defect.

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use daf_core::data::{Normals, Sample, SampleSettings, Samples};
-use daf_core::image::RgbImage;
-use daf_core::image::imageops::{self, FilterType};
 use daf_core::{Outcome, Pipeline, overlay};
 use serde_json::json;
 
@@ -55,16 +53,12 @@ struct Preview {
     output: PathBuf,
 }
 
-/// Pixels of the longer side of a picture on the sheet.
-const SIDE: u32 = 192;
-
 impl Preview {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let samples = samples(&self.pipeline.load(&context.environment)?)?;
         let mut counter = Counter::new("synthesizing");
         let number = self.number as usize;
-        let per_row = ((number as f64 / 3.0).sqrt().ceil() as usize).max(1);
-        let (mut pictures, mut shares, mut times) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut drawn, mut shares, mut times) = (Vec::new(), Vec::new(), Vec::new());
         for done in 0..number {
             let (epoch, place) = (done / samples.len(), done % samples.len());
             let index = samples.order(epoch as u64)[place];
@@ -74,12 +68,11 @@ impl Preview {
             samples.sample(epoch as u64, index)?;
             times.push(started.elapsed().as_secs_f64());
             shares.extend(share(&sample));
-            pictures.extend(panel(&sample));
+            drawn.push(sample);
             counter.set(done + 1, number);
         }
         counter.finish();
-        let rows: Vec<Vec<RgbImage>> = pictures.chunks(3 * per_row).map(<[_]>::to_vec).collect();
-        overlay::sheet(&rows)
+        overlay::samples(&drawn)
             .save(&self.output)
             .map_err(|error| daf_core::Error::data(&self.output, error.to_string()))?;
 
@@ -117,26 +110,6 @@ fn share(sample: &Sample) -> Option<f64> {
             Some(pixels.iter().filter(|v| **v > 0).count() as f64 / pixels.len() as f64)
         }
         _ => None,
-    }
-}
-
-fn panel(sample: &Sample) -> [RgbImage; 3] {
-    let (width, height) = sample.normal.dimensions();
-    let factor = (f64::from(SIDE) / f64::from(width.max(height))).min(1.0);
-    let small = |image: &RgbImage| {
-        let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
-        imageops::resize(image, side(width), side(height), FilterType::Triangle)
-    };
-    let normal = small(&sample.normal);
-    match &sample.outcome {
-        Some(Outcome::Damaged(synthetic)) => {
-            let image = small(&synthetic.image);
-            let mask = imageops::resize(&synthetic.mask, image.width(), image.height(), FilterType::Triangle);
-            let mut outlined = image.clone();
-            overlay::outline(&mut outlined, &mask);
-            [normal, image, outlined]
-        }
-        _ => [normal.clone(), normal.clone(), normal],
     }
 }
 

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use daf_core::block::MultiplyAdds;
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
 use daf_core::results::{Measurements, Metrics, Value, short_name};
@@ -169,8 +170,10 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
     }
     writeln!(
         out,
-        "{} normal images, {:.1} images/s",
-        found.overall.normal, found.images_per_second
+        "{} normal images, {:.1} images/s, {}",
+        found.overall.normal,
+        found.images_per_second,
+        work(found.multiply_adds)
     )?;
     if let (Some(calibration), Some(at)) = (&found.calibration, &found.at_threshold) {
         writeln!(
@@ -191,6 +194,16 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Multiply-adds in a few words.
+pub(crate) fn work(counted: MultiplyAdds) -> String {
+    let giga = |count: u64| count as f64 / 1e9;
+    format!(
+        "{:.2} G multiply-adds per image ({:.2} G carried out)",
+        giga(counted.defined),
+        giga(counted.carried_out)
+    )
 }
 
 /// Name, number of anomalous images, metrics.

@@ -3,7 +3,7 @@
 //! A backbone or decoder that is made of these blocks gets the memory layout and the folding of batch norms without
 //! doing anything: both live here and nowhere else.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -260,7 +260,10 @@ impl Conv {
         let kind = self.precision.kind();
         let (input, weight) = (input.to_kind(kind), weight.to_kind(kind));
         let bias = bias.map(|bias| bias.to_kind(kind));
+        // Each value of the one side meets every weight that leads to or from its channel.
+        let per_value = |dimension: usize| weight.size()[dimension..].iter().product::<i64>() as u64;
         if self.transposed {
+            note(input.numel() as u64 * per_value(1));
             input.conv_transpose2d(
                 &weight,
                 bias.as_ref(),
@@ -271,9 +274,60 @@ impl Conv {
                 [1; 2],
             )
         } else {
-            input.conv2d(&weight, bias.as_ref(), [stride; 2], [padding; 2], [1; 2], groups)
+            let output = input.conv2d(&weight, bias.as_ref(), [stride; 2], [padding; 2], [1; 2], groups);
+            note(output.numel() as u64 * per_value(1));
+            output
         }
     }
+}
+
+/// Multiply-adds of the convolutions that a piece of work took. Nothing else is counted, as is usual.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultiplyAdds {
+    /// As the network is defined.
+    pub defined: u64,
+    /// As carried out: fewer where an identity of the convolution saves some.
+    pub carried_out: u64,
+}
+
+thread_local! {
+    /// What has been counted, while somebody counts, and by what the defined ones exceed those carried out.
+    static COUNTED: Cell<(Option<MultiplyAdds>, u64)> = const { Cell::new((None, 1)) };
+}
+
+fn note(carried_out: u64) {
+    COUNTED.with(|counted| {
+        if let (Some(mut sum), factor) = counted.get() {
+            sum.carried_out += carried_out;
+            sum.defined += carried_out * factor;
+            counted.set((Some(sum), factor));
+        }
+    });
+}
+
+/// Counts the multiply-adds of all blocks that run on this thread meanwhile.
+pub fn count<T>(work: impl FnOnce() -> T) -> (T, MultiplyAdds) {
+    let before = COUNTED.replace((Some(MultiplyAdds::default()), 1));
+    let result = work();
+    let (counted, _) = COUNTED.replace(before);
+    (result, counted.unwrap_or_default())
+}
+
+/// Marks work that an identity has shortened: the network as it is defined takes `factor` times as many multiply-adds.
+pub fn shortened<T>(factor: u64, work: impl FnOnce() -> T) -> T {
+    let (counted, before) = COUNTED.get();
+    COUNTED.set((counted, before * factor));
+    let result = work();
+    COUNTED.set((COUNTED.get().0, before));
+    result
+}
+
+/// A 1×1 convolution, for decoders that use an identity of it; see [`ConvNorm::run`].
+pub fn pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let input = input.to_kind(weight.kind());
+    let output = input.conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1);
+    note(output.numel() as u64 * weight.size()[1] as u64);
+    output
 }
 
 /// Batch norm over N, H and W.

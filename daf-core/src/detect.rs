@@ -5,7 +5,7 @@ use std::path::Path;
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::block::Mode;
+use crate::block::{self, Mode, MultiplyAdds};
 use crate::calibration::Calibration;
 use crate::config::DeviceChoice;
 use crate::data::geometry::{Frame, Window};
@@ -89,6 +89,19 @@ impl Detector {
     #[must_use]
     pub const fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_ref()
+    }
+
+    /// Multiply-adds of one image of the size of the network's input.
+    ///
+    /// # Errors
+    /// If the method refuses its work.
+    pub fn multiply_adds(&self) -> Result<MultiplyAdds> {
+        let pipeline = self.run.pipeline();
+        let size = pipeline.input.size;
+        let image = RgbImage::new(size.width(), size.height());
+        let (pixels, counted) =
+            block::count(|| tch::no_grad(|| self.scoring.pixels(pipeline, &[&image])));
+        pixels.map(|_| counted)
     }
 
     /// Scores one image of any size.

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use image::imageops::replace;
+use image::imageops::{FilterType, replace, resize};
 use image::{GrayImage, Rgb, RgbImage};
 
-use crate::{Error, Result};
+use crate::data::Sample;
+use crate::{Error, Outcome, Result};
 
 /// Scores of the pixels of an image, row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +43,7 @@ impl ScoreMap {
     /// [`Error::Shape`] if a side is 0.
     pub fn resized(&self, width: u32, height: u32) -> Result<Self> {
         use fast_image_resize::images::Image;
-        use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+        use fast_image_resize::{PixelType, ResizeAlg, ResizeOptions, Resizer};
         if (width, height) == (self.width, self.height) {
             return Ok(self.clone());
         }
@@ -55,7 +56,7 @@ impl ScoreMap {
         let source = Image::from_vec_u8(self.width, self.height, bytes, PixelType::F32)
             .map_err(|error| failed(error.to_string()))?;
         let mut target = Image::new(width, height, PixelType::F32);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Interpolation(FilterType::Bilinear));
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Interpolation(fast_image_resize::FilterType::Bilinear));
         Resizer::new()
             .resize(&source, &mut target, &options)
             .map_err(|error| failed(error.to_string()))?;
@@ -108,7 +109,7 @@ const OUTLINE: Rgb<u8> = Rgb([0, 255, 80]);
 pub fn heat(image: &RgbImage, map: &ScoreMap, scale: (f32, f32)) -> RgbImage {
     let gray = map.to_gray(scale);
     let (width, height) = image.dimensions();
-    let gray = image::imageops::resize(&gray, width, height, image::imageops::FilterType::Triangle);
+    let gray = resize(&gray, width, height, FilterType::Triangle);
     let mut picture = image.clone();
     for (pixel, heat) in picture.pixels_mut().zip(gray.pixels()) {
         let level = f64::from(heat.0[0]) / 255.0;
@@ -144,7 +145,7 @@ pub fn outline(image: &mut RgbImage, mask: &GrayImage) {
 #[must_use]
 pub fn colours(map: &ScoreMap, scale: (f32, f32), width: u32, height: u32) -> RgbImage {
     let gray = map.to_gray(scale);
-    let gray = image::imageops::resize(&gray, width, height, image::imageops::FilterType::Triangle);
+    let gray = resize(&gray, width, height, FilterType::Triangle);
     let mut picture = RgbImage::new(width, height);
     for (pixel, heat) in picture.pixels_mut().zip(gray.pixels()) {
         let colour = colorous::TURBO.eval_continuous(f64::from(heat.0[0]) / 255.0);
@@ -169,6 +170,34 @@ pub fn panel(image: &RgbImage, mask: Option<&GrayImage>, map: &ScoreMap, scale: 
     pictures.push(colours(map, scale, width, height));
     pictures.push(over);
     sheet(&[pictures])
+}
+
+/// Training samples, three pictures each: the normal image, what was made of it, and that with the outline of the mask. An
+/// image that was left as it is stands there three times.
+#[must_use]
+pub fn samples(samples: &[Sample]) -> RgbImage {
+    /// Pixels of the longer side of a picture.
+    const SIDE: u32 = 192;
+    let pictures = |sample: &Sample| {
+        let (width, height) = sample.normal.dimensions();
+        let factor = (f64::from(SIDE) / f64::from(width.max(height))).min(1.0);
+        let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
+        let small = |image: &RgbImage| resize(image, side(width), side(height), FilterType::Triangle);
+        let normal = small(&sample.normal);
+        let Some(Outcome::Damaged(synthetic)) = &sample.outcome else {
+            return [normal.clone(), normal.clone(), normal];
+        };
+        let image = small(&synthetic.image);
+        let mask = resize(&synthetic.mask, image.width(), image.height(), FilterType::Triangle);
+        let mut outlined = image.clone();
+        outline(&mut outlined, &mask);
+        [normal, image, outlined]
+    };
+    let pictures: Vec<RgbImage> = samples.iter().flat_map(pictures).collect();
+    // About as wide as high.
+    let per_row = ((samples.len() as f64 / 3.0).sqrt().ceil() as usize).max(1);
+    let rows: Vec<Vec<RgbImage>> = pictures.chunks(3 * per_row).map(<[_]>::to_vec).collect();
+    sheet(&rows)
 }
 
 /// Pixels between pictures.

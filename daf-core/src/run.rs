@@ -3,6 +3,7 @@
 //! ```text
 //! config.yaml      the pipeline, fully resolved
 //! run.json         versions, parts with their crates, device, threads
+//! synthesis.png    the first training samples
 //! history.jsonl    loss terms and times of every step
 //! checkpoints/     what a broken run goes on from
 //! weights/         one safetensors file per store; all there when the training has ended

@@ -256,6 +256,7 @@ impl Scored {
             without_mask: self.places.iter().filter(|place| place.is_none()).count(),
             pixel_error: summary.error,
             images_per_second: items.len() as f64 / seconds,
+            multiply_adds: detector.multiply_adds()?,
             overall,
         };
         Ok((measurements, curves))

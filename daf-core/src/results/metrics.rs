@@ -6,6 +6,7 @@ use daf_metrics::{Interval, OperatingPoint, Unavailable};
 use serde::{Deserialize, Serialize};
 
 use super::Origin;
+use crate::block::MultiplyAdds;
 use crate::calibration::Calibration;
 
 /// A metric, or why there is none.
@@ -150,6 +151,8 @@ pub struct Measurements {
     pub pixel_error: Option<f64>,
     /// Images scored per second, reading and writing included.
     pub images_per_second: f64,
+    /// Multiply-adds of the convolutions for one input of the network.
+    pub multiply_adds: MultiplyAdds,
 }
 
 /// `curves.json`: operating points over all thresholds, thinned out without changing the shape of the curves.

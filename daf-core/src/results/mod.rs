@@ -19,6 +19,8 @@ use crate::{Error, Result};
 
 pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const MANIFEST: &str = "run.json";
+/// A picture of synthetic samples.
+pub const SYNTHESIS: &str = "synthesis.png";
 pub(crate) const HISTORY: &str = "history.jsonl";
 pub(crate) const METRICS: &str = "metrics.json";
 pub(crate) const CURVES: &str = "curves.json";

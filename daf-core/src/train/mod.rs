@@ -5,6 +5,7 @@ mod checkpoint;
 mod history;
 mod optimizer;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,9 @@ use crate::calibration::Calibration;
 use crate::config::Every;
 use crate::data::{self, Loader, Normals, SampleSettings, Samples};
 use crate::detect::Scoring;
-use crate::results::{HISTORY, Record};
-use crate::run::{Run, write_json};
+use crate::overlay;
+use crate::results::{HISTORY, Record, SYNTHESIS};
+use crate::run::{Run, write_file, write_json};
 use crate::weights::{self, WeightFolders};
 use crate::{BuildContext, Error, Item, Method, Model, Pipeline, Result};
 
@@ -99,6 +101,9 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         }
         None => {
             run.save_frozen(model.as_ref())?;
+            if pipeline.output.maps && pipeline.synthesizer.is_some() {
+                picture(&samples, &run.dir().join(SYNTHESIS))?;
+            }
             Position::default()
         }
     };
@@ -174,6 +179,22 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     let calibration = calibrate(pipeline, &scoring, &normals, |done, all| observer.calibrated(done, all))?;
     write_json(&run.dir().join(Calibration::FILE), &calibration)?;
     run.complete()
+}
+
+/// Draws the first samples of the training.
+fn picture(samples: &Samples, path: &Path) -> Result<()> {
+    const SAMPLES: usize = 16;
+    let drawn = (0..SAMPLES)
+        .map(|number| {
+            let epoch = (number / samples.len()) as u64;
+            samples.sample(epoch, samples.order(epoch)[number % samples.len()])
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut png = std::io::Cursor::new(Vec::new());
+    overlay::samples(&drawn)
+        .write_to(&mut png, image::ImageFormat::Png)
+        .map_err(|error| Error::data(path, error.to_string()))?;
+    write_file(path, png.get_ref())
 }
 
 /// The samples of normal images, made as the pipeline says.
@@ -269,6 +290,6 @@ pub(crate) fn named(vars: &tch::nn::VarStore) -> Vec<(String, Tensor)> {
 }
 
 /// Reads a file of weights into a store that must match it exactly.
-pub(crate) fn restore(vars: &tch::nn::VarStore, path: &std::path::Path) -> Result<()> {
+pub(crate) fn restore(vars: &tch::nn::VarStore, path: &Path) -> Result<()> {
     weights::load(vars, &weights::read(path)?, path, true)
 }

@@ -1,4 +1,4 @@
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape};
+use daf_core::block::{Blocks, Conv, ConvNorm, Shape, pointwise, shortened};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,17 +97,11 @@ impl Segmenter for FusionSegmenter {
         let joined = Tensor::cat(&[&seg2, fine], 1);
         let seg3 = self
             .seg3
-            .run(|weight, bias| {
-                bilinear(
-                    &joined
-                        .to_kind(weight.kind())
-                        .conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1),
-                    half,
-                )
-            })
+            .run(|weight, bias| bilinear(&shortened(4, || pointwise(&joined, weight, bias)), half))
             .relu();
+        let head = shortened((self.upsample * self.upsample / 4) as u64, || self.head.forward(&seg3));
         bilinear(
-            &self.head.forward(&seg3).to_kind(Kind::Float),
+            &head.to_kind(Kind::Float),
             size(fine).map(|side| self.upsample * side),
         )
     }
@@ -120,14 +114,14 @@ impl Segmenter for FusionSegmenter {
 /// over the repetitions, and it runs at each map's own size.
 fn fuse(smooth: &ConvNorm, maps: &[Tensor]) -> Tensor {
     smooth.run(|weight, bias| {
-        let target = size(&maps[0]);
+        let (target, weights) = (size(&maps[0]), weight.numel());
         let terms = maps.iter().enumerate().map(|(stage, map)| {
             let weight = sum_repetitions(weight, map.size()[1]);
             // The bias belongs to the sum, so one term carries it.
             let bias = bias.filter(|_| stage == 0);
-            let smoothed = map
-                .to_kind(weight.kind())
-                .conv2d(&weight, bias, [1, 1], [0, 0], [1, 1], 1);
+            // As defined, there is one convolution, of all channels at the size of the first map.
+            let factor = if stage == 0 { weights / weight.numel() } else { 0 };
+            let smoothed = shortened(factor as u64, || pointwise(map, &weight, bias));
             if size(map) == target {
                 smoothed
             } else {
