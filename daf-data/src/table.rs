@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
+use daf_core::data::files;
 use daf_core::registry::nearest;
 use daf_core::{Error, Item, Listing, Result, Split};
 
@@ -161,6 +162,9 @@ pub(crate) fn list(
     split: Split,
     keep: impl Fn(Option<&str>) -> bool,
 ) -> Result<Listing> {
+    if !file.is_file() {
+        return Err(files::missing_file(file));
+    }
     let mut reader = ReaderBuilder::new()
         .trim(Trim::All)
         .flexible(true)
@@ -183,16 +187,19 @@ pub(crate) fn list(
             }
         }
         let line = record.position().map_or(0, csv::Position::line);
+        if record.len() != header.fields {
+            let reason = format!(
+                "line {line}: expected {} fields, found {}; put quotes around a text that holds a comma",
+                header.fields,
+                record.len()
+            );
+            listing.faults.push(Error::data(file, reason).into());
+            continue;
+        }
         let mut fault = |column, reason| {
             let reason = format!("line {line}, column `{column}`: {reason}");
             listing.faults.push(Error::data(file, reason).into());
         };
-        if record.len() != header.fields {
-            let reason = format!("expected {} fields, found {}", header.fields, record.len());
-            let column = header.columns.path;
-            fault(column, reason + "; put quotes around a text that holds a comma");
-            continue;
-        }
         let (of_split, item) = match header.row(&record, base) {
             Ok(row) => row,
             Err((column, reason)) => {

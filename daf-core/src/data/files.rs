@@ -134,6 +134,37 @@ pub fn missing(folder: &Path) -> Error {
     )
 }
 
+/// A file that is not there: says what its folder holds and which name may be meant, or how far the path leads.
+#[must_use]
+pub fn missing_file(file: &Path) -> Error {
+    if file.is_dir() {
+        return Error::data(file, "expected a file, found a folder");
+    }
+    let folder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return missing(folder);
+    }
+    let names: Vec<_> = entries(folder)
+        .unwrap_or_default()
+        .iter()
+        .filter(|path| path.is_file())
+        .map(|path| name(path))
+        .collect();
+    let meant = match nearest(&name(file), names.iter().map(String::as_str)) {
+        Some(meant) => format!("; did you mean {}?", folder.join(meant).display()),
+        None => String::new(),
+    };
+    let reason = format!(
+        "no such file: {} holds {}{meant}",
+        folder.display(),
+        contents(folder)
+    );
+    Error::data(file, reason)
+}
+
 /// What is in a folder, in a few words.
 #[must_use]
 pub fn contents(folder: &Path) -> String {

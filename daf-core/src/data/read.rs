@@ -529,7 +529,7 @@ mod tests {
     #[test]
     fn a_mask_of_class_numbers_is_white_where_it_is_not_black() {
         let numbers = GrayImage::from_raw(4, 1, vec![0, 1, 7, 255]).unwrap();
-        let deep = ImageBuffer::from_raw(4, 1, vec![0_u16, 1, 90, 65_535]).unwrap();
+        let deep = ImageBuffer::<Luma<u16>, _>::from_raw(4, 1, vec![0, 1, 90, 65_535]).unwrap();
         let blue = RgbImage::from_fn(4, 1, |x, _| Rgb([0, 0, x as u8]));
         for image in [DynamicImage::from(numbers), deep.into(), blue.into()] {
             let (_folder, path) = written("mask.png", &encoded(&image, ImageFormat::Png));
