@@ -54,7 +54,7 @@ fn object(bench: &mut Criterion) {
         ("threshold", threshold),
         ("border", ObjectModel::Border(Border::default())),
     ] {
-        bench.bench_function(BenchmarkId::new("object", name), |b| {
+        bench.bench_function(&format!("object/{name}"), |b| {
             b.iter(|| model.find(black_box(&image)))
         });
     }

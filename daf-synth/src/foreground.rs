@@ -31,7 +31,8 @@ pub enum ObjectModel {
 #[serde(deny_unknown_fields, default)]
 pub struct Border {
     /// A pixel is object if any of its channels is farther than this many spreads from the median of the border. The
-    /// spread is the median deviation there, scaled to a standard deviation, and at least 4 grey levels.
+    /// spread is the median deviation there, scaled to a standard deviation, and at least 4 grey levels. Smaller numbers
+    /// take in the object's shadow, larger ones lose objects of little contrast.
     pub spreads: f64,
     /// Whether holes count as object: background that is not connected with the border.
     pub fill_holes: bool,
@@ -40,7 +41,7 @@ pub struct Border {
 impl Default for Border {
     fn default() -> Self {
         Self {
-            spreads: 4.0,
+            spreads: 8.0,
             fill_holes: true,
         }
     }

@@ -106,7 +106,7 @@ impl DiskMedian {
             }
             // `below` values are less than `median`; the median is right where `below ≤ middle < below + its count`.
             let (mut median, mut below) = (0usize, 0u16);
-            for x in first..=end {
+            for (x, masked) in row.iter().enumerate().take(end + 1).skip(first) {
                 while below + self.counts[median] <= middle {
                     below += self.counts[median];
                     median += 1;
@@ -115,7 +115,7 @@ impl DiskMedian {
                     median -= 1;
                     below -= self.counts[median];
                 }
-                if row[x] > 0 {
+                if *masked > 0 {
                     found(y * width + x, median as u16);
                 }
                 if x < end {

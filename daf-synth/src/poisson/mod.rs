@@ -133,7 +133,7 @@ impl Memory {
     ) -> Option<Place> {
         let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> Range<usize> {
             let size = i64::from(patch.min(mask));
-            let low = corner.saturating_neg().clamp(1, size.max(1));
+            let low = corner.saturating_neg().max(1).min(size);
             let high = (size - 1)
                 .min(i64::from(destination).saturating_sub(corner))
                 .max(low);
@@ -360,6 +360,8 @@ mod tests {
         let destination = scene(20, 20, 3, 200);
         let cases = [
             (0, 0, (0, 0)),
+            (0, 5, (5, 5)),
+            (5, 0, (5, 5)),
             (1, 1, (5, 5)),
             (2, 9, (5, 5)),
             (4, 4, (5, 5)),

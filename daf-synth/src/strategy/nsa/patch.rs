@@ -494,7 +494,7 @@ mod tests {
                     .filter(|(new, old)| new.0 < old.0)
                     .count();
                 assert!(outside as f64 <= 0.55 * object as f64, "{outside} {object}");
-                assert!(patches.iter().any(|p| *p == 1));
+                assert!(patches.contains(&1));
             }
             assert!(pasted > 40, "{pasted}");
         }
