@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use daf_metrics::PixelMaps;
 use rayon::prelude::*;
 
@@ -52,5 +52,9 @@ fn mvtec(criterion: &mut Criterion) {
     test_set(criterion, "1725_maps", 1725, 30);
 }
 
-criterion_group!(benches, bottle, mvtec);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    bottle(&mut criterion);
+    mvtec(&mut criterion);
+    criterion.final_summary();
+}

@@ -1,7 +1,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::key::{Keyed, below, sort};
+use crate::key::below;
 use crate::pixels::{PixelMaps, RankedMap};
 use crate::unavailable::Unavailable;
 use crate::walk::Sum;
@@ -110,30 +110,36 @@ impl PixelMaps {
 /// The jumps of the shared rate at the distinct scores of normal images, until it exceeds the limit.
 fn jumps(images: &[&[u32]], limit: f64) -> Vec<Jump> {
     let count = images.len();
-    // An image can be responsible for the whole mean. Area in the low half, so that one sort keeps both together.
-    let mut pixels: Vec<u64> = Vec::new();
+    let mut scores = Vec::new();
     for image in images {
+        // One image can be responsible for the whole mean, and no more of it can matter.
         let most = (limit * image.len() as f64 * count as f64).ceil() as usize + 1;
-        let top = &image[..most.min(image.len())];
-        pixels.extend(top.iter().map(|&k| u64::from(k) << 32 | image.len() as u64));
+        let mut start = 0;
+        while let Some(&key) = image.get(start).filter(|_| start < most) {
+            let tied = below(&image[start..], key + 1);
+            scores.push((key, tied, image.len()));
+            start += tied;
+        }
     }
-    sort(&mut pixels, &mut Vec::new());
+    scores.sort_by_key(|s| s.0);
     let equal = images.iter().all(|i| i.len() == images[0].len());
     let all = (images[0].len() * count) as f64;
     let (mut jumps, mut sum, mut before) = (Vec::new(), Sum::default(), 0.0);
     let mut seen = 0;
-    for tied in pixels.chunk_by(|a, b| a.key() == b.key()) {
-        seen += tied.len();
+    for tied in scores.chunk_by(|a, b| a.0 == b.0) {
+        for &(_, pixels, of) in tied {
+            seen += pixels;
+            sum.add(pixels as f64 / of as f64);
+        }
         let at = if equal {
             // Without any rounding, so that a rate equals a limit where it should.
             seen as f64 / all
         } else {
-            tied.iter().for_each(|&p| sum.add(crate::key::share(p)));
             sum.value() / count as f64
         };
         let at = at.min(1.0);
         jumps.push(Jump {
-            key: tied[0].key(),
+            key: tied[0].0,
             before,
             at,
         });

@@ -8,7 +8,7 @@ use crate::key::{Keyed, below, share};
 use crate::pixels::{PixelEvaluation, RankedMap};
 use crate::samples::Samples;
 use crate::unavailable::Unavailable;
-use crate::walk::{Bin, Sum, Tally, Totals, bin_steps, overlap_area};
+use crate::walk::{Bin, OverlapArea, Sum, Tally, Totals, bin_steps};
 
 /// How confidence intervals are found: images are drawn with replacement, as many normal and as many anomalous ones as
 /// there are, again and again; between two percentiles of the values lies the interval.
@@ -190,7 +190,7 @@ impl PixelEvaluation {
             let steps = || bin_steps(bins.iter().copied());
             let tally = Tally::of(totals, steps());
             let until = limit * totals.normal as f64;
-            let pro = overlap_area(steps(), 0.0..until).0 / (until * totals.regions as f64);
+            let pro = OverlapArea::of(0.0..until, steps()) / (until * totals.regions as f64);
             // Anomalous images may be so through and through, and by chance none but those drawn.
             (totals.normal > 0).then(|| {
                 let (f1, iou) = (tally.f1_max().f1, tally.iou_max().iou);

@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::curve::{Thinning, Vertex, thinned};
+use crate::curve::{Thinning, Vertex};
 use crate::key::{Keyed, below, share, sort};
 use crate::pixels::RankedMap;
 use crate::unavailable::Unavailable;
-use crate::walk::{Step, Sum, Tally, Totals, overlap_area, steps};
+use crate::walk::{OverlapArea, Step, Sum, Tally, Totals, steps};
 
 /// About as many pixels are ranked together; with their scratch they fit the second-level cache.
 const BUCKET: usize = 1 << 16;
@@ -89,8 +89,8 @@ impl Ranking {
             return Ok(0.0);
         };
         let mut buffers = Buffers::default();
-        let (within, _) = bucket.with_steps(maps, &mut buffers, |steps| {
-            overlap_area(steps, bucket.fp as f64..limit)
+        let within = bucket.with_steps(maps, &mut buffers, |steps| {
+            OverlapArea::of(bucket.fp as f64..limit, steps)
         });
         let area = bucket.area + (limit - bucket.fp as f64) * bucket.overlap + within;
         Ok((area / (limit * self.totals.regions as f64)).clamp(0.0, 1.0))
@@ -126,18 +126,24 @@ impl Walked {
             area: 0.0,
             overlap: 0.0,
         };
+        let (mut tally, mut thinning) = (Tally::new(totals), Thinning::new(totals));
+        let mut area = OverlapArea::new(fp as f64..end.0 as f64);
         bucket.with_steps(maps, buffers, |steps| {
-            let steps: Vec<Step> = steps.collect();
-            let (area, overlap) = overlap_area(steps.iter().copied(), fp as f64..end.0 as f64);
-            Self {
-                bucket,
-                tally: Tally::of(totals, steps.iter().copied()),
-                vertices: thinned(totals, steps.into_iter()),
-                fp: end.0 - fp,
-                area,
-                overlap,
+            for step in steps {
+                let before = area.overlap();
+                area.add(&step);
+                tally.add(&step);
+                thinning.step(&step, before, area.overlap());
             }
-        })
+        });
+        Self {
+            bucket,
+            tally,
+            vertices: thinning.finish(),
+            fp: end.0 - fp,
+            area: area.value(),
+            overlap: area.overlap().value(),
+        }
     }
 }
 

@@ -67,6 +67,22 @@ impl Thinning {
         }
     }
 
+    /// Adds the two ends of a step: the corner of the horizontal line before it, and what its score brings.
+    pub(crate) fn step(&mut self, step: &Step, before: Sum, after: Sum) {
+        self.add(Vertex {
+            key: step.above,
+            fp: step.fp.0,
+            tp: step.tp.0,
+            overlap: before.value(),
+        });
+        self.add(Vertex {
+            key: step.key,
+            fp: step.fp.1,
+            tp: step.tp.1,
+            overlap: after.value(),
+        });
+    }
+
     fn far(&self, a: &Vertex, b: &Vertex) -> bool {
         let Totals {
             normal,
@@ -85,24 +101,6 @@ impl Thinning {
     }
 }
 
-/// The two ends of a step: the corner of the horizontal line before it, and what its score brings.
-pub(crate) fn vertices(step: &Step, before: Sum, after: Sum) -> [Vertex; 2] {
-    [
-        Vertex {
-            key: step.above,
-            fp: step.fp.0,
-            tp: step.tp.0,
-            overlap: before.value(),
-        },
-        Vertex {
-            key: step.key,
-            fp: step.fp.1,
-            tp: step.tp.1,
-            overlap: after.value(),
-        },
-    ]
-}
-
 /// The vertices of all steps, thinned, from (0, 0) on; the overlap counts from 0 at the first step.
 pub(crate) fn thinned(totals: Totals, steps: impl Iterator<Item = Step>) -> Vec<Vertex> {
     let mut thinning = Thinning::new(totals);
@@ -110,9 +108,7 @@ pub(crate) fn thinned(totals: Totals, steps: impl Iterator<Item = Step>) -> Vec<
     for step in steps {
         let before = overlap;
         overlap.add(step.overlap);
-        vertices(&step, before, overlap)
-            .into_iter()
-            .for_each(|v| thinning.add(v));
+        thinning.step(&step, before, overlap);
     }
     thinning.finish()
 }

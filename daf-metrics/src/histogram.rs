@@ -5,7 +5,7 @@ use crate::key::key;
 use crate::label::Label;
 use crate::regions::{Regions, check_shape};
 use crate::unavailable::Unavailable;
-use crate::walk::{Bin, F1Max, IouMax, Sum, Tally, Totals, bin_steps, overlap_area};
+use crate::walk::{Bin, F1Max, IouMax, OverlapArea, Sum, Tally, Totals, bin_steps};
 
 /// A value found from binned scores, and between what the exact one lies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -294,7 +294,7 @@ impl PixelHistogram {
             fp = end;
         }
         let whole = until * totals.regions as f64;
-        let value = overlap_area(self.steps(), 0.0..until).0;
+        let value = OverlapArea::of(0.0..until, self.steps());
         Ok(Bounded::new(
             value / whole,
             low.value() / whole,

@@ -214,30 +214,62 @@ impl Tally {
     }
 }
 
-/// Area under the overlap of all regions together over the false positives in `range`, the overlap counted from 0 at
-/// its start, and the overlap gained. Steps may go on beyond the range; then the line to the one after is cut.
+/// Area under the overlap of all regions together over the false positives in a range, gathered step by step, the
+/// overlap counted from 0 at its start. Steps may go on beyond the range; then the line to the one after is cut.
 ///
 /// In false positives instead of their rate: whole numbers, and a limit somewhere between two of them.
-pub(crate) fn overlap_area(steps: impl Iterator<Item = Step>, range: Range<f64>) -> (f64, f64) {
-    let limit = range.end;
-    let (mut area, mut overlap, mut height, mut reached) = (Sum::default(), Sum::default(), 0.0, range.start);
-    for step in steps {
-        let (start, end) = (step.fp.0 as f64, step.fp.1 as f64);
-        if start > limit {
-            break;
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverlapArea {
+    area: Sum,
+    overlap: Sum,
+    reached: f64,
+    limit: f64,
+}
+
+impl OverlapArea {
+    pub(crate) fn new(range: Range<f64>) -> Self {
+        Self {
+            area: Sum::default(),
+            overlap: Sum::default(),
+            reached: range.start,
+            limit: range.end,
         }
-        area.add((start - reached) * height);
-        overlap.add(step.overlap);
-        let next = overlap.value();
-        let until = end.min(limit);
-        if end > start {
-            let at_limit = height + (next - height) * ((until - start) / (end - start));
-            area.add((until - start) * (height + at_limit) / 2.0);
-        }
-        (height, reached) = (next, until);
     }
-    area.add((limit - reached) * height);
-    (area.value(), overlap.value())
+
+    pub(crate) fn of(range: Range<f64>, steps: impl Iterator<Item = Step>) -> f64 {
+        let limit = range.end;
+        let mut area = Self::new(range);
+        steps
+            .take_while(|s| s.fp.0 as f64 <= limit)
+            .for_each(|s| area.add(&s));
+        area.value()
+    }
+
+    /// Of a step that does not begin beyond the range.
+    pub(crate) fn add(&mut self, step: &Step) {
+        let (start, end) = (step.fp.0 as f64, step.fp.1 as f64);
+        let height = self.overlap.value();
+        self.area.add((start - self.reached) * height);
+        self.overlap.add(step.overlap);
+        self.reached = end.min(self.limit);
+        if end > start {
+            let share = (self.reached - start) / (end - start);
+            let at_limit = height + (self.overlap.value() - height) * share;
+            self.area.add((self.reached - start) * (height + at_limit) / 2.0);
+        }
+    }
+
+    /// The overlap reached.
+    pub(crate) fn overlap(&self) -> Sum {
+        self.overlap
+    }
+
+    /// The area up to the end of the range.
+    pub(crate) fn value(&self) -> f64 {
+        let mut area = self.area;
+        area.add((self.limit - self.reached) * self.overlap.value());
+        area.value()
+    }
 }
 
 /// Compensated (Neumaier) sum: millions of small terms without drift.

@@ -1,6 +1,6 @@
 //! Sets of maps large enough to be ranked in several stretches, against one sort of all pixels.
 
-#[path = "../benches/maps.rs"]
+#[path = "../benches/maps/mod.rs"]
 mod maps;
 
 use daf_metrics::{

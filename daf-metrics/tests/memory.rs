@@ -1,6 +1,6 @@
 //! Memory that the metrics take beside the maps, as counted by the allocator.
 
-#[path = "../benches/maps.rs"]
+#[path = "../benches/maps/mod.rs"]
 mod maps;
 
 use daf_metrics::{PixelHistogram, PixelMaps};

@@ -21,7 +21,7 @@ pub(crate) fn map(index: usize) -> Map {
     };
     const CELLS: usize = 33;
     let lattice: Vec<f32> = (0..CELLS * CELLS).map(|_| uniform()).collect();
-    let count = if index % 4 == 0 { 0 } else { 1 + index % 3 };
+    let count = if index.is_multiple_of(4) { 0 } else { 1 + index % 3 };
     let ellipses: Vec<[f32; 4]> = (0..count)
         .map(|_| {
             [
