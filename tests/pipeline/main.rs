@@ -8,6 +8,7 @@ mod program;
 mod registry;
 mod resume;
 mod samples;
+mod scoring;
 mod weights;
 
 // Links the crates, so that their parts are registered.

@@ -1,0 +1,235 @@
+//! From a trained run to scores: images of any shape, thresholds, and what the evaluation writes.
+
+use std::fs;
+use std::path::Path;
+
+use daf_core::calibration::{Calibration, Rule, Source};
+use daf_core::config::DeviceChoice;
+use daf_core::image::{Rgb, RgbImage, imageops};
+use daf_core::results::{Results, Value};
+use daf_core::run::Run;
+use daf_core::{Detection, Detector};
+
+use crate::program::{SMALL, folder, run, succeed};
+
+/// A trained run of the small pipeline, changed.
+fn trained(changes: &[(&str, &str)]) -> tempfile::TempDir {
+    let mut pipeline = SMALL.to_owned();
+    for (old, new) in changes {
+        assert!(pipeline.contains(old));
+        pipeline = pipeline.replace(old, new);
+    }
+    let folder = folder(&pipeline);
+    succeed(folder.path(), "train p.yaml -o run");
+    folder
+}
+
+fn textured(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let wave = |period: u32, at: u32| (at % period * 255 / period) as u8;
+        Rgb([wave(23, x), wave(31, y), wave(17, x + y)])
+    })
+}
+
+fn detect(run: &Path, settings: &[&str], image: &RgbImage) -> Detection {
+    let run = Run::open_with(run, settings).unwrap();
+    Detector::new(run, DeviceChoice::Cpu).unwrap().detect(image).unwrap()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn images_of_every_shape_are_scored_in_their_own_geometry() {
+    let folder = trained(&[]);
+    let run = folder.path().join("run");
+    let stretched = detect(&run, &[], &textured(300, 170));
+    assert_eq!((stretched.map.width, stretched.map.height), (96, 96));
+
+    let letterbox = detect(&run, &["input.fit=letterbox"], &textured(300, 170));
+    assert_eq!((letterbox.map.width, letterbox.map.height), (96, 54));
+
+    // One tile is the image itself.
+    let whole = detect(&run, &[], &textured(96, 96));
+    let tile = detect(&run, &["input.fit=tile"], &textured(96, 96));
+    assert!(largest_difference(&whole.map.scores, &tile.map.scores) < 1e-5);
+    assert!((whole.score - tile.score).abs() < 1e-5);
+
+    // Many tiles cover the image, in its own size or a smaller one, and leave no seams in a texture that repeats.
+    let tiles = detect(&run, &["input.fit=tile"], &textured(300, 170));
+    assert_eq!((tiles.map.width, tiles.map.height), (300, 170));
+    assert!(tiles.map.scores.iter().all(|score| score.is_finite()));
+    let smaller = detect(&run, &["input.fit=tile", "input.tiles.scale=0.5"], &textured(300, 170));
+    assert_eq!((smaller.map.width, smaller.map.height), (150, 85));
+
+    // A region is what it cuts out.
+    let region = detect(&run, &["input.region=[0.25, 0.5, 0.5, 0.5]"], &textured(300, 170));
+    let part = imageops::crop_imm(&textured(300, 170), 75, 85, 150, 85).to_image();
+    assert_eq!(region.map, detect(&run, &[], &part).map);
+}
+
+#[test]
+fn tiles_agree_with_the_whole_where_the_network_sees_the_same() {
+    let folder = trained(&[]);
+    let run = folder.path().join("run");
+    // Two images that differ far to the right only: the left tiles give the same scores.
+    let left = textured(400, 96);
+    let mut right = left.clone();
+    for (x, _, pixel) in right.enumerate_pixels_mut() {
+        if x >= 300 {
+            *pixel = Rgb([0; 3]);
+        }
+    }
+    let settings = ["input.fit=tile", "scorer.sigma=0"];
+    let [left, right] = [left, right].map(|image| detect(&run, &settings, &image).map);
+    let differs = |x: u32| {
+        (0..96).any(|y| {
+            let at = (y * 400 + x) as usize;
+            (left.scores[at] - right.scores[at]).abs() > 1e-4
+        })
+    };
+    assert!(!(0..150).any(differs));
+    assert!((320..400).any(differs));
+}
+
+#[test]
+fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
+    let folder = trained(&[("train: 3", "train: 20"), ("output: {", "validation: { share: 0.4 }\noutput: {")]);
+    let dir = folder.path().join("run");
+    let calibration = Calibration::read(&dir).unwrap().unwrap();
+    assert_eq!((calibration.rule, calibration.source), (Rule::ExtremeValue, Source::HeldOut));
+    assert_eq!((calibration.normal_images, calibration.anomalous_images), (8, 0));
+    assert!(calibration.image.threshold > calibration.image.median);
+    assert!(calibration.pixel.threshold > calibration.pixel.median);
+
+    succeed(folder.path(), "evaluate run");
+    let results = Results::read(&dir).unwrap();
+    let metrics = results.metrics.unwrap();
+    assert_eq!(metrics.calibration, Some(calibration));
+    let at = metrics.at_threshold.unwrap();
+    let count = |anomalous: bool, over: bool| {
+        let chosen = results.predictions.iter().filter(|line| {
+            line.is_anomalous() == anomalous && (line.calibrated.unwrap() >= 0.5) == over
+        });
+        chosen.count()
+    };
+    assert_eq!((at.false_alarms, at.missed), (count(false, true), count(true, false)));
+    assert_eq!(at.normal + at.anomalous, results.predictions.len());
+
+    let image = textured(96, 96);
+    image.save(folder.path().join("a.png")).unwrap();
+    let found = detect(&dir, &[], &image);
+    let said = succeed(folder.path(), "detect run a.png --json");
+    let line: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(line["calibrated"].as_f64(), found.calibrated);
+    assert_eq!(line["anomalous"].as_bool(), found.is_anomalous());
+    assert_eq!(found.is_anomalous(), Some(found.score >= calibration.image.threshold));
+}
+
+#[test]
+fn every_rule_for_thresholds_says_what_it_used() {
+    for (rule, before, after) in [
+        ("quantile", Source::HeldOut, Source::HeldOut),
+        ("synthetic", Source::Synthetic, Source::Synthetic),
+        ("f1_max", Source::HeldOut, Source::Test),
+    ] {
+        let validation = format!("validation: {{ share: 0.5, threshold: {rule} }}\noutput: {{");
+        let folder = trained(&[("train: 3", "train: 6"), ("output: {", &validation)]);
+        let dir = folder.path().join("run");
+        assert_eq!(Calibration::read(&dir).unwrap().unwrap().source, before, "{rule}");
+        succeed(folder.path(), "evaluate run");
+        let calibration = Calibration::read(&dir).unwrap().unwrap();
+        assert_eq!(calibration.source, after, "{rule}");
+        assert_eq!(calibration.anomalous_images > 0, rule != "quantile", "{rule}");
+        // Once more with its own result.
+        succeed(folder.path(), "evaluate run");
+        assert_eq!(Calibration::read(&dir).unwrap().unwrap(), calibration, "{rule}");
+    }
+    let none = trained(&[]);
+    let calibration = Calibration::read(&none.path().join("run")).unwrap().unwrap();
+    assert_eq!(calibration.source, Source::Training);
+}
+
+#[test]
+fn the_evaluation_writes_curves_pictures_and_maps() {
+    let folder = trained(&[("maps: false", "maps: true, raw_maps: true")]);
+    succeed(folder.path(), "evaluate run");
+    let dir = folder.path().join("run");
+    let results = Results::read(&dir).unwrap();
+    let metrics = results.metrics.as_ref().unwrap();
+    assert!(metrics.multiply_adds.carried_out <= metrics.multiply_adds.defined);
+    assert!(metrics.multiply_adds.carried_out > 0);
+    assert!(metrics.intervals.values().all(|interval| interval.low <= interval.high));
+    assert!(!results.curves.pixel.is_empty() && !results.curves.image.is_empty());
+    assert!(dir.join("synthesis.png").is_file());
+    assert_eq!(results.predictions.len(), metrics.overall.normal + metrics.overall.anomalous);
+    for line in &results.predictions {
+        let picture = dir.join(line.picture.as_ref().unwrap());
+        let parts = if line.is_anomalous() { 4 } else { 3 };
+        let (width, height) = daf_core::image::image_dimensions(&picture).unwrap();
+        assert_eq!((width, height), (parts * 96 + (parts - 1) * 4, 96));
+        let raw = picture.with_extension("tiff");
+        assert_eq!(daf_core::image::image_dimensions(&raw).unwrap(), (96, 96));
+        assert!(fs::metadata(&raw).unwrap().len() > 96 * 96 * 4);
+    }
+}
+
+#[test]
+fn pixel_metrics_in_little_memory_are_within_the_error_that_they_state() {
+    let folder = trained(&[]);
+    succeed(folder.path(), "evaluate run");
+    let dir = folder.path().join("run");
+    let exact = Results::read(&dir).unwrap().metrics.unwrap();
+    assert_eq!(exact.pixel_error, None);
+    // A run reads its own settings.
+    let config = fs::read_to_string(dir.join("config.yaml")).unwrap();
+    fs::write(dir.join("config.yaml"), config.replace("memory_mb: 2048", "memory_mb: 0")).unwrap();
+    succeed(folder.path(), "evaluate run");
+    let counted = Results::read(&dir).unwrap().metrics.unwrap();
+    let error = counted.pixel_error.unwrap();
+    assert!(error < 0.05, "{error}");
+    let pairs = exact.overall.values().into_iter().zip(counted.overall.values());
+    for ((name, exact), (_, counted)) in pairs {
+        match (exact, counted) {
+            (Value::Number(exact), Value::Number(counted)) => {
+                assert!((exact - counted).abs() <= error + 1e-9, "{name}: {exact} {counted} {error}");
+            }
+            _ => assert_eq!(name, "aupimo"),
+        }
+    }
+}
+
+#[test]
+fn metrics_at_the_size_of_the_images_use_whole_masks() {
+    let folder = trained(&[("size: 96, train", "size: 200, train")]);
+    succeed(folder.path(), "evaluate run");
+    let dir = folder.path().join("run");
+    let size = |dir: &Path| Results::read(dir).unwrap().metrics.unwrap().size;
+    assert_eq!(size(&dir), (96, 96));
+    let config = fs::read_to_string(dir.join("config.yaml")).unwrap();
+    fs::write(dir.join("config.yaml"), config.replace("resolution: network", "resolution: image")).unwrap();
+    succeed(folder.path(), "evaluate run");
+    assert_eq!(size(&dir), (200, 200));
+}
+
+#[test]
+fn settings_of_geometry_and_validation_out_of_range_are_refused() {
+    let folder = folder(SMALL);
+    for (setting, message) in [
+        ("input.tiles.overlap=0.95", "input.tiles.overlap: expected a share of 0 to 0.9"),
+        ("input.tiles.scale=0", "input.tiles.scale: expected a factor over 0"),
+        ("input.region=[0.5,0,0.6,1]", "input.region: expected [left, top, width, height]"),
+        ("validation.share=0.7", "validation.share: expected a share of 0 to 0.5"),
+        ("validation.false_alarms=0", "validation.false_alarms: expected a share over 0"),
+        ("evaluation.mask_rule=some", "evaluation.mask_rule"),
+    ] {
+        run(folder.path(), &format!("check p.yaml --set {setting}")).fails(2, &[message]);
+    }
+    let said = run(
+        folder.path(),
+        "check p.yaml --set synthesizer=null --set method.decoder=null --set method.auxiliary=null --set validation.threshold=synthetic",
+    );
+    said.fails(2, &["validation.threshold: `synthetic` damages held-out images"]);
+}
