@@ -3,13 +3,15 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::curve::{Thinning, Vertex};
-use crate::key::{Keyed, below, share, sort};
+use crate::key::{Keyed, advance, below, share, sort};
 use crate::pixels::RankedMap;
 use crate::unavailable::Unavailable;
 use crate::walk::{OverlapArea, Step, Sum, Tally, Totals, steps};
 
 /// About as many pixels are ranked together; with their scratch they fit the second-level cache.
 const BUCKET: usize = 1 << 16;
+/// Where there would be more buckets they become larger: every map keeps its place in every bucket.
+const MOST_BUCKETS: u64 = 1024;
 /// One of so many pixels helps to decide where one bucket ends and the next begins.
 const STRIDE: usize = 512;
 
@@ -43,10 +45,13 @@ struct Bucket {
 impl Ranking {
     /// Of maps that have pixels of both classes and finite scores only.
     pub(crate) fn new(maps: &[Arc<RankedMap>], totals: Totals) -> Self {
-        let walked: Vec<Walked> = cuts(maps)
-            .par_windows(2)
-            .map_init(Buffers::default, |buffers, cut| {
-                Walked::new(maps, totals, (cut[0], cut[1]), buffers)
+        let cuts = cuts(maps, totals);
+        // Once along each map instead of a search from scratch for every bucket in every map.
+        let places: Vec<Places> = maps.par_iter().map(|m| Places::new(m, &cuts)).collect();
+        let walked: Vec<Walked> = (1..cuts.len())
+            .into_par_iter()
+            .map_init(Buffers::default, |buffers, end| {
+                Walked::new(maps, totals, &places, &cuts, end, buffers)
             })
             .collect();
         let (mut tally, mut thinning) = (Tally::new(totals), Thinning::new(totals));
@@ -89,7 +94,13 @@ impl Ranking {
             return Ok(0.0);
         };
         let mut buffers = Buffers::default();
-        let within = bucket.with_steps(maps, &mut buffers, |steps| {
+        let stretches = maps.iter().map(|m| {
+            (
+                stretch(&m.normal, bucket.keys),
+                stretch(&m.anomalous, bucket.keys),
+            )
+        });
+        let within = bucket.with_steps(stretches, &mut buffers, |steps| {
             OverlapArea::of(bucket.fp as f64..limit, steps)
         });
         let area = bucket.area + (limit - bucket.fp as f64) * bucket.overlap + within;
@@ -109,16 +120,26 @@ struct Walked {
 }
 
 impl Walked {
-    fn new(maps: &[Arc<RankedMap>], totals: Totals, keys: (u32, u32), buffers: &mut Buffers) -> Self {
-        let count = |key| {
-            maps.iter().fold((0, 0), |(fp, tp), m| {
-                (
-                    fp + below(&m.normal, key) as u64,
-                    tp + below(&m.anomalous, key) as u64,
-                )
-            })
-        };
-        let ((fp, tp), end) = (count(keys.0), count(keys.1));
+    /// The bucket before the cut `end`.
+    fn new(
+        maps: &[Arc<RankedMap>],
+        totals: Totals,
+        places: &[Places],
+        cuts: &[u32],
+        end: usize,
+        buffers: &mut Buffers,
+    ) -> Self {
+        let keys = (cuts[end - 1], cuts[end]);
+        let (mut fp, mut tp, mut fp_end) = (0, 0, 0);
+        for p in places {
+            fp += u64::from(p.normal[end - 1]);
+            tp += u64::from(p.anomalous[end - 1]);
+            fp_end += u64::from(p.normal[end]);
+        }
+        let stretches = maps.iter().zip(places).map(|(m, p)| {
+            let of = |places: &[u32]| places[end - 1] as usize..places[end] as usize;
+            (&m.normal[of(&p.normal)], &m.anomalous[of(&p.anomalous)])
+        });
         let bucket = Bucket {
             keys,
             fp,
@@ -127,8 +148,8 @@ impl Walked {
             overlap: 0.0,
         };
         let (mut tally, mut thinning) = (Tally::new(totals), Thinning::new(totals));
-        let mut area = OverlapArea::new(fp as f64..end.0 as f64);
-        bucket.with_steps(maps, buffers, |steps| {
+        let mut area = OverlapArea::new(fp as f64..fp_end as f64);
+        bucket.with_steps(stretches, buffers, |steps| {
             for step in steps {
                 let before = area.overlap();
                 area.add(&step);
@@ -140,7 +161,7 @@ impl Walked {
             bucket,
             tally,
             vertices: thinning.finish(),
-            fp: end.0 - fp,
+            fp: fp_end - fp,
             area: area.value(),
             overlap: area.overlap().value(),
         }
@@ -148,16 +169,17 @@ impl Walked {
 }
 
 impl Bucket {
-    fn with_steps<T>(
+    /// Of the stretches that the maps have in it.
+    fn with_steps<'a, T>(
         &self,
-        maps: &[Arc<RankedMap>],
+        stretches: impl Iterator<Item = (&'a [u32], &'a [u64])>,
         buffers: &mut Buffers,
         walk: impl FnOnce(&mut dyn Iterator<Item = Step>) -> T,
     ) -> T {
         let Self { keys, fp, tp, .. } = *self;
         if keys.1 - keys.0 == 1 {
             // All of one score, and perhaps very many.
-            return walk(&mut self.tie(maps).into_iter());
+            return walk(&mut self.tie(stretches).into_iter());
         }
         let Buffers {
             normal,
@@ -167,9 +189,9 @@ impl Bucket {
         } = buffers;
         normal.clear();
         anomalous.clear();
-        for map in maps {
-            normal.extend_from_slice(stretch(&map.normal, keys));
-            anomalous.extend_from_slice(stretch(&map.anomalous, keys));
+        for (n, a) in stretches {
+            normal.extend_from_slice(n);
+            anomalous.extend_from_slice(a);
         }
         sort(normal, normal_scratch);
         sort(anomalous, anomalous_scratch);
@@ -177,11 +199,11 @@ impl Bucket {
     }
 
     /// The step of a bucket of one score, unless all in it are normal.
-    fn tie(&self, maps: &[Arc<RankedMap>]) -> Option<Step> {
+    fn tie<'a>(&self, stretches: impl Iterator<Item = (&'a [u32], &'a [u64])>) -> Option<Step> {
         let (mut fp, mut tp, mut overlap) = (self.fp, self.tp, Sum::default());
-        for map in maps {
-            fp += stretch(&map.normal, self.keys).len() as u64;
-            for &pixel in stretch(&map.anomalous, self.keys) {
+        for (normal, anomalous) in stretches {
+            fp += normal.len() as u64;
+            for &pixel in anomalous {
                 tp += 1;
                 overlap.add(share(pixel));
             }
@@ -194,6 +216,31 @@ impl Bucket {
             overlap: overlap.value(),
         })
     }
+}
+
+/// How many pixels of a map come before each cut.
+struct Places {
+    normal: Vec<u32>,
+    anomalous: Vec<u32>,
+}
+
+impl Places {
+    fn new(map: &RankedMap, cuts: &[u32]) -> Self {
+        Self {
+            normal: places(&map.normal, cuts),
+            anomalous: places(&map.anomalous, cuts),
+        }
+    }
+}
+
+fn places<T: Keyed>(sorted: &[T], cuts: &[u32]) -> Vec<u32> {
+    let mut at = 0;
+    cuts.iter()
+        .map(|&cut| {
+            at = advance(sorted, at, |k| k < cut);
+            at as u32
+        })
+        .collect()
 }
 
 #[derive(Default)]
@@ -212,7 +259,8 @@ fn stretch<T: Keyed>(sorted: &[T], keys: (u32, u32)) -> &[T] {
 
 /// Keys at which buckets start, and at the end one more than the last key. A score that fills a bucket of its own gets
 /// one.
-fn cuts(maps: &[Arc<RankedMap>]) -> Vec<u32> {
+fn cuts(maps: &[Arc<RankedMap>], totals: Totals) -> Vec<u32> {
+    let bucket = BUCKET.max(((totals.normal + totals.anomalous) / MOST_BUCKETS) as usize);
     let (mut sample, mut skip) = (Vec::new(), 0);
     for map in maps {
         take_every(&map.normal, &mut skip, &mut sample);
@@ -221,7 +269,7 @@ fn cuts(maps: &[Arc<RankedMap>]) -> Vec<u32> {
     sort(&mut sample, &mut Vec::new());
     let mut cuts = vec![0];
     let mut last = 0;
-    for &key in sample.iter().step_by(BUCKET / STRIDE).skip(1) {
+    for &key in sample.iter().step_by(bucket / STRIDE).skip(1) {
         if key == last {
             cuts.push(key + 1);
         } else {

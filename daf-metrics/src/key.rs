@@ -53,18 +53,18 @@ pub(crate) fn below<T: Keyed>(sorted: &[T], key: u32) -> usize {
 }
 
 /// First index from `start` on where `before` fails, found by galloping: near ones cost little, far ones a logarithm.
-pub(crate) fn advance(keys: &[u32], start: usize, before: impl Fn(u32) -> bool) -> usize {
+pub(crate) fn advance<T: Keyed>(keys: &[T], start: usize, before: impl Fn(u32) -> bool) -> usize {
     let (mut low, mut stride) = (start, 1);
     loop {
         let probe = low + stride - 1;
         match keys.get(probe) {
-            Some(&k) if before(k) => {
+            Some(&k) if before(k.key()) => {
                 low = probe + 1;
                 stride *= 2;
             }
             _ => {
                 let high = probe.min(keys.len());
-                return low + keys[low..high].partition_point(|&k| before(k));
+                return low + keys[low..high].partition_point(|&k| before(k.key()));
             }
         }
     }
