@@ -47,6 +47,7 @@ struct Place {
 
 impl Place {
     /// How much the four neighbours weigh, row by row.
+    #[inline]
     fn weights(self) -> [f32; 4] {
         let Self { fx, fy, .. } = self;
         [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy]
@@ -74,6 +75,7 @@ impl Rotation {
         )
     }
 
+    #[inline]
     fn place(&self, x: usize, y: usize) -> Place {
         let (x, y) = self.source(x as f64, y as f64);
         let (x, y) = (x as f32, y as f32);
@@ -93,6 +95,7 @@ impl Rotation {
         beyond(place.left, place.fx, self.width) || beyond(place.top, place.fy, self.height)
     }
 
+    #[inline]
     fn inside(&self, place: Place) -> bool {
         place.left >= 0
             && place.top >= 0
@@ -101,25 +104,36 @@ impl Rotation {
     }
 
     /// The target's pixel (x, y) from a source of `C` channels.
+    #[inline]
     pub(crate) fn pixel<const C: usize, T: Sample>(&self, source: &[T], x: usize, y: usize) -> [T; C] {
         let place = self.place(x, y);
-        let weights = place.weights();
-        if self.inside(place) {
-            let upper = (place.top as usize * self.width + place.left as usize) * C;
-            let lower = &source[upper + self.width * C..][..2 * C];
-            let upper = &source[upper..][..2 * C];
-            return std::array::from_fn(|c| {
-                T::from_f32(
-                    weights[0] * upper[c].to_f32()
-                        + weights[1] * upper[c + C].to_f32()
-                        + weights[2] * lower[c].to_f32()
-                        + weights[3] * lower[c + C].to_f32(),
-                )
-            });
+        if !self.inside(place) {
+            return self.border(source, place);
         }
+        let weights = place.weights();
+        let upper = (place.top as usize * self.width + place.left as usize) * C;
+        let lower = &source[upper + self.width * C..][..2 * C];
+        let upper = &source[upper..][..2 * C];
+        // A loop and no `array::from_fn`, which the compiler does not take apart here.
+        let mut pixel = [T::default(); C];
+        for (c, value) in pixel.iter_mut().enumerate() {
+            *value = T::from_f32(
+                weights[0] * upper[c].to_f32()
+                    + weights[1] * upper[c + C].to_f32()
+                    + weights[2] * lower[c].to_f32()
+                    + weights[3] * lower[c + C].to_f32(),
+            );
+        }
+        pixel
+    }
+
+    /// The same where not all neighbours are inside the source.
+    #[cold]
+    fn border<const C: usize, T: Sample>(&self, source: &[T], place: Place) -> [T; C] {
         if self.outside(place) {
             return [T::default(); C];
         }
+        let weights = place.weights();
         let at = |x: isize, y: isize, channel: usize| {
             let inside = x >= 0 && y >= 0 && (x as usize) < self.width && (y as usize) < self.height;
             if inside {
@@ -170,11 +184,17 @@ pub(crate) fn threshold(rotation: &Rotation, field: &[f32], threshold: f32, mask
     let (columns, rows) = (width.div_ceil(TILE), height.div_ceil(TILE));
     // Tiles of the source with a value above the threshold (less what rounding may add), in a frame of two tiles.
     let stride = columns + 4;
+    let limit = threshold * 0.9999;
     let mut high = vec![false; stride * (rows + 4)];
     for (y, row) in field.chunks_exact(width.max(1)).enumerate() {
         let flags = &mut high[(y / TILE + 2) * stride + 2..][..columns];
-        for (flag, tile) in flags.iter_mut().zip(row.chunks(TILE)) {
-            *flag |= tile.iter().fold(f32::MIN, |most, v| most.max(*v)) > threshold * 0.9999;
+        let (tiles, rest) = row.as_chunks::<TILE>();
+        for (flag, tile) in flags.iter_mut().zip(tiles) {
+            // No exit in the loop: all of a tile are compared at a time.
+            *flag |= tile.iter().fold(false, |any, v| any | (*v > limit));
+        }
+        if let Some(flag) = flags.get_mut(tiles.len()) {
+            *flag |= rest.iter().any(|v| *v > limit);
         }
     }
     if !high.contains(&true) {

@@ -138,47 +138,6 @@ impl Augmentation {
             image.copy_from_slice(&pixels);
         });
     }
-
-    /// How it is computed.
-    fn effect(self) -> Effect {
-        match self {
-            Self::Gamma(gammas) => Effect::Tables(
-                gammas.map(|gamma| table(|v| ((v / 255.0).powf(gamma) * 255.0).clamp(0.0, 255.0) as u8)),
-            ),
-            Self::Solarize(threshold) => Effect::Tables(
-                [table(|v| {
-                    if v >= f64::from(threshold) {
-                        255 - v as u8
-                    } else {
-                        v as u8
-                    }
-                }); 3],
-            ),
-            Self::Posterize(bits) => {
-                let step = f64::from(1u32 << 8u8.saturating_sub(bits).min(8));
-                Effect::Tables([table(|v| ((v / step).floor() * step) as u8); 3])
-            }
-            Self::Invert => Effect::Tables([table(|v| 255 - v as u8); 3]),
-            Self::Autocontrast(_) | Self::Equalize => Effect::Histogram,
-            Self::Brightness { .. } | Self::HueSaturation { .. } => Effect::Colours,
-            Self::Sharpness(_) => Effect::Neighbours,
-            Self::Rotate(_) => Effect::Places,
-        }
-    }
-}
-
-/// What a pixel depends on.
-enum Effect {
-    /// Each value on itself.
-    Tables([Table; 3]),
-    /// Each value on itself, by tables that depend on the histograms of the whole image.
-    Histogram,
-    /// Each pixel on itself.
-    Colours,
-    /// Each pixel on those around it.
-    Neighbours,
-    /// Each pixel on pixels elsewhere.
-    Places,
 }
 
 thread_local! {
@@ -221,9 +180,12 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
         let (before, after) = (&mut before[i], &after[0]);
         before.clear();
         let all = after.iter().map(|run| run.pixels()).sum::<usize>() == width * height;
-        match (augmentation, augmentation.effect()) {
-            (_, Effect::Histogram) => before.extend(runs::whole(width, height)),
-            (Augmentation::Rotate(degrees), _) => {
+        match augmentation {
+            // A histogram is one of the whole image.
+            Augmentation::Autocontrast(_) | Augmentation::Equalize => {
+                before.extend(runs::whole(width, height));
+            }
+            Augmentation::Rotate(degrees) => {
                 let rotation = Rotation::new(width, height, *degrees);
                 collect(width, height, marks, before, |marks| {
                     for run in after {
@@ -231,7 +193,7 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
                     }
                 });
             }
-            (_, Effect::Neighbours) if !all => collect(width, height, marks, before, |marks| {
+            Augmentation::Sharpness(_) if !all => collect(width, height, marks, before, |marks| {
                 for run in after {
                     let columns = run.start.saturating_sub(1)..(run.end + 1).min(width);
                     for y in run.y.saturating_sub(1)..(run.y + 2).min(height) {
@@ -239,6 +201,7 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
                     }
                 }
             }),
+            // Each pixel depends on itself.
             _ => before.extend(after),
         }
     }
@@ -253,34 +216,43 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
     };
     for (augmentation, wanted) in augmentations.iter().zip(wanted.windows(2)) {
         let (before, after) = (&wanted[0], &wanted[1]);
-        match (*augmentation, augmentation.effect()) {
-            (_, Effect::Tables(tables)) => canvas.look_up(tables),
-            (Augmentation::Autocontrast(cutoff), _) => {
+        match *augmentation {
+            Augmentation::Gamma(gammas) => canvas.look_up(
+                gammas.map(|gamma| table(|v| ((v / 255.0).powf(gamma) * 255.0).clamp(0.0, 255.0) as u8)),
+            ),
+            Augmentation::Solarize(threshold) => {
+                let solarized = |v: f64| if v >= f64::from(threshold) { 255.0 - v } else { v };
+                canvas.look_up([table(|v| solarized(v) as u8); 3]);
+            }
+            Augmentation::Posterize(bits) => {
+                let step = f64::from(1u32 << 8u8.saturating_sub(bits).min(8));
+                canvas.look_up([table(|v| ((v / step).floor() * step) as u8); 3]);
+            }
+            Augmentation::Invert => canvas.look_up([table(|v| 255 - v as u8); 3]),
+            Augmentation::Autocontrast(cutoff) => {
                 let tables = canvas.histograms().map(|h| stretch(h, cutoff));
                 canvas.look_up(tables);
             }
-            (Augmentation::Equalize, _) => {
+            Augmentation::Equalize => {
                 let tables = canvas.histograms().map(|h| flatten(&h));
                 canvas.look_up(tables);
             }
-            (
-                Augmentation::Brightness {
-                    space,
-                    factor,
-                    offset,
-                    offset_first,
-                },
-                _,
-            ) => {
+            Augmentation::Brightness {
+                space,
+                factor,
+                offset,
+                offset_first,
+            } => {
                 let add = |v: f64| (v + f64::from(offset)).clamp(0.0, 255.0);
                 let multiply = |v: f64| (v * factor).floor().clamp(0.0, 255.0);
                 let table = table(|v| if offset_first { multiply(add(v)) } else { add(multiply(v)) } as u8);
                 canvas.in_place(after, |pixels| space.map_brightness(pixels, &table));
             }
-            (Augmentation::HueSaturation { hue, saturation }, _) => {
-                canvas.in_place(after, |pixels| turn_hue(pixels, hue, saturation));
+            Augmentation::HueSaturation { hue, saturation } => {
+                let turn = HueTurn::new(hue, saturation);
+                canvas.in_place(after, |pixels| turn.apply(pixels));
             }
-            (Augmentation::Sharpness(factor), _) => {
+            Augmentation::Sharpness(factor) => {
                 if width >= 3 && height >= 3 {
                     canvas.anew(before, |from, to| {
                         for run in after {
@@ -289,7 +261,7 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
                     });
                 }
             }
-            (Augmentation::Rotate(degrees), _) => {
+            Augmentation::Rotate(degrees) => {
                 let rotation = Rotation::new(width, height, degrees);
                 canvas.anew(before, |from, to| {
                     for run in after {
@@ -300,7 +272,6 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
                     }
                 });
             }
-            _ => {}
         }
     }
     canvas.finish(&wanted[augmentations.len()])
@@ -443,14 +414,31 @@ fn table(value: impl Fn(f64) -> u8) -> Table {
     std::array::from_fn(|v| value(v as f64))
 }
 
-/// Adds to hue and saturation, both in 255ths.
-pub(super) fn turn_hue(pixels: &mut [u8], hue: i32, saturation: i32) {
-    let turn = hue * HUES / 255;
-    let hues = table(|v| (v as i32 + turn).rem_euclid(HUES) as u8);
-    let saturations = table(|v| (v as i32 + saturation).clamp(0, 255) as u8);
-    for pixel in pixels.as_chunks_mut::<3>().0 {
-        let [hue, saturation, value] = encode_hsv(*pixel);
-        *pixel = decode_hsv([hues[hue as usize], saturations[saturation as usize], value]);
+/// Adds to hue and saturation.
+pub(super) struct HueTurn {
+    hues: Table,
+    saturations: Table,
+}
+
+impl HueTurn {
+    /// Both in 255ths.
+    pub(super) fn new(hue: i32, saturation: i32) -> Self {
+        let turn = hue * HUES / 255;
+        Self {
+            hues: table(|v| (v as i32 + turn).rem_euclid(HUES) as u8),
+            saturations: table(|v| (v as i32 + saturation).clamp(0, 255) as u8),
+        }
+    }
+
+    pub(super) fn apply(&self, pixels: &mut [u8]) {
+        for pixel in pixels.as_chunks_mut::<3>().0 {
+            let [hue, saturation, value] = encode_hsv(*pixel);
+            *pixel = decode_hsv([
+                self.hues[hue as usize],
+                self.saturations[saturation as usize],
+                value,
+            ]);
+        }
     }
 }
 

@@ -102,6 +102,7 @@ fn round(value: f32) -> u8 {
 }
 
 /// Luma and two differences (channel, weight · 2¹⁴).
+#[inline]
 fn encode_luma(rgb: [u8; 3], differences: [(usize, i32); 2]) -> [u8; 3] {
     let [r, g, b] = rgb.map(i32::from);
     let luma = descale(r * 4899 + g * 9617 + b * 1868, LUMA_SHIFT);
@@ -113,6 +114,7 @@ fn encode_luma(rgb: [u8; 3], differences: [(usize, i32); 2]) -> [u8; 3] {
 }
 
 /// From luma, red and blue difference; weights · 2¹⁴ of red→R, red→G, blue→G, blue→B.
+#[inline]
 fn decode_luma(luma: u8, red: u8, blue: u8, weights: [i32; 4]) -> [u8; 3] {
     let (luma, red, blue) = (i32::from(luma), i32::from(red) - 128, i32::from(blue) - 128);
     [
@@ -125,6 +127,7 @@ fn decode_luma(luma: u8, red: u8, blue: u8, weights: [i32; 4]) -> [u8; 3] {
 /// Number of hues: OpenCV counts steps of two degrees, so that they fit into 8 bit.
 pub(super) const HUES: i32 = 180;
 
+#[inline]
 pub(super) fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
     let [r, g, b] = rgb.map(i32::from);
     let value = r.max(g).max(b);
@@ -146,6 +149,7 @@ pub(super) fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
     ]
 }
 
+#[inline]
 pub(super) fn decode_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
     let value = f32::from(value);
     let saturation = f32::from(saturation) / 255.0;
@@ -159,6 +163,7 @@ pub(super) fn decode_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
     around(sector, value, low, rising, falling)
 }
 
+#[inline]
 fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
     let [r, g, b] = rgb.map(|v| f32::from(v) / 255.0);
     let (most, least) = (r.max(g).max(b), r.min(g).min(b));
@@ -179,6 +184,7 @@ fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
     [round(hue * 0.5), lightness, round(saturation * 255.0)]
 }
 
+#[inline]
 fn decode_hls([hue, lightness, saturation]: [u8; 3]) -> [u8; 3] {
     let (lightness, saturation) = (f32::from(lightness) / 255.0, f32::from(saturation) / 255.0);
     if saturation == 0.0 {
@@ -197,12 +203,15 @@ fn decode_hls([hue, lightness, saturation]: [u8; 3]) -> [u8; 3] {
 }
 
 /// Which sixth of the colour circle a hue lies in, and where within it.
+#[inline]
 fn sector(hue: u8) -> (u8, f32) {
     let hue = i32::from(hue) % HUES;
     ((hue / 30) as u8, (hue % 30) as f32 / 30.0)
 }
 
+#[inline]
 fn around(sector: u8, high: f32, low: f32, rising: f32, falling: f32) -> [u8; 3] {
+    let (high, low, rising, falling) = (round(high), round(low), round(rising), round(falling));
     match sector {
         0 => [high, rising, low],
         1 => [falling, high, low],
@@ -211,7 +220,6 @@ fn around(sector: u8, high: f32, low: f32, rising: f32, falling: f32) -> [u8; 3]
         4 => [rising, low, high],
         _ => [high, low, falling],
     }
-    .map(round)
 }
 
 /// sRGB to XYZ under D65.
@@ -237,16 +245,20 @@ const WHITE_UV: (f64, f64) = {
     (4.0 * WHITE.0 / sum, 9.0 / sum)
 };
 
+#[inline]
 fn xyz_to_rgb(xyz: [f32; 3]) -> [u8; 3] {
     let companded = &*COMPANDED;
     let last = companded.len() - 1;
-    RGB.map(|row| {
+    let mut rgb = [0; 3];
+    for (value, row) in rgb.iter_mut().zip(RGB) {
         let linear = row[0] * xyz[0] + row[1] * xyz[1] + row[2] * xyz[2];
-        companded[((linear * last as f32 + 0.5) as usize).min(last)]
-    })
+        *value = companded[((linear * last as f32 + 0.5) as usize).min(last)];
+    }
+    rgb
 }
 
 /// Inverse of [`cube_root`].
+#[inline]
 fn cube(f: f32) -> f32 {
     if f > 6.0 / 29.0 {
         f * f * f
@@ -256,6 +268,7 @@ fn cube(f: f32) -> f32 {
 }
 
 /// In OpenCV's integers: a difference of one in the dark is a visible difference after [`decode_lab`].
+#[inline]
 fn encode_lab(rgb: [u8; 3]) -> [u8; 3] {
     let tables = &*LAB;
     let rgb = rgb.map(|v| i32::from(tables.linear[v as usize]));
@@ -273,6 +286,7 @@ fn encode_lab(rgb: [u8; 3]) -> [u8; 3] {
     ]
 }
 
+#[inline]
 fn decode_lab([l, a, b]: [u8; 3]) -> [u8; 3] {
     let y = (f32::from(l) * (100.0 / 255.0) + 16.0) / 116.0;
     let x = y + (f32::from(a) - 128.0) / 500.0;
@@ -281,6 +295,7 @@ fn decode_lab([l, a, b]: [u8; 3]) -> [u8; 3] {
 }
 
 /// As OpenCV does, from a table with a node for every eighth grey level, interpolated.
+#[inline]
 fn encode_luv(rgb: [u8; 3]) -> [u8; 3] {
     let nodes = &LUV.0;
     let cell = rgb.map(|v| v as usize / 8);
@@ -300,6 +315,7 @@ fn encode_luv(rgb: [u8; 3]) -> [u8; 3] {
     sums.map(|sum| byte(descale(sum, 12) / 64))
 }
 
+#[inline]
 fn decode_luv([l, u, v]: [u8; 3]) -> [u8; 3] {
     let l = f32::from(l) * (100.0 / 255.0);
     let u = f32::from(u) * (354.0 / 255.0) - 134.0;

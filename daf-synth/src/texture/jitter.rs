@@ -3,7 +3,7 @@
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
 
-use super::augment::turn_hue;
+use super::augment::HueTurn;
 use crate::range::Range;
 
 /// Changes brightness, contrast and saturation by factors of 1 ± `amount` and hue by as much of a full turn, in random
@@ -41,7 +41,7 @@ pub(super) fn jitter(image: &mut RgbImage, amount: f64, rng: &mut dyn Rng) {
             }
             Change::Hue => {
                 let turn = Range(-amount, amount).draw(rng) * 255.0;
-                turn_hue(image, turn.round() as i32, 0);
+                HueTurn::new(turn.round() as i32, 0).apply(image);
             }
         }
     }
