@@ -55,7 +55,7 @@ fn object(bench: &mut Criterion) {
         ("border", ObjectModel::Border(Border::default())),
     ] {
         bench.bench_function(&format!("object/{name}"), |b| {
-            b.iter(|| model.find(black_box(&image)))
+            b.iter(|| model.find(black_box(&image)));
         });
     }
 }

@@ -41,7 +41,7 @@ pub struct Border {
 impl Default for Border {
     fn default() -> Self {
         Self {
-            spreads: 8.0,
+            spreads: 10.0,
             fill_holes: true,
         }
     }

@@ -13,8 +13,10 @@ const BLOCK: usize = 4;
 ///
 /// The sine transform (DST-I) along the shorter side makes the equation one tridiagonal system for each frequency along
 /// the longer side, so one transform and its inverse are enough where a two-dimensional one would need two of each. The
-/// sines are symmetric, so that the transform is two products with matrices of half the size. Up to the sizes of a patch
-/// this beats a fast transform by far; it costs `O(short²·long)`.
+/// sines are symmetric, so that the transform is two products with matrices of half the size: `O(short²·long)`.
+///
+/// A fast transform (the rustfft crate, two lines in one complex transform) measured about the same up to a side of some
+/// 130 pixels, where most patches are, and twice as fast as the whole solution at 250; not enough to depend on one.
 #[derive(Debug, Default)]
 pub(super) struct Solver {
     columns: usize,
