@@ -77,7 +77,7 @@ fn faults_of_the_pipeline_exit_with_2_and_one_line() {
     for (argument, message) in [
         (
             "synthesizer.type=draa",
-            "error: --set synthesizer.type: synthesizer.type: there is no synthesizer `draa`, only `dra`",
+            "error: --set synthesizer.type: synthesizer.type: there is no synthesizer `draa`, only `compose`, `cutpaste`,",
         ),
         (
             "synthesizer.opacit=1",
@@ -372,4 +372,83 @@ fn a_full_disk_behind_the_output_is_a_failure() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn a_preview_is_the_same_picture_byte_by_byte_and_says_what_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), SMALL).unwrap();
+    let preview = |file: &str, seed: &str| {
+        let output = daf(folder.path())
+            .args(["synth", "preview", "p.yaml", "-n", "5", "-o", file, "--set", seed])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        (fs::read(folder.path().join(file)).unwrap(), text(&output.stdout))
+    };
+    let (first, said) = preview("a.png", "seed=1");
+    for part in ["damaged           5 of 5", "anomalous pixels", "time per sample", "a.png"] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    assert_eq!(preview("b.png", "seed=1").0, first);
+    assert_ne!(preview("c.png", "seed=2").0, first);
+    let none = daf(folder.path())
+        .args(["synth", "preview", "p.yaml", "--set", "synthesizer=null", "--set", "method.decoder=null"])
+        .args(["--set", "method.auxiliary=null"])
+        .output()
+        .unwrap();
+    assert_eq!(none.status.code(), Some(2));
+    assert!(text(&none.stderr).contains("synthesizer: the pipeline has none"));
+}
+
+#[test]
+fn the_synthesis_bench_measures_every_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), SMALL).unwrap();
+    let output = daf(folder.path())
+        .args(["synth", "bench", "p.yaml", "--threads", "1,2", "--seconds", "0.02", "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let lines: Vec<serde_json::Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    for (line, threads) in lines.iter().zip([1, 2]) {
+        assert_eq!((&line["threads"], &line["height"]), (&threads.into(), &96.into()));
+        let rate = |which: &str| line["samples_per_second"][which].as_f64().unwrap();
+        assert!(0.0 < rate("least") && rate("least") <= rate("median") && rate("median") <= rate("most"));
+    }
+    let bad = daf(folder.path()).args(["synth", "bench", "p.yaml", "--seconds", "-1"]).output().unwrap();
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[test]
+fn a_data_set_is_counted_and_its_faults_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("p.yaml"), SMALL).unwrap();
+    let drawn = daf(folder)
+        .args(["data", "check", "p.yaml", "--sheet", "images.png"])
+        .output()
+        .unwrap();
+    let said = text(&drawn.stdout);
+    assert_eq!(drawn.status.code(), Some(0), "{}", text(&drawn.stderr));
+    for part in ["train  good ", "test   scratch ", "64×64 (2)", "nothing is wrong with it", "sheet: images.png"] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    assert!(folder.join("images.png").is_file());
+
+    fs::create_dir_all(folder.join("good")).unwrap();
+    fs::write(folder.join("good/1.png"), "not an image").unwrap();
+    daf_core::image::RgbImage::new(9, 9).save(folder.join("good/2.png")).unwrap();
+    let folder_data = ["--set", "data={type: folder, normal: [good]}"];
+    let broken = daf(folder).args(["data", "check", "p.yaml"]).args(folder_data).output().unwrap();
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(text(&broken.stdout).contains("good/1.png"), "{}", text(&broken.stdout));
+    assert!(text(&broken.stderr).starts_with("error: one fault"), "{}", text(&broken.stderr));
+    let json = daf(folder).args(["data", "check", "p.yaml", "--json"]).args(folder_data).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(report["findings"][0]["finding"], "unreadable_image");
 }

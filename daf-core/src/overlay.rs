@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use fast_image_resize::ResizeAlg;
 use image::imageops::{FilterType, replace, resize};
 use image::{GrayImage, Rgb, RgbImage};
 
-use crate::data::Sample;
+use crate::data::{self, Sample};
 use crate::{Error, Outcome, Result};
 
 /// Scores of the pixels of an image, row by row.
@@ -42,25 +43,19 @@ impl ScoreMap {
     /// # Errors
     /// [`Error::Shape`] if a side is 0.
     pub fn resized(&self, width: u32, height: u32) -> Result<Self> {
-        use fast_image_resize::images::Image;
-        use fast_image_resize::{PixelType, ResizeAlg, ResizeOptions, Resizer};
         if (width, height) == (self.width, self.height) {
             return Ok(self.clone());
         }
-        let failed = |reason: String| Error::Shape {
-            what: "resizing a score map".into(),
-            expected: "sides of at least one pixel".into(),
-            found: format!("{}×{} to {width}×{height}: {reason}", self.width, self.height),
-        };
-        let bytes = self.scores.iter().flat_map(|score| score.to_ne_bytes()).collect();
-        let source = Image::from_vec_u8(self.width, self.height, bytes, PixelType::F32)
-            .map_err(|error| failed(error.to_string()))?;
-        let mut target = Image::new(width, height, PixelType::F32);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Interpolation(fast_image_resize::FilterType::Bilinear));
-        Resizer::new()
-            .resize(&source, &mut target, &options)
-            .map_err(|error| failed(error.to_string()))?;
-        let scores = target.buffer().as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes));
+        let bytes = |scores: &[f32]| -> Vec<u8> { scores.iter().flat_map(|score| score.to_ne_bytes()).collect() };
+        let mut resized = vec![0; width as usize * height as usize * 4];
+        data::resize::<fast_image_resize::pixels::F32>(
+            (self.width, self.height),
+            &bytes(&self.scores),
+            (width, height),
+            &mut resized,
+            ResizeAlg::Interpolation(fast_image_resize::FilterType::Bilinear),
+        )?;
+        let scores = resized.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes));
         Ok(Self {
             width,
             height,

@@ -344,8 +344,14 @@ impl Layers {
         if at.0.is_empty() {
             return None;
         }
-        if let Some(layer) = self.0.iter().rev().find(|layer| layer.has(at)) {
-            return Some(layer);
+        for layer in self.0.iter().rev() {
+            if layer.has(at) {
+                return Some(layer);
+            }
+            // What the layers below say of it does not count any more.
+            if layer.clears(at) {
+                break;
+            }
         }
         let given = || self.0.iter().filter(|layer| layer.source != Origin::Defaults);
         let around = (1..at.0.len())
@@ -382,6 +388,14 @@ impl Layer {
     /// Whether the layer says something else than `null` at `at`, or something below.
     fn fills(&self, at: &KeyPath) -> bool {
         self.says(at, |value| !value.is_null())
+    }
+
+    /// Whether the layer sets something to `null` that `at` lies in.
+    fn clears(&self, at: &KeyPath) -> bool {
+        (0..at.0.len()).any(|length| {
+            at.0[..length].starts_with(&self.at.0)
+                && get(&self.value, &at.0[self.at.0.len()..length]).is_some_and(Value::is_null)
+        })
     }
 
     fn says(&self, at: &KeyPath, counts: impl Fn(&Value) -> bool) -> bool {

@@ -11,6 +11,8 @@ mod tensor;
 
 #[cfg(feature = "torch")]
 pub use loader::{Loader, batch};
+#[cfg(feature = "torch")]
+pub(crate) use read::resize;
 pub use read::{Header, read_header, read_mask, read_mask_any, read_rgb, resize_mask, resize_rgb};
 pub use samples::{Normals, Sample, SampleSettings, Samples};
 #[cfg(feature = "torch")]

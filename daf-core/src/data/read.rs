@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, RgbImage};
 
 use crate::{Error, Result};
@@ -190,8 +192,10 @@ pub fn resize_rgb(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage>
         return Ok(image.clone());
     }
     let mut resized = RgbImage::new(width, height);
-    resize(
+    resize::<U8x3>(
+        image.dimensions(),
         image,
+        (width, height),
         &mut resized,
         ResizeAlg::Interpolation(FilterType::Bilinear),
     )?;
@@ -207,43 +211,38 @@ pub fn resize_mask(mask: &GrayImage, width: u32, height: u32) -> Result<GrayImag
         return Ok(mask.clone());
     }
     let mut resized = GrayImage::new(width, height);
-    resize(mask, &mut resized, ResizeAlg::Nearest)?;
+    resize::<U8>(
+        mask.dimensions(),
+        mask,
+        (width, height),
+        &mut resized,
+        ResizeAlg::Nearest,
+    )?;
     Ok(resized)
 }
 
-fn resize<P: image::Pixel<Subpixel = u8> + 'static>(
-    image: &image::ImageBuffer<P, Vec<u8>>,
-    resized: &mut image::ImageBuffer<P, Vec<u8>>,
+/// Resizes pixels that lie row by row in bytes. For one type of pixel at a time: code for all of the resizer's would be
+/// half of this crate.
+pub(crate) fn resize<P: PixelTrait>(
+    from: (u32, u32),
+    source: &[u8],
+    to: (u32, u32),
+    target: &mut [u8],
     algorithm: ResizeAlg,
 ) -> Result<()> {
-    use fast_image_resize::images::{Image, ImageRef};
-    let kind = if P::CHANNEL_COUNT == 1 {
-        PixelType::U8
-    } else {
-        PixelType::U8x3
-    };
-    let found = format!(
-        "{}×{} to {}×{}",
-        image.width(),
-        image.height(),
-        resized.width(),
-        resized.height()
-    );
     let failed = |reason: String| Error::Shape {
         what: "resizing an image".into(),
         expected: "sides of at least one pixel".into(),
-        found: format!("{found}: {reason}"),
+        found: format!("{}×{} to {}×{}: {reason}", from.0, from.1, to.0, to.1),
     };
-    let (width, height) = resized.dimensions();
     // The resizer itself takes an empty image for a finished one.
-    if [width, height, image.width(), image.height()].contains(&0) {
+    if [from.0, from.1, to.0, to.1].contains(&0) {
         return Err(failed("a side has none".into()));
     }
-    let source =
-        ImageRef::new(image.width(), image.height(), image, kind).map_err(|e| failed(e.to_string()))?;
-    let mut target = Image::from_slice_u8(width, height, resized, kind).map_err(|e| failed(e.to_string()))?;
+    let source = TypedImageRef::<P>::from_buffer(from.0, from.1, source).map_err(|e| failed(e.to_string()))?;
+    let mut target = TypedImage::<P>::from_buffer(to.0, to.1, target).map_err(|e| failed(e.to_string()))?;
     Resizer::new()
-        .resize(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))
+        .resize_typed(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))
         .map_err(|e| failed(e.to_string()))
 }
 
