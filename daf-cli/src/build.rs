@@ -240,7 +240,10 @@ fn cargo(folder: &Path, target: &Path, release: bool, environment: &Environment)
             command.env_remove(&name);
         }
     }
-    let name = environment.cargo.to_string_lossy();
+    let name = Path::new(&environment.cargo)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     let output = command.output().map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::work(format!(
             "`{name}` is not there: plugins are compiled, which needs Rust 1.89 or newer (https://rustup.rs)"

@@ -33,7 +33,7 @@ pub(crate) struct New {
 struct Template {
     part: &'static str,
     pipeline: &'static str,
-    /// Whether parts of this kind compute with tensors. The others compile without libtorch, in seconds.
+    /// Whether parts of this kind compute with tensors. The others compile without libtorch.
     torch: bool,
 }
 

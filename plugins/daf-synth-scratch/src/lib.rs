@@ -1,6 +1,6 @@
 //! Scratches and cracks for daf: the synthesizer `scratch`.
 //!
-//! A defect is a few [strokes](stroke): random walks over the image with a profile across them, of width and brightness,
+//! A defect is a few strokes: random walks over the image with a profile across them, of width and brightness,
 //! that tapers to both ends.
 
 #![forbid(unsafe_code)]
@@ -133,13 +133,10 @@ impl Scratch {
             .sum::<f64>()
             / 3.0;
         let contrast = 255.0 * draw(self.contrast, rng);
-        // A crack is a shadow. Either turns round where the surface leaves no room for it.
+        // A crack is a shadow. Either turns round where the surface leaves it little room.
         let darkens = cracks || rng.random_bool(0.5);
-        let darkens = if darkens {
-            level >= contrast
-        } else {
-            level + contrast > 255.0
-        };
+        let room = if darkens { level } else { 255.0 - level };
+        let darkens = if room < 0.5 * contrast { !darkens } else { darkens };
         let length = (draw(self.length, rng) * f64::from(width.max(height))).max(1.0);
         let direction = rng.random_range(0.0..std::f64::consts::TAU);
         let (half_x, half_y) = (0.5 * length * direction.cos(), 0.5 * length * direction.sin());
