@@ -116,11 +116,14 @@ pub(crate) fn scores(results: &Results, threshold: Option<f64>) -> Result<Chart>
 /// Points of a line at most; further steps are averaged.
 const POINTS: usize = 300;
 
+/// The steps of a training under a name, and the value of each that is drawn.
+pub(crate) type Values<'r> = (String, &'r [Record], Box<dyn Fn(&Record) -> f64 + 'r>);
+
 /// Values of the steps of trainings, averaged over neighbouring steps where there are many.
 pub(crate) fn history<'r>(
     title: &'static str,
     unit: &'static str,
-    of: impl IntoIterator<Item = (String, &'r [Record], Box<dyn Fn(&Record) -> f64 + 'r>)>,
+    of: impl IntoIterator<Item = Values<'r>>,
 ) -> Result<Chart> {
     let mut series = Vec::new();
     for (name, records, value) in of {

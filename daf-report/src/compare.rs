@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use daf_core::results::{Measurements, Record, Results, Value, short_name};
+use daf_core::results::{Measurements, Results, Value, short_name};
 use daf_core::{Error, Result};
 use serde_json::Value as Json;
 
-use crate::charts::{self, Kind, NOT_EVALUATED, Scores};
+use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
 use crate::page::{name, significant};
 use crate::plot::{Chart, Mark};
 use crate::table::{METRICS, Table, percent};
@@ -274,7 +274,6 @@ fn charts(names: &[String], runs: &[Results]) -> Result<Vec<Chart>> {
         name: format!("limit {limit}"),
         at: *limit,
     });
-    type Values<'a> = (String, &'a [Record], Box<dyn Fn(&Record) -> f64 + 'a>);
     let losses = names
         .iter()
         .zip(runs)

@@ -9,7 +9,7 @@ use daf_core::results::{Measurements, Record, Results, short_name};
 use daf_core::run::write_file;
 use daf_core::{Error, Result, ScoreMap};
 
-use crate::charts::{self, Kind, NOT_EVALUATED, Scores};
+use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
 use crate::gallery::{self, Exhibit, Gallery, Picture, Verdict};
 use crate::plot::{Chart, Mark};
 use crate::table::{Table, meaning, percent};
@@ -373,7 +373,6 @@ fn curves(results: &Results, calibration: Option<&Calibration>) -> Result<Vec<Ch
 }
 
 fn training(records: &[Record]) -> Result<Vec<Chart>> {
-    type Values<'a> = (String, &'a [Record], Box<dyn Fn(&Record) -> f64 + 'a>);
     let total: Values = (
         "all terms together".into(),
         records,

@@ -84,7 +84,7 @@ impl Browser {
         let url = format!("{}{command}", self.session);
         let request = self.agent.post(&url).header("content-type", "application/json");
         let text = request
-            .send(&body.to_string())
+            .send(body.to_string().as_str())
             .unwrap()
             .body_mut()
             .with_config()
