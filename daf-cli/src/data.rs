@@ -92,14 +92,20 @@ impl Check {
             .filter(|finding| {
                 matches!(
                     finding,
-                    Finding::Listing { .. } | Finding::UnreadableImage { .. } | Finding::UnreadableMask { .. }
+                    Finding::Listing { .. }
+                        | Finding::UnreadableImage { .. }
+                        | Finding::UnreadableMask { .. }
                 )
             })
             .count();
         match faults {
             0 => Ok(()),
-            1 => Err(Failure::work("one fault keeps the data set from being used as it is")),
-            many => Err(Failure::work(format!("{many} faults keep the data set from being used as it is"))),
+            1 => Err(Failure::work(
+                "one fault keeps the data set from being used as it is",
+            )),
+            many => Err(Failure::work(format!(
+                "{many} faults keep the data set from being used as it is"
+            ))),
         }
     }
 
@@ -112,7 +118,13 @@ impl Check {
                 None => kind.to_owned(),
             }
         };
-        let width = report.counts.iter().map(|count| name(count).chars().count()).max().unwrap_or(0).max(4);
+        let width = report
+            .counts
+            .iter()
+            .map(|count| name(count).chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(4);
         writeln!(out, "split  {:width$}  images  masks", "kind")?;
         for count in &report.counts {
             writeln!(
@@ -139,9 +151,15 @@ impl Check {
                 .formats
                 .iter()
                 .filter(|format| format.split == split)
-                .map(|Format { format, channels, bits, images, .. }| {
-                    format!("{format}, {channels} × {bits} bit ({images})")
-                })
+                .map(
+                    |Format {
+                         format,
+                         channels,
+                         bits,
+                         images,
+                         ..
+                     }| { format!("{format}, {channels} × {bits} bit ({images})") },
+                )
                 .collect();
             if !formats.is_empty() {
                 writeln!(out, "       {}", formats.join("; "))?;

@@ -48,7 +48,9 @@ impl Detect {
         let device = self.device.unwrap_or(run.pipeline().device);
         let detector = Detector::new(run, device)?;
         // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
-        let scale = detector.calibration().map(|calibration| calibration.pixel.colours());
+        let scale = detector
+            .calibration()
+            .map(|calibration| calibration.pixel.colours());
         if let Some(folder) = &self.maps {
             std::fs::create_dir_all(folder).map_err(daf_core::Error::io(folder))?;
         }
@@ -87,8 +89,14 @@ impl Detect {
                     });
                     writeln!(context.out, "{line}")?;
                 } else {
-                    let calibrated = found.calibrated.map_or_else(|| "–".into(), |score| format!("{score:.3}"));
-                    let verdict = if found.is_anomalous() == Some(true) { "  anomalous" } else { "" };
+                    let calibrated = found
+                        .calibrated
+                        .map_or_else(|| "–".into(), |score| format!("{score:.3}"));
+                    let verdict = if found.is_anomalous() == Some(true) {
+                        "  anomalous"
+                    } else {
+                        ""
+                    };
                     writeln!(
                         context.out,
                         "{:width$}  {:>6.4}  {calibrated:>6}{verdict}",

@@ -115,8 +115,12 @@ impl Observer for Training {
     }
 
     fn calibrated(&mut self, done: usize, all: usize) {
-        self.thresholds.get_or_insert_with(|| Counter::new("choosing thresholds")).set(done, all);
-        if done == all && let Some(mut counter) = self.thresholds.take() {
+        self.thresholds
+            .get_or_insert_with(|| Counter::new("choosing thresholds"))
+            .set(done, all);
+        if done == all
+            && let Some(mut counter) = self.thresholds.take()
+        {
             counter.finish();
         }
     }

@@ -150,7 +150,11 @@ fn what(schema: &Value, definitions: &Map<String, Value>) -> String {
         }
     }
     let schema = resolved(schema, definitions);
-    if let Some(title) = schema.get("title").and_then(Value::as_str).filter(|title| title.contains(' ')) {
+    if let Some(title) = schema
+        .get("title")
+        .and_then(Value::as_str)
+        .filter(|title| title.contains(' '))
+    {
         return title.to_owned();
     }
     if let Some(value) = schema.get("const") {

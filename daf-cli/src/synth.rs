@@ -145,7 +145,10 @@ const REPEATS: usize = 5;
 impl Bench {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.pipeline.load(&context.environment)?;
-        let name = pipeline.synthesizer.as_ref().map_or("none", |part| part.typetag_name());
+        let name = pipeline
+            .synthesizer
+            .as_ref()
+            .map_or("none", |part| part.typetag_name());
         let samples = samples(&pipeline)?;
         // Images and textures come into memory first.
         let known = samples.len().min(256);
@@ -163,13 +166,22 @@ impl Bench {
         let size = pipeline.input.size;
         if !self.json {
             writeln!(context.out, "{name} at {size}, images in memory\n")?;
-            writeln!(context.out, "threads  samples/s  (least to most)    ms/sample  speed-up")?;
+            writeln!(
+                context.out,
+                "threads  samples/s  (least to most)    ms/sample  speed-up"
+            )?;
         }
         let mut single = None;
         for count in threads {
             let mut rates = Vec::with_capacity(REPEATS);
             for repeat in 0..REPEATS {
-                rates.push(rate(&samples, known, count, repeat, Duration::from_secs_f64(self.seconds))?);
+                rates.push(rate(
+                    &samples,
+                    known,
+                    count,
+                    repeat,
+                    Duration::from_secs_f64(self.seconds),
+                )?);
             }
             rates.sort_by(f64::total_cmp);
             let (least, median, most) = (rates[0], rates[REPEATS / 2], rates[REPEATS - 1]);
@@ -216,7 +228,9 @@ fn rate(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
         threads.into_iter().try_for_each(|thread| {
             thread
                 .join()

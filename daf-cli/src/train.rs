@@ -162,7 +162,12 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
         rows.push(("95 % of redraws".into(), cells.collect()));
     }
 
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(6);
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(6);
     let out = &mut context.out;
     write!(out, "{:width$}  images", "defect")?;
     for name in names.into_iter().take(SHOWN) {
@@ -220,7 +225,9 @@ type Row = (String, Vec<String>);
 fn cells(metrics: &Metrics) -> Vec<String> {
     let values = metrics.values().map(|(_, value)| percent(value.number()));
     let count = metrics.anomalous.to_string();
-    std::iter::once(count).chain(values.into_iter().take(SHOWN)).collect()
+    std::iter::once(count)
+        .chain(values.into_iter().take(SHOWN))
+        .collect()
 }
 
 fn percent(value: Option<f64>) -> String {

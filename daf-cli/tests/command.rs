@@ -387,13 +387,26 @@ fn a_preview_is_the_same_picture_byte_by_byte_and_says_what_it_shows() {
         (fs::read(folder.path().join(file)).unwrap(), text(&output.stdout))
     };
     let (first, said) = preview("a.png", "seed=1");
-    for part in ["damaged           5 of 5", "anomalous pixels", "time per sample", "a.png"] {
+    for part in [
+        "damaged           5 of 5",
+        "anomalous pixels",
+        "time per sample",
+        "a.png",
+    ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     assert_eq!(preview("b.png", "seed=1").0, first);
     assert_ne!(preview("c.png", "seed=2").0, first);
     let none = daf(folder.path())
-        .args(["synth", "preview", "p.yaml", "--set", "synthesizer=null", "--set", "method.decoder=null"])
+        .args([
+            "synth",
+            "preview",
+            "p.yaml",
+            "--set",
+            "synthesizer=null",
+            "--set",
+            "method.decoder=null",
+        ])
         .args(["--set", "method.auxiliary=null"])
         .output()
         .unwrap();
@@ -406,7 +419,16 @@ fn the_synthesis_bench_measures_every_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("p.yaml"), SMALL).unwrap();
     let output = daf(folder.path())
-        .args(["synth", "bench", "p.yaml", "--threads", "1,2", "--seconds", "0.02", "--json"])
+        .args([
+            "synth",
+            "bench",
+            "p.yaml",
+            "--threads",
+            "1,2",
+            "--seconds",
+            "0.02",
+            "--json",
+        ])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -420,7 +442,10 @@ fn the_synthesis_bench_measures_every_number_of_threads() {
         let rate = |which: &str| line["samples_per_second"][which].as_f64().unwrap();
         assert!(0.0 < rate("least") && rate("least") <= rate("median") && rate("median") <= rate("most"));
     }
-    let bad = daf(folder.path()).args(["synth", "bench", "p.yaml", "--seconds", "-1"]).output().unwrap();
+    let bad = daf(folder.path())
+        .args(["synth", "bench", "p.yaml", "--seconds", "-1"])
+        .output()
+        .unwrap();
     assert_eq!(bad.status.code(), Some(2));
 }
 
@@ -435,20 +460,44 @@ fn a_data_set_is_counted_and_its_faults_are_found() {
         .unwrap();
     let said = text(&drawn.stdout);
     assert_eq!(drawn.status.code(), Some(0), "{}", text(&drawn.stderr));
-    for part in ["train  good ", "test   scratch ", "64×64 (2)", "nothing is wrong with it", "sheet: images.png"] {
+    for part in [
+        "train  good ",
+        "test   scratch ",
+        "64×64 (2)",
+        "nothing is wrong with it",
+        "sheet: images.png",
+    ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
     assert!(folder.join("images.png").is_file());
 
     fs::create_dir_all(folder.join("good")).unwrap();
     fs::write(folder.join("good/1.png"), "not an image").unwrap();
-    daf_core::image::RgbImage::new(9, 9).save(folder.join("good/2.png")).unwrap();
+    daf_core::image::RgbImage::new(9, 9)
+        .save(folder.join("good/2.png"))
+        .unwrap();
     let folder_data = ["--set", "data={type: folder, normal: [good]}"];
-    let broken = daf(folder).args(["data", "check", "p.yaml"]).args(folder_data).output().unwrap();
+    let broken = daf(folder)
+        .args(["data", "check", "p.yaml"])
+        .args(folder_data)
+        .output()
+        .unwrap();
     assert_eq!(broken.status.code(), Some(1));
-    assert!(text(&broken.stdout).contains("good/1.png"), "{}", text(&broken.stdout));
-    assert!(text(&broken.stderr).starts_with("error: one fault"), "{}", text(&broken.stderr));
-    let json = daf(folder).args(["data", "check", "p.yaml", "--json"]).args(folder_data).output().unwrap();
+    assert!(
+        text(&broken.stdout).contains("good/1.png"),
+        "{}",
+        text(&broken.stdout)
+    );
+    assert!(
+        text(&broken.stderr).starts_with("error: one fault"),
+        "{}",
+        text(&broken.stderr)
+    );
+    let json = daf(folder)
+        .args(["data", "check", "p.yaml", "--json"])
+        .args(folder_data)
+        .output()
+        .unwrap();
     let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(report["findings"][0]["finding"], "unreadable_image");
 }

@@ -99,8 +99,7 @@ impl Detector {
         let pipeline = self.run.pipeline();
         let size = pipeline.input.size;
         let image = RgbImage::new(size.width(), size.height());
-        let (pixels, counted) =
-            block::count(|| tch::no_grad(|| self.scoring.pixels(pipeline, &[&image])));
+        let (pixels, counted) = block::count(|| tch::no_grad(|| self.scoring.pixels(pipeline, &[&image])));
         pixels.map(|_| counted)
     }
 
@@ -198,13 +197,10 @@ impl Scoring {
     /// Pixel scores N×H×W, not yet smoothed.
     fn pixels(&self, pipeline: &Pipeline, inputs: &[&RgbImage]) -> Result<Tensor> {
         let batch = data::images_to_tensor(inputs, &pipeline.input, self.device)?;
-        let maps = self.model.infer(&batch).map_err(|source| {
-            refused(
-                crate::Kind::Method,
-                pipeline.method.typetag_name(),
-                source,
-            )
-        })?;
+        let maps = self
+            .model
+            .infer(&batch)
+            .map_err(|source| refused(crate::Kind::Method, pipeline.method.typetag_name(), source))?;
         let size = pipeline.input.size;
         let size = (i64::from(size.height()), i64::from(size.width()));
         let scorer = &pipeline.scorer;
@@ -222,10 +218,7 @@ impl Scoring {
         let sum = Tensor::zeros(size, (Kind::Float, self.device));
         let windows: Vec<Window> = frame.windows().collect();
         for windows in windows.chunks(TILES) {
-            let cuts: Vec<RgbImage> = windows
-                .iter()
-                .map(|window| frame.cut(content, *window))
-                .collect();
+            let cuts: Vec<RgbImage> = windows.iter().map(|window| frame.cut(content, *window)).collect();
             let pixels = self.pixels(pipeline, &cuts.iter().collect::<Vec<_>>())?;
             let pixels = pixels.to_kind(Kind::Float) * &weights;
             for (number, window) in (0..).zip(windows) {

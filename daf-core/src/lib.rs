@@ -21,9 +21,9 @@
 #[cfg(feature = "torch")]
 pub mod block;
 #[cfg(feature = "torch")]
-pub mod config;
-#[cfg(feature = "torch")]
 pub mod calibration;
+#[cfg(feature = "torch")]
+pub mod config;
 pub mod data;
 #[cfg(feature = "torch")]
 mod detect;

@@ -46,7 +46,8 @@ impl ScoreMap {
         if (width, height) == (self.width, self.height) {
             return Ok(self.clone());
         }
-        let bytes = |scores: &[f32]| -> Vec<u8> { scores.iter().flat_map(|score| score.to_ne_bytes()).collect() };
+        let bytes =
+            |scores: &[f32]| -> Vec<u8> { scores.iter().flat_map(|score| score.to_ne_bytes()).collect() };
         let mut resized = vec![0; width as usize * height as usize * 4];
         data::resize::<fast_image_resize::pixels::F32>(
             (self.width, self.height),
@@ -55,7 +56,11 @@ impl ScoreMap {
             &mut resized,
             ResizeAlg::Interpolation(fast_image_resize::FilterType::Bilinear),
         )?;
-        let scores = resized.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes));
+        let scores = resized
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| f32::from_ne_bytes(*bytes));
         Ok(Self {
             width,
             height,
@@ -183,7 +188,12 @@ pub fn samples(samples: &[Sample]) -> RgbImage {
             return [normal.clone(), normal.clone(), normal];
         };
         let image = small(&synthetic.image);
-        let mask = resize(&synthetic.mask, image.width(), image.height(), FilterType::Triangle);
+        let mask = resize(
+            &synthetic.mask,
+            image.width(),
+            image.height(),
+            FilterType::Triangle,
+        );
         let mut outlined = image.clone();
         outline(&mut outlined, &mask);
         [normal, image, outlined]
@@ -203,13 +213,25 @@ const GAP: u32 = 4;
 pub fn sheet(rows: &[Vec<RgbImage>]) -> RgbImage {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<u32> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(RgbImage::width).max().unwrap_or(0))
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(RgbImage::width)
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let heights: Vec<u32> = rows
         .iter()
         .map(|row| row.iter().map(RgbImage::height).max().unwrap_or(0))
         .collect();
-    let length = |sides: &[u32]| sides.iter().map(|side| side + GAP).sum::<u32>().saturating_sub(GAP);
+    let length = |sides: &[u32]| {
+        sides
+            .iter()
+            .map(|side| side + GAP)
+            .sum::<u32>()
+            .saturating_sub(GAP)
+    };
     let mut sheet = RgbImage::from_pixel(length(&widths), length(&heights), Rgb([255; 3]));
     let mut top = 0;
     for (row, height) in rows.iter().zip(&heights) {
@@ -233,7 +255,10 @@ mod tests {
         let sheet = sheet(&[vec![picture(5, 3, 1), picture(2, 4, 2)], vec![picture(1, 1, 3)]]);
         assert_eq!(sheet.dimensions(), (5 + 4 + 2, 4 + 4 + 1));
         let at = |x, y| sheet.get_pixel(x, y).0[0];
-        assert_eq!([at(0, 0), at(9, 3), at(0, 8), at(4, 3), at(6, 0)], [1, 2, 3, 255, 255]);
+        assert_eq!(
+            [at(0, 0), at(9, 3), at(0, 8), at(4, 3), at(6, 0)],
+            [1, 2, 3, 255, 255]
+        );
         assert_eq!(super::sheet(&[]).dimensions(), (0, 0));
     }
 }

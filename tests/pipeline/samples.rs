@@ -122,7 +122,9 @@ fn tiles_are_drawn_anew_and_the_filling_of_a_letterbox_is_never_damaged() {
     let expected = take(&samples_of(tiles, Some("dra"), 7, 1 << 30), 0, 1, 12);
     assert_eq!(take(&samples_of(tiles, Some("dra"), 7, 0), 0, 3, 12), expected);
     let tiles = samples_of(tiles, None, 7, 1 << 30);
-    let drawn: Vec<_> = (0..8).map(|epoch| tiles.sample(epoch, 0).unwrap().normal).collect();
+    let drawn: Vec<_> = (0..8)
+        .map(|epoch| tiles.sample(epoch, 0).unwrap().normal)
+        .collect();
     assert!(drawn.iter().all(|tile| tile.dimensions() == (48, 32)));
     assert!(drawn.iter().any(|tile| tile != &drawn[0]));
 
@@ -134,7 +136,9 @@ fn tiles_are_drawn_anew_and_the_filling_of_a_letterbox_is_never_damaged() {
     let mut damaged = 0;
     for epoch in 0..20 {
         let sample = letterbox.sample(epoch, 0).unwrap();
-        let Some(Outcome::Damaged(synthetic)) = sample.outcome else { continue };
+        let Some(Outcome::Damaged(synthetic)) = sample.outcome else {
+            continue;
+        };
         damaged += 1;
         for (x, y, pixel) in synthetic.mask.enumerate_pixels() {
             if !(16..80).contains(&x) {
@@ -158,7 +162,15 @@ fn held_out_images_depend_on_the_seed_alone_and_leave_one_to_learn_from() {
     assert_ne!(held(0.25, 1), held(0.25, 2));
     for (share, count) in [(0.0, 0), (0.04, 0), (0.1, 2), (0.25, 5), (1.0, 19)] {
         let normals = held(share, 1);
-        assert_eq!((normals.train.len(), normals.validation.len()), (20 - count, count));
-        assert!(normals.validation.iter().all(|item| !normals.train.contains(item)));
+        assert_eq!(
+            (normals.train.len(), normals.validation.len()),
+            (20 - count, count)
+        );
+        assert!(
+            normals
+                .validation
+                .iter()
+                .all(|item| !normals.train.contains(item))
+        );
     }
 }

@@ -33,7 +33,10 @@ fn textured(width: u32, height: u32) -> RgbImage {
 
 fn detect(run: &Path, settings: &[&str], image: &RgbImage) -> Detection {
     let run = Run::open_with(run, settings).unwrap();
-    Detector::new(run, DeviceChoice::Cpu).unwrap().detect(image).unwrap()
+    Detector::new(run, DeviceChoice::Cpu)
+        .unwrap()
+        .detect(image)
+        .unwrap()
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -61,7 +64,11 @@ fn images_of_every_shape_are_scored_in_their_own_geometry() {
     let tiles = detect(&run, &["input.fit=tile"], &textured(300, 170));
     assert_eq!((tiles.map.width, tiles.map.height), (300, 170));
     assert!(tiles.map.scores.iter().all(|score| score.is_finite()));
-    let smaller = detect(&run, &["input.fit=tile", "input.tiles.scale=0.5"], &textured(300, 170));
+    let smaller = detect(
+        &run,
+        &["input.fit=tile", "input.tiles.scale=0.5"],
+        &textured(300, 170),
+    );
     assert_eq!((smaller.map.width, smaller.map.height), (150, 85));
 
     // A region is what it cuts out.
@@ -96,10 +103,16 @@ fn tiles_agree_with_the_whole_where_the_network_sees_the_same() {
 
 #[test]
 fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
-    let folder = trained(&[("train: 3", "train: 20"), ("output: {", "validation: { share: 0.4 }\noutput: {")]);
+    let folder = trained(&[
+        ("train: 3", "train: 20"),
+        ("output: {", "validation: { share: 0.4 }\noutput: {"),
+    ]);
     let dir = folder.path().join("run");
     let calibration = Calibration::read(&dir).unwrap().unwrap();
-    assert_eq!((calibration.rule, calibration.source), (Rule::ExtremeValue, Source::HeldOut));
+    assert_eq!(
+        (calibration.rule, calibration.source),
+        (Rule::ExtremeValue, Source::HeldOut)
+    );
     assert_eq!((calibration.normal_images, calibration.anomalous_images), (8, 0));
     assert!(calibration.image.threshold > calibration.image.median);
     assert!(calibration.pixel.threshold > calibration.pixel.median);
@@ -110,12 +123,16 @@ fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     assert_eq!(metrics.calibration, Some(calibration));
     let at = metrics.at_threshold.unwrap();
     let count = |anomalous: bool, over: bool| {
-        let chosen = results.predictions.iter().filter(|line| {
-            line.is_anomalous() == anomalous && (line.calibrated.unwrap() >= 0.5) == over
-        });
+        let chosen = results
+            .predictions
+            .iter()
+            .filter(|line| line.is_anomalous() == anomalous && (line.calibrated.unwrap() >= 0.5) == over);
         chosen.count()
     };
-    assert_eq!((at.false_alarms, at.missed), (count(false, true), count(true, false)));
+    assert_eq!(
+        (at.false_alarms, at.missed),
+        (count(false, true), count(true, false))
+    );
     assert_eq!(at.normal + at.anomalous, results.predictions.len());
 
     let image = textured(96, 96);
@@ -125,7 +142,10 @@ fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     let line: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(line["calibrated"].as_f64(), found.calibrated);
     assert_eq!(line["anomalous"].as_bool(), found.is_anomalous());
-    assert_eq!(found.is_anomalous(), Some(found.score >= calibration.image.threshold));
+    assert_eq!(
+        found.is_anomalous(),
+        Some(found.score >= calibration.image.threshold)
+    );
 }
 
 #[test]
@@ -161,18 +181,33 @@ fn the_evaluation_writes_curves_pictures_and_maps() {
     let metrics = results.metrics.as_ref().unwrap();
     assert!(metrics.multiply_adds.carried_out <= metrics.multiply_adds.defined);
     assert!(metrics.multiply_adds.carried_out > 0);
-    assert!(metrics.intervals.values().all(|interval| interval.low <= interval.high));
+    assert!(
+        metrics
+            .intervals
+            .values()
+            .all(|interval| interval.low <= interval.high)
+    );
     assert!(!results.curves.pixel.is_empty() && !results.curves.image.is_empty());
     assert!(dir.join("synthesis.png").is_file());
-    assert_eq!(results.predictions.len(), metrics.overall.normal + metrics.overall.anomalous);
+    assert_eq!(
+        results.predictions.len(),
+        metrics.overall.normal + metrics.overall.anomalous
+    );
     for line in &results.predictions {
         let picture = dir.join(line.picture.as_ref().unwrap());
         let parts = if line.is_anomalous() { 4 } else { 3 };
         let (width, height) = daf_core::image::image_dimensions(&picture).unwrap();
         assert_eq!((width, height), (parts * 96 + (parts - 1) * 4, 96));
         let raw = picture.with_extension("tiff");
-        assert_eq!(daf_core::image::image_dimensions(&raw).unwrap(), (96, 96));
-        assert!(fs::metadata(&raw).unwrap().len() > 96 * 96 * 4);
+        let mut raw = tiff::decoder::Decoder::new(fs::File::open(&raw).unwrap()).unwrap();
+        assert_eq!(raw.dimensions().unwrap(), (96, 96));
+        let tiff::decoder::DecodingResult::F32(scores) = raw.read_image().unwrap() else {
+            panic!("not floats");
+        };
+        // The image's score is the mean of the fifty largest.
+        let mut scores: Vec<f64> = scores.iter().map(|score| f64::from(*score)).collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        assert!((scores[..50].iter().sum::<f64>() / 50.0 - line.score).abs() < 1e-4);
     }
 }
 
@@ -185,7 +220,11 @@ fn pixel_metrics_in_little_memory_are_within_the_error_that_they_state() {
     assert_eq!(exact.pixel_error, None);
     // A run reads its own settings.
     let config = fs::read_to_string(dir.join("config.yaml")).unwrap();
-    fs::write(dir.join("config.yaml"), config.replace("memory_mb: 2048", "memory_mb: 0")).unwrap();
+    fs::write(
+        dir.join("config.yaml"),
+        config.replace("memory_mb: 2048", "memory_mb: 0"),
+    )
+    .unwrap();
     succeed(folder.path(), "evaluate run");
     let counted = Results::read(&dir).unwrap().metrics.unwrap();
     let error = counted.pixel_error.unwrap();
@@ -194,7 +233,10 @@ fn pixel_metrics_in_little_memory_are_within_the_error_that_they_state() {
     for ((name, exact), (_, counted)) in pairs {
         match (exact, counted) {
             (Value::Number(exact), Value::Number(counted)) => {
-                assert!((exact - counted).abs() <= error + 1e-9, "{name}: {exact} {counted} {error}");
+                assert!(
+                    (exact - counted).abs() <= error + 1e-9,
+                    "{name}: {exact} {counted} {error}"
+                );
             }
             _ => assert_eq!(name, "aupimo"),
         }
@@ -209,7 +251,11 @@ fn metrics_at_the_size_of_the_images_use_whole_masks() {
     let size = |dir: &Path| Results::read(dir).unwrap().metrics.unwrap().size;
     assert_eq!(size(&dir), (96, 96));
     let config = fs::read_to_string(dir.join("config.yaml")).unwrap();
-    fs::write(dir.join("config.yaml"), config.replace("resolution: network", "resolution: image")).unwrap();
+    fs::write(
+        dir.join("config.yaml"),
+        config.replace("resolution: network", "resolution: image"),
+    )
+    .unwrap();
     succeed(folder.path(), "evaluate run");
     assert_eq!(size(&dir), (200, 200));
 }
@@ -218,11 +264,26 @@ fn metrics_at_the_size_of_the_images_use_whole_masks() {
 fn settings_of_geometry_and_validation_out_of_range_are_refused() {
     let folder = folder(SMALL);
     for (setting, message) in [
-        ("input.tiles.overlap=0.95", "input.tiles.overlap: expected a share of 0 to 0.9"),
-        ("input.tiles.scale=0", "input.tiles.scale: expected a factor over 0"),
-        ("input.region=[0.5,0,0.6,1]", "input.region: expected [left, top, width, height]"),
-        ("validation.share=0.7", "validation.share: expected a share of 0 to 0.5"),
-        ("validation.false_alarms=0", "validation.false_alarms: expected a share over 0"),
+        (
+            "input.tiles.overlap=0.95",
+            "input.tiles.overlap: expected a share of 0 to 0.9",
+        ),
+        (
+            "input.tiles.scale=0",
+            "input.tiles.scale: expected a factor over 0",
+        ),
+        (
+            "input.region=[0.5,0,0.6,1]",
+            "input.region: expected [left, top, width, height]",
+        ),
+        (
+            "validation.share=0.7",
+            "validation.share: expected a share of 0 to 0.5",
+        ),
+        (
+            "validation.false_alarms=0",
+            "validation.false_alarms: expected a share over 0",
+        ),
         ("evaluation.mask_rule=some", "evaluation.mask_rule"),
     ] {
         run(folder.path(), &format!("check p.yaml --set {setting}")).fails(2, &[message]);

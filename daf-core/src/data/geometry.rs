@@ -270,11 +270,15 @@ impl Frame {
         let stride = width as usize * 3;
         for (y, row) in cut.as_mut().chunks_exact_mut(stride).enumerate() {
             let from = (window.top + y as i64).clamp(0, i64::from(content.height()) - 1) as usize;
-            let source = &content.as_raw()[from * content.width() as usize * 3..][..content.width() as usize * 3];
+            let source =
+                &content.as_raw()[from * content.width() as usize * 3..][..content.width() as usize * 3];
             let first = (window.left + i64::from(inside.x)).max(0) as usize * 3;
             let (start, length) = (inside.x as usize * 3, inside.width as usize * 3);
             row[start..start + length].copy_from_slice(&source[first..first + length]);
-            let (left, right) = ([0, 1, 2].map(|c| row[start + c]), [3, 2, 1].map(|c| row[start + length - c]));
+            let (left, right) = (
+                [0, 1, 2].map(|c| row[start + c]),
+                [3, 2, 1].map(|c| row[start + length - c]),
+            );
             row[..start].as_chunks_mut().0.fill(left);
             row[start + length..].as_chunks_mut().0.fill(right);
         }
@@ -298,7 +302,10 @@ impl Frame {
     /// border to 1 over half of what neighbours have in common, so that no seam is seen.
     #[must_use]
     pub fn weights(&self) -> (Vec<f32>, Vec<f32>) {
-        (ramp(self.window.0, &self.columns), ramp(self.window.1, &self.rows))
+        (
+            ramp(self.window.0, &self.columns),
+            ramp(self.window.1, &self.rows),
+        )
     }
 
     /// The sum of the weights of all windows at each column of the content and at each row; the sum at a pixel is their
@@ -449,7 +456,10 @@ mod tests {
         };
         let frame = geometry.frame(16, 8);
         assert_eq!(frame.region().x, 8);
-        assert_eq!(frame.content(&numbered(16, 8)).unwrap().get_pixel(0, 3), &Rgb([8, 3, 7]));
+        assert_eq!(
+            frame.content(&numbered(16, 8)).unwrap().get_pixel(0, 3),
+            &Rgb([8, 3, 7])
+        );
         // A mask of twice the size.
         let mask = GrayImage::from_fn(32, 16, |x, _| Luma([if x >= 24 { 255 } else { 0 }]));
         let mask = frame.mask(&mask, MaskRule::Nearest, 8, 8).unwrap();

@@ -239,7 +239,8 @@ pub(crate) fn resize<P: PixelTrait>(
     if [from.0, from.1, to.0, to.1].contains(&0) {
         return Err(failed("a side has none".into()));
     }
-    let source = TypedImageRef::<P>::from_buffer(from.0, from.1, source).map_err(|e| failed(e.to_string()))?;
+    let source =
+        TypedImageRef::<P>::from_buffer(from.0, from.1, source).map_err(|e| failed(e.to_string()))?;
     let mut target = TypedImage::<P>::from_buffer(to.0, to.1, target).map_err(|e| failed(e.to_string()))?;
     Resizer::new()
         .resize_typed(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))

@@ -9,7 +9,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::geometry::{Frame, Geometry, Window};
-use crate::{BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Split, Synthesizer, Synthetic};
+use crate::{
+    BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Split, Synthesizer, Synthetic,
+};
 
 /// The normal images of a training split: those to learn from and those held out, to choose thresholds with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,11 +43,12 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
             "there is none, so there is nothing to measure".into(),
         ));
     }
-    let groups = Groups::new(
-        items
-            .iter()
-            .map(|item| (item.category.as_deref().unwrap_or_default(), item.defect.as_deref())),
-    );
+    let groups = Groups::new(items.iter().map(|item| {
+        (
+            item.category.as_deref().unwrap_or_default(),
+            item.defect.as_deref(),
+        )
+    }));
     let started = Instant::now();
     let mut scored = None;
     let maps = run.dir().join("maps");
@@ -135,7 +136,9 @@ fn score(
             })
             .collect::<Result<_>>()?;
         let scored = scored.get_or_insert_with(|| {
-            let first = known.first().map_or((0, 0), |known| (known.map.height, known.map.width));
+            let first = known
+                .first()
+                .map_or((0, 0), |known| (known.map.height, known.map.width));
             let pixels = items.len() * first.0 as usize * first.1 as usize;
             Scored {
                 scores: Vec::with_capacity(items.len()),
@@ -226,11 +229,18 @@ impl Scored {
         for (name, category) in groups.categories() {
             if several {
                 let group = Some((name.as_str(), None));
-                by_category.insert(name.clone(), self.metrics(items, category.images(), group, limit).0);
+                by_category.insert(
+                    name.clone(),
+                    self.metrics(items, category.images(), group, limit).0,
+                );
             }
             for defect in category.defects() {
                 let places: Vec<usize> = category.defect(defect).collect();
-                let label = if several { format!("{name}/{defect}") } else { defect.to_owned() };
+                let label = if several {
+                    format!("{name}/{defect}")
+                } else {
+                    defect.to_owned()
+                };
                 let group = Some((name.as_str(), Some(defect)));
                 by_defect.insert(label, self.metrics(items, &places, group, limit).0);
             }
@@ -274,7 +284,8 @@ impl Scored {
         let labels: Vec<bool> = places.iter().map(|place| items[*place].is_anomalous()).collect();
         let anomalous = labels.iter().filter(|anomalous| **anomalous).count();
         let samples = Samples::new(&scores, &labels);
-        let of = |metric: fn(&Samples) -> f64| Value::from(samples.as_ref().map(metric).map_err(|reason| *reason));
+        let of =
+            |metric: fn(&Samples) -> f64| Value::from(samples.as_ref().map(metric).map_err(|reason| *reason));
         let maps: Vec<usize> = places.iter().filter_map(|place| self.places[*place]).collect();
         let pixels = self.pixels.summary(&maps, group, limit);
         let metrics = Metrics {
@@ -310,12 +321,20 @@ impl Scored {
             ..Bootstrap::default()
         };
         let mut note = |name: &str, interval| _ = intervals.insert(name.to_owned(), interval);
-        if let Ok(found) = samples.as_ref().map_err(|reason| *reason).and_then(|s| s.bootstrap(&settings)) {
+        if let Ok(found) = samples
+            .as_ref()
+            .map_err(|reason| *reason)
+            .and_then(|s| s.bootstrap(&settings))
+        {
             note("image_auroc", found.auroc);
             note("image_ap", found.average_precision);
             note("image_f1_max", found.f1_max);
         }
-        if let Some(Ok(found)) = self.pixels.exact().map(|maps| maps.evaluate().bootstrap(limit, &settings)) {
+        if let Some(Ok(found)) = self
+            .pixels
+            .exact()
+            .map(|maps| maps.evaluate().bootstrap(limit, &settings))
+        {
             note("pixel_auroc", found.auroc);
             note("pixel_ap", found.average_precision);
             note("pixel_pro", found.pro);
@@ -395,7 +414,12 @@ fn picture_names(items: &[Item]) -> Vec<String> {
     let mut taken = BTreeSet::new();
     let name = |item: &Item| {
         let stem = item.image.file_stem().unwrap_or_default().to_string_lossy();
-        let folder: Vec<&str> = item.category.as_deref().into_iter().chain([item.label()]).collect();
+        let folder: Vec<&str> = item
+            .category
+            .as_deref()
+            .into_iter()
+            .chain([item.label()])
+            .collect();
         let folder = folder.join("/");
         let mut name = format!("{folder}/{stem}.png");
         let mut number = 2;
@@ -415,7 +439,11 @@ mod tests {
 
     #[test]
     fn pictures_of_images_with_one_name_get_numbers() {
-        let mut items = vec![Item::normal("a/1.jpg"), Item::normal("b/1.jpg"), Item::normal("b/2.png")];
+        let mut items = vec![
+            Item::normal("a/1.jpg"),
+            Item::normal("b/1.jpg"),
+            Item::normal("b/2.png"),
+        ];
         items.push(Item {
             defect: Some("scratch".into()),
             category: Some("bottle".into()),

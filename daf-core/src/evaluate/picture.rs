@@ -55,9 +55,15 @@ impl<'a> Pictures<'a> {
         let longer = region.width.max(region.height).max(1);
         let factor = f64::from(longer.clamp(least, SIDE)) / f64::from(longer);
         let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
-        let small = imageops::resize(&*part, side(region.width), side(region.height), FilterType::Triangle);
+        let small = imageops::resize(
+            &*part,
+            side(region.width),
+            side(region.height),
+            FilterType::Triangle,
+        );
         let mask = known.mask.as_ref().filter(|_| self.anomalous[place]);
-        let mask = mask.map(|mask| imageops::resize(mask, small.width(), small.height(), FilterType::Nearest));
+        let mask =
+            mask.map(|mask| imageops::resize(mask, small.width(), small.height(), FilterType::Nearest));
         let colours = self.colours.unwrap_or_else(|| known.map.range());
         let failed = |error: &dyn std::fmt::Display| Error::data(&path, error.to_string());
         overlay::panel(&small, mask.as_ref(), &known.map, colours)

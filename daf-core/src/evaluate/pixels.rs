@@ -50,7 +50,11 @@ impl Pixels {
         let mut names: Vec<Group> = Vec::new();
         for (name, category) in groups.categories() {
             names.push((name.clone(), None));
-            names.extend(category.defects().map(|defect| (name.clone(), Some(defect.to_owned()))));
+            names.extend(
+                category
+                    .defects()
+                    .map(|defect| (name.clone(), Some(defect.to_owned()))),
+            );
         }
         let share = bytes / (names.len() + 1);
         tracing::info!("pixel scores are counted in bins: evaluation.memory_mb is too small to keep them");
@@ -157,7 +161,9 @@ impl Pixels {
                 let mut error = 0.0_f64;
                 let mut value = |bounded: Result<Bounded, Unavailable>| -> Value {
                     let value = bounded.map(|bounded| {
-                        error = error.max(bounded.high - bounded.value).max(bounded.value - bounded.low);
+                        error = error
+                            .max(bounded.high - bounded.value)
+                            .max(bounded.value - bounded.low);
                         bounded.value
                     });
                     value.into()
@@ -169,8 +175,9 @@ impl Pixels {
                     f1_max: value(counted.f1_max().map(|(_, bounded)| bounded)),
                     iou_max: value(counted.iou_max().map(|(_, bounded)| bounded)),
                     aupimo: Value::Missing {
-                        unavailable: "pixel scores were counted in bins; it needs evaluation.memory_mb to be larger"
-                            .into(),
+                        unavailable:
+                            "pixel scores were counted in bins; it needs evaluation.memory_mb to be larger"
+                                .into(),
                     },
                     curve: counted.curve().unwrap_or_default(),
                     error: Some(error),

@@ -7,8 +7,8 @@ use tch::{Device, Tensor};
 
 use super::scorer::Maps;
 use crate::BoxError;
-use crate::results::Origin;
 use crate::block::{Mode, Precision};
+use crate::results::Origin;
 use crate::weights::WeightFolders;
 
 /// Assembles parts into a model with a loss and maps.

@@ -83,7 +83,9 @@ impl Results {
 
 /// Reads a JSON file, if it exists.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let Some(text) = if_exists(path)? else { return Ok(None) };
+    let Some(text) = if_exists(path)? else {
+        return Ok(None);
+    };
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(|error| Error::data(path, format!("damaged: {error}; run `evaluate` again")))
@@ -112,9 +114,13 @@ fn history(path: &Path) -> Result<Vec<Record>> {
 }
 
 fn predictions(path: &Path) -> Result<Vec<Prediction>> {
-    let Some(text) = if_exists(path)? else { return Ok(Vec::new()) };
+    let Some(text) = if_exists(path)? else {
+        return Ok(Vec::new());
+    };
     csv::Reader::from_reader(&text[..])
         .deserialize()
-        .map(|line| line.map_err(|error| Error::data(path, format!("damaged: {error}; run `evaluate` again"))))
+        .map(|line| {
+            line.map_err(|error| Error::data(path, format!("damaged: {error}; run `evaluate` again")))
+        })
         .collect()
 }

@@ -99,7 +99,9 @@ impl Segmenter for FusionSegmenter {
             .seg3
             .run(|weight, bias| bilinear(&shortened(4, || pointwise(&joined, weight, bias)), half))
             .relu();
-        let head = shortened((self.upsample * self.upsample / 4) as u64, || self.head.forward(&seg3));
+        let head = shortened((self.upsample * self.upsample / 4) as u64, || {
+            self.head.forward(&seg3)
+        });
         bilinear(
             &head.to_kind(Kind::Float),
             size(fine).map(|side| self.upsample * side),
