@@ -51,6 +51,30 @@ pub trait Observer {
 /// Watches nothing.
 impl Observer for () {}
 
+/// Both watch; either can stop the training.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn started(&mut self, plan: &Plan) {
+        self.0.started(plan);
+        self.1.started(plan);
+    }
+
+    fn stepped(&mut self, record: &Record) {
+        self.0.stepped(record);
+        self.1.stepped(record);
+    }
+
+    fn calibrated(&mut self, done: usize, all: usize) {
+        self.0.calibrated(done, all);
+        self.1.calibrated(done, all);
+    }
+
+    fn stop(&mut self) -> bool {
+        // Both are asked, whatever the first one says.
+        let first = self.0.stop();
+        self.1.stop() || first
+    }
+}
+
 /// What a training will do.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
