@@ -1,0 +1,30 @@
+#![forbid(unsafe_code)]
+//! Reports on runs, made of what a run directory holds; the parts that made the run are not needed.
+//!
+//! * [`write`] makes `report.html`: figures, curves, the history of the training, and all test images with their heat
+//!   maps on one page that stands alone.
+//! * [`compare`] puts runs side by side, as a table for a terminal and as a page.
+//! * [`events`] writes TensorBoard event files.
+//!
+//! ```no_run
+//! use daf_core::results::Results;
+//!
+//! let report = daf_report::write("runs/bottle".as_ref())?;
+//! println!("{}", report.display());
+//!
+//! let runs = ["runs/bottle", "runs/bottle-2"].map(|dir| Results::read(dir.as_ref()));
+//! let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
+//! println!("{}", daf_report::compare(&runs)?.markdown());
+//! # Ok::<(), daf_core::Error>(())
+//! ```
+
+mod charts;
+mod compare;
+pub mod events;
+mod gallery;
+mod page;
+mod plot;
+mod table;
+
+pub use compare::{Comparison, compare};
+pub use page::{FILE, page, write};

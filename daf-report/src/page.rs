@@ -1,0 +1,508 @@
+//! `report.html`: all that is known of a run on one page.
+
+use std::path::{Path, PathBuf};
+
+use askama::Template;
+use daf_core::calibration::{Calibration, Rule, Source};
+use daf_core::overlay::colours;
+use daf_core::results::{Measurements, Record, Results, short_name};
+use daf_core::run::write_file;
+use daf_core::{Error, Result, ScoreMap};
+
+use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
+use crate::gallery::{self, Exhibit, Gallery, Picture, Verdict};
+use crate::plot::{Chart, Mark};
+use crate::table::{Table, meaning, percent};
+
+/// The file's name in the run directory.
+pub const FILE: &str = "report.html";
+
+/// Bytes for the pictures of test images, of the 15 MB that a page may have.
+const GALLERY: usize = 11_500_000;
+/// Bytes for the contact sheet of synthetic samples.
+const SHEET: usize = 1_500_000;
+
+/// Writes `report.html` into a run directory, or writes it anew; gives its path.
+///
+/// # Errors
+/// If it is no run directory, a file in it is damaged, or the disk is full.
+pub fn write(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join(FILE);
+    write_file(&path, page(&Results::read(dir)?)?.as_bytes())?;
+    Ok(path)
+}
+
+/// The report on a run as an HTML page of less than 15 MB that needs no other file. A run that has not been evaluated, or
+/// trained, has one too, which says what is missing.
+///
+/// # Errors
+/// If the contact sheet of synthetic samples is damaged.
+pub fn page(results: &Results) -> Result<String> {
+    let metrics = results.metrics.as_ref();
+    let calibration = metrics
+        .and_then(|metrics| metrics.calibration)
+        .or(results.calibration);
+    let gallery = Gallery::of(results, GALLERY);
+    let shown = gallery.exhibits.len();
+    let left_out = (shown < gallery.all).then(|| {
+        format!(
+            "For want of room the page shows {shown} of {} images, those with the largest errors, in parts of at most {} \
+             pixels; predictions.csv and maps/ have all of them.",
+            gallery.all, gallery.side
+        )
+    });
+    let mut labels: Vec<String> = gallery.exhibits.iter().map(label).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    let page = Page {
+        name: name(results),
+        summary: summary(results),
+        cards: cards(metrics),
+        tables: metrics.map(tables).unwrap_or_default(),
+        conditions: metrics.map(conditions).unwrap_or_default(),
+        curves: curves(results, calibration.as_ref())?,
+        training: training(&results.history)?,
+        colours: stops(),
+        scale_ends: scale_ends(calibration.as_ref()),
+        scale_note: if calibration.is_some() {
+            "All heat maps have this one scale. The overlay lets the image show through where the map is cold. The outline \
+             is that of the true defect."
+        } else {
+            "The run has no thresholds, so each heat map has a scale of its own."
+        },
+        error_note: if calibration.is_some() {
+            "The error of an image is how far its score lies on the wrong side of the threshold."
+        } else {
+            "The run has no threshold: the error of an image is the share of images between it and the end of the ranking \
+             where it belongs."
+        },
+        judged: calibration.is_some(),
+        left_out,
+        labels,
+        exhibits: gallery.exhibits.into_iter().map(Card::of).collect(),
+        no_images: if metrics.is_some() {
+            "The run has no predictions.csv."
+        } else {
+            "Not available: the run has not been evaluated."
+        },
+        synthesis: gallery::synthesis(&results.dir, SHEET)?,
+        facts: facts(results),
+        parts: &results.manifest.parts,
+        config: &results.config,
+    };
+    page.render()
+        .map_err(|error| Error::data(&results.dir, format!("the report could not be made: {error}")))
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    name: String,
+    summary: String,
+    cards: Vec<Figure>,
+    tables: Vec<Table>,
+    conditions: Vec<String>,
+    curves: Vec<Chart>,
+    training: Vec<Chart>,
+    /// Of the heat maps, as a list of CSS.
+    colours: String,
+    scale_ends: [ScaleEnd; 3],
+    scale_note: &'static str,
+    error_note: &'static str,
+    judged: bool,
+    left_out: Option<String>,
+    labels: Vec<String>,
+    exhibits: Vec<Card>,
+    no_images: &'static str,
+    synthesis: Option<(String, (u32, u32))>,
+    facts: Vec<(&'static str, String)>,
+    parts: &'a [(String, String)],
+    config: &'a str,
+}
+
+/// A figure on a card of its own.
+struct Figure {
+    name: String,
+    value: Result<String, String>,
+    unit: &'static str,
+    interval: String,
+    meaning: String,
+    /// Whether it has much to say.
+    wide: bool,
+}
+
+/// An end of the colour scale, or its middle.
+struct ScaleEnd {
+    score: String,
+    meaning: &'static str,
+}
+
+/// An image of the gallery as the page words it.
+struct Card {
+    name: String,
+    label: String,
+    place: usize,
+    /// Digits that people read.
+    score: String,
+    /// All digits, to sort by.
+    score_key: String,
+    calibrated: Option<String>,
+    error: f64,
+    verdict: Option<Verdict>,
+    picture: Result<Picture, String>,
+}
+
+impl Card {
+    fn of(exhibit: Exhibit) -> Self {
+        let prediction = exhibit.prediction;
+        Self {
+            name: exhibit.name(),
+            label: label(&exhibit),
+            place: exhibit.place,
+            score: significant(prediction.score),
+            score_key: prediction.score.to_string(),
+            calibrated: prediction.calibrated.map(|score| format!("{score:.2}")),
+            error: exhibit.error,
+            verdict: exhibit.verdict,
+            picture: exhibit.picture,
+        }
+    }
+}
+
+/// The type of its defect, after its category if it has one.
+fn label(exhibit: &Exhibit) -> String {
+    let prediction = exhibit.prediction;
+    match &prediction.category {
+        Some(category) => format!("{category}/{}", prediction.label),
+        None => prediction.label.clone(),
+    }
+}
+
+/// The directory's name.
+pub(crate) fn name(results: &Results) -> String {
+    let dir = &results.dir;
+    let absolute = dir.canonicalize();
+    let name = absolute.as_deref().unwrap_or(dir).file_name();
+    name.map_or_else(
+        || dir.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+fn summary(results: &Results) -> String {
+    let steps = results.history.len();
+    let trained = match steps {
+        0 => "not trained yet".to_owned(),
+        _ => format!("{steps} training steps"),
+    };
+    match &results.metrics {
+        Some(metrics) => format!(
+            "{trained}, measured on {} normal images and {} with a defect",
+            metrics.overall.normal, metrics.overall.anomalous
+        ),
+        None => format!("{trained}, not evaluated yet"),
+    }
+}
+
+/// Metrics that have a card.
+const CARDS: usize = 4;
+
+fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
+    let mut cards: Vec<Figure> = Vec::new();
+    for (place, name) in crate::table::METRICS.into_iter().take(CARDS).enumerate() {
+        let value = metrics.map_or_else(
+            || Err(NOT_EVALUATED.to_owned()),
+            |metrics| match metrics.overall.values()[place].1 {
+                daf_core::results::Value::Number(share) => Ok(percent(*share)),
+                daf_core::results::Value::Missing { unavailable } => Err(unavailable.clone()),
+            },
+        );
+        let interval = metrics
+            .and_then(|metrics| metrics.intervals.get(name))
+            .filter(|_| value.is_ok());
+        let interval = interval.map(|i| format!("95 %: {}–{}", percent(i.low), percent(i.high)));
+        cards.push(Figure {
+            name: short_name(name).to_owned(),
+            value,
+            unit: "%",
+            interval: interval.unwrap_or_default(),
+            meaning: meaning(name).to_owned(),
+            wide: false,
+        });
+    }
+    cards.push(threshold_card(metrics));
+    cards.push(Figure {
+        name: "Speed".into(),
+        value: metrics
+            .map(|metrics| significant(metrics.images_per_second))
+            .ok_or_else(|| NOT_EVALUATED.to_owned()),
+        unit: "images/s",
+        interval: String::new(),
+        meaning: "of the evaluation, reading and writing included".into(),
+        wide: false,
+    });
+    cards
+}
+
+fn threshold_card(metrics: Option<&Measurements>) -> Figure {
+    let found = metrics.and_then(|metrics| Some((metrics.calibration?, metrics.at_threshold)));
+    let reason = if metrics.is_some() {
+        "the run has no calibration"
+    } else {
+        NOT_EVALUATED
+    };
+    let counts = found.and_then(|(_, at)| at).map(|at| {
+        format!(
+            "{} of {} normal images over it, {} of {} with a defect under it",
+            at.false_alarms, at.normal, at.missed, at.anomalous
+        )
+    });
+    Figure {
+        name: "Threshold".into(),
+        value: found
+            .map(|(calibration, _)| significant(calibration.image.threshold))
+            .ok_or_else(|| reason.to_owned()),
+        unit: "",
+        interval: counts.unwrap_or_default(),
+        meaning: found
+            .map(|(calibration, _)| origin(&calibration))
+            .unwrap_or_default(),
+        wide: true,
+    }
+}
+
+/// How the thresholds came about.
+fn origin(calibration: &Calibration) -> String {
+    let allowed = format!(
+        "so that {} % of normal images exceed it",
+        percent(calibration.false_alarms)
+    );
+    let rule = match calibration.rule {
+        Rule::ExtremeValue => format!("by an extreme-value fit {allowed}"),
+        Rule::Quantile => format!("as a quantile {allowed}"),
+        Rule::Synthetic => "where F1 is largest".to_owned(),
+        Rule::F1Max => "where F1 is largest on the test images, so the figures at it are too good".to_owned(),
+    };
+    let (normal, anomalous) = (calibration.normal_images, calibration.anomalous_images);
+    let source = match calibration.source {
+        Source::HeldOut => format!("from {normal} normal images held out of training"),
+        Source::Training => format!("from {normal} training images, whose scores tend to be too low"),
+        Source::Synthetic => format!("from {normal} held-out normal images and {anomalous} damaged ones"),
+        Source::Test => format!("from {normal} normal and {anomalous} anomalous test images"),
+    };
+    format!("chosen {source}, {rule}")
+}
+
+fn tables(metrics: &Measurements) -> Vec<Table> {
+    let mut tables = vec![Table::by_defect(metrics)];
+    tables.extend(Table::by_category(metrics));
+    tables
+}
+
+/// What the figures rest on.
+fn conditions(metrics: &Measurements) -> Vec<String> {
+    let (height, width) = metrics.size;
+    let mut lines = vec![
+        format!(
+            "Pixels were compared at {width} × {height} (the first image's), masks brought there by: {}.",
+            metrics.mask_rule
+        ),
+        format!(
+            "P-PRO is integrated up to a false-positive rate of {}.",
+            metrics.pro_limit
+        ),
+    ];
+    if !metrics.intervals.is_empty() {
+        lines.push("Intervals of 95 % come from drawing the test images anew: they tell what other images of this kind would give, not another training.".into());
+    }
+    if metrics.without_mask > 0 {
+        lines.push(format!(
+            "{} images with a defect have no mask and take no part in the pixel metrics.",
+            metrics.without_mask
+        ));
+    }
+    if let Some(error) = metrics.pixel_error {
+        lines.push(format!("Pixel scores were counted in bins for want of memory: pixel metrics are within {error:.1e} of the exact ones."));
+    }
+    lines
+}
+
+fn curves(results: &Results, calibration: Option<&Calibration>) -> Result<Vec<Chart>> {
+    let metric = |name: &str| {
+        let values = results.metrics.as_ref().map(|metrics| metrics.overall.values());
+        let value = values.and_then(|values| values.iter().find(|(known, _)| *known == name)?.1.number());
+        value.map_or_else(String::new, |share| {
+            format!(": {} {} %", short_name(name), percent(share))
+        })
+    };
+    let named = |what: &str, scores, name| (format!("{what}{}", metric(name)), results, scores);
+    let limit = results.metrics.as_ref().map(|metrics| Mark {
+        name: format!("limit {}", metrics.pro_limit),
+        at: metrics.pro_limit,
+    });
+    Ok(vec![
+        charts::curves(
+            "ROC curves",
+            Kind::Roc,
+            [
+                named("images", Scores::Image, "image_auroc"),
+                named("pixels", Scores::Pixel, "pixel_auroc"),
+            ],
+            None,
+        )?,
+        charts::curves(
+            "Precision-recall curves",
+            Kind::PrecisionRecall,
+            [
+                named("images", Scores::Image, "image_ap"),
+                named("pixels", Scores::Pixel, "pixel_ap"),
+            ],
+            None,
+        )?,
+        charts::curves(
+            "PRO curve",
+            Kind::Pro,
+            [named("regions", Scores::Pixel, "pixel_pro")],
+            limit.as_ref(),
+        )?,
+        charts::scores(
+            results,
+            calibration.map(|calibration| calibration.image.threshold),
+        )?,
+    ])
+}
+
+fn training(records: &[Record]) -> Result<Vec<Chart>> {
+    let total: Values = (
+        "all terms together".into(),
+        records,
+        Box::new(|record| record.loss),
+    );
+    let terms = charts::terms(records).into_iter().map(|name| -> Values {
+        let term = name.clone();
+        (name, records, Box::new(move |record| charts::term(record, &term)))
+    });
+    let rate: Values = (
+        "learning rate".into(),
+        records,
+        Box::new(|record| record.learning_rate),
+    );
+    let times: [Values; 2] = [
+        ("step".into(), records, Box::new(|record| record.seconds)),
+        (
+            "of it waiting for data".into(),
+            records,
+            Box::new(|record| record.loading),
+        ),
+    ];
+    Ok(vec![
+        charts::history("Loss", "loss", std::iter::once(total).chain(terms))?,
+        charts::history("Learning rate", "learning rate", [rate])?,
+        charts::history("Time per step", "seconds", times)?,
+    ])
+}
+
+/// The colours of the heat maps from cold to hot.
+fn stops() -> String {
+    const STOPS: u32 = 33;
+    let ramp = ScoreMap {
+        width: STOPS,
+        height: 1,
+        scores: (0..STOPS).map(|stop| stop as f32 / (STOPS - 1) as f32).collect(),
+    };
+    let colours = colours(&ramp, (0.0, 1.0), STOPS, 1);
+    let stops: Vec<String> = colours
+        .pixels()
+        .map(|p| format!("rgb({} {} {})", p[0], p[1], p[2]))
+        .collect();
+    stops.join(",")
+}
+
+fn scale_ends(calibration: Option<&Calibration>) -> [ScaleEnd; 3] {
+    let end = |score: String, meaning| ScaleEnd { score, meaning };
+    match calibration {
+        Some(calibration) => {
+            let (low, high) = calibration.pixel.colours();
+            [
+                end(
+                    format!("≤ {}", significant(low.into())),
+                    "median of normal pixels",
+                ),
+                end(
+                    significant(calibration.pixel.threshold),
+                    "pixel threshold: anomalous from here on",
+                ),
+                end(
+                    format!("≥ {}", significant(high.into())),
+                    "as far over the threshold as the median is under it",
+                ),
+            ]
+        }
+        None => [
+            end("lowest".into(), "score of the image"),
+            end("middle".into(), "between the two"),
+            end("highest".into(), "score of the image"),
+        ],
+    }
+}
+
+fn facts(results: &Results) -> Vec<(&'static str, String)> {
+    let manifest = &results.manifest;
+    let mut facts = vec![
+        ("Directory", results.dir.display().to_string()),
+        ("daf", manifest.daf.clone()),
+        ("libtorch", manifest.libtorch.clone()),
+        ("Device", manifest.device.clone()),
+        ("Threads", manifest.threads.to_string()),
+    ];
+    match &results.metrics {
+        Some(metrics) => facts.extend(metrics.weights.iter().map(|origin| {
+            (
+                "Weights",
+                format!("{} started from {}", origin.network, origin.weights),
+            )
+        })),
+        None => facts.push(("Weights", format!("not available: {NOT_EVALUATED}"))),
+    }
+    facts
+}
+
+/// A number with about four digits that count.
+pub(crate) fn significant(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || !size.is_finite() {
+        return value.to_string();
+    }
+    if !(1e-4..1e6).contains(&size) {
+        return format!("{value:.3e}");
+    }
+    let digits = (3.0 - size.log10().floor()).clamp(0.0, 7.0) as usize;
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_four_digits_that_count() {
+        let numbers = [
+            0.0, 0.012_345, 0.5, 3.256_78, 128.44, 99_999.7, 2.5e-7, 1e9, -0.25,
+        ];
+        let expected = [
+            "0", "0.01235", "0.5000", "3.257", "128.4", "100000", "2.500e-7", "1.000e9", "-0.2500",
+        ];
+        assert_eq!(numbers.map(significant), expected);
+    }
+
+    #[test]
+    fn the_scale_runs_from_cold_to_hot() {
+        let stops = stops();
+        assert_eq!(stops.matches("rgb(").count(), 33);
+        // Turbo begins in dark blue and ends in dark red.
+        assert!(
+            stops.starts_with("rgb(35 23 27)") || stops.starts_with("rgb(48 18 59)"),
+            "{stops}"
+        );
+    }
+}

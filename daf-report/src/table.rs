@@ -1,0 +1,371 @@
+//! Tables of metrics, the same ones on a page and in a terminal.
+
+use daf_core::results::{Measurements, Metrics, Value, short_name};
+
+/// Metrics of several things, one per row.
+#[derive(Debug, askama::Template)]
+#[template(path = "table.html")]
+pub(crate) struct Table {
+    /// What the rows are.
+    pub(crate) of: &'static str,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<Row>,
+    /// Why values are missing.
+    pub(crate) notes: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) meaning: &'static str,
+}
+
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    /// Whether it sums up other rows.
+    pub(crate) total: bool,
+    pub(crate) cells: Vec<Cell>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    /// By which cells of a column are compared.
+    pub(crate) value: Option<f64>,
+    pub(crate) best: bool,
+    /// Number of the note, from 1, that says why there is no value.
+    pub(crate) note: Option<usize>,
+}
+
+/// A value with how it reads, or why there is none.
+pub(crate) type Figure = Result<(f64, String), String>;
+
+impl Cell {
+    fn plain(text: String) -> Self {
+        Self {
+            text,
+            value: None,
+            best: false,
+            note: None,
+        }
+    }
+}
+
+/// What a metric of [`Metrics::values`] says.
+pub(crate) fn meaning(metric: &str) -> &'static str {
+    match metric {
+        "image_auroc" => "area under the ROC curve of the image scores",
+        "pixel_auroc" => "area under the ROC curve of the pixel scores",
+        "pixel_pro" => "mean overlap of the defect regions, up to the false-positive limit",
+        "pixel_ap" => "average precision of the pixel scores",
+        "image_ap" => "average precision of the image scores",
+        "image_f1_max" => "largest F1 of the image scores over all thresholds",
+        "pixel_f1_max" => "largest F1 of the pixel scores over all thresholds",
+        "pixel_iou_max" => "largest intersection over union of the pixels over all thresholds",
+        "aupimo" => "mean pixel recall per image at very few false positives on normal images",
+        _ => "",
+    }
+}
+
+/// A share in percent with one digit, as the paper's tables have it.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+impl Table {
+    /// Of metrics in percent; what the rows are stands over the first column.
+    pub(crate) fn new(of: &'static str) -> Self {
+        let column = |name: &str, meaning| Column {
+            name: name.to_owned(),
+            meaning,
+        };
+        let images = column("images", "normal images + images with a defect");
+        let metrics = METRICS
+            .iter()
+            .map(|metric| column(short_name(metric), meaning(metric)));
+        Self {
+            of,
+            columns: std::iter::once(images).chain(metrics).collect(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Of the defect types of a run.
+    pub(crate) fn by_defect(found: &Measurements) -> Self {
+        let mut table = Self::new("defect type");
+        found
+            .by_defect
+            .iter()
+            .for_each(|(name, metrics)| table.add(name, metrics, false));
+        table.add("all", &found.overall, true);
+        table
+    }
+
+    /// Of the categories of a run, if it has several, with their mean.
+    pub(crate) fn by_category(found: &Measurements) -> Option<Self> {
+        let mean = found.mean.as_ref()?;
+        let mut table = Self::new("category");
+        found
+            .by_category
+            .iter()
+            .for_each(|(name, metrics)| table.add(name, metrics, false));
+        let mut cells = vec![Cell::plain(String::new())];
+        for metric in METRICS {
+            cells.push(match mean.get(metric) {
+                Some(share) => number(*share),
+                None => missing(table.note("not every category has it")),
+            });
+        }
+        table.rows.push(Row {
+            name: "mean of the categories".into(),
+            total: true,
+            cells,
+        });
+        table.add("all images together", &found.overall, true);
+        Some(table)
+    }
+
+    /// Adds a row.
+    pub(crate) fn add(&mut self, name: &str, metrics: &Metrics, total: bool) {
+        let mut cells = vec![Cell::plain(format!("{} + {}", metrics.normal, metrics.anomalous))];
+        for (_, value) in metrics.values() {
+            cells.push(match value {
+                Value::Number(share) => number(*share),
+                Value::Missing { unavailable } => missing(self.note(unavailable)),
+            });
+        }
+        self.rows.push(Row {
+            name: name.to_owned(),
+            total,
+            cells,
+        });
+    }
+
+    /// A table with columns of its own, to which [`add_column`](Self::add_column) adds.
+    pub(crate) fn of(of: &'static str, rows: impl IntoIterator<Item = String>) -> Self {
+        let row = |name| Row {
+            name,
+            total: false,
+            cells: Vec::new(),
+        };
+        Self {
+            of,
+            columns: Vec::new(),
+            rows: rows.into_iter().map(row).collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a row of which nothing is known.
+    pub(crate) fn add_missing(&mut self, name: &str, reason: &str) {
+        let note = self.note(reason);
+        let cells = vec![missing(note); self.columns.len()];
+        self.rows.push(Row {
+            name: name.to_owned(),
+            total: false,
+            cells,
+        });
+    }
+
+    /// Marks the largest value of each column, where there are several rows; all of those that read the same.
+    pub(crate) fn mark_best(&mut self) {
+        if self.rows.len() < 2 {
+            return;
+        }
+        for column in 0..self.columns.len() {
+            let cells = || self.rows.iter().filter_map(|row| row.cells.get(column));
+            let best = cells()
+                .filter(|cell| cell.value.is_some())
+                .max_by(|a, b| a.value.partial_cmp(&b.value).unwrap_or(std::cmp::Ordering::Equal));
+            let Some(best) = best.map(|cell| cell.text.clone()) else {
+                continue;
+            };
+            for cell in self.rows.iter_mut().filter_map(|row| row.cells.get_mut(column)) {
+                cell.best = cell.value.is_some() && cell.text == best;
+            }
+        }
+    }
+
+    /// Adds a column of figures that compare as metrics do.
+    pub(crate) fn add_column(&mut self, name: &str, meaning: &'static str, values: &[Figure]) {
+        self.columns.push(Column {
+            name: name.to_owned(),
+            meaning,
+        });
+        for (place, value) in values.iter().enumerate() {
+            let cell = match value {
+                Ok((value, text)) => Cell {
+                    value: Some(*value),
+                    ..Cell::plain(text.clone())
+                },
+                Err(reason) => missing(self.note(reason)),
+            };
+            if let Some(row) = self.rows.get_mut(place) {
+                row.cells.push(cell);
+            }
+        }
+    }
+
+    /// Adds a column of words.
+    pub(crate) fn add_texts(&mut self, name: &str, texts: impl IntoIterator<Item = String>) {
+        self.columns.push(Column {
+            name: name.to_owned(),
+            meaning: "",
+        });
+        for (row, text) in self.rows.iter_mut().zip(texts) {
+            row.cells.push(Cell::plain(text));
+        }
+    }
+
+    fn note(&mut self, reason: &str) -> usize {
+        if let Some(place) = self.notes.iter().position(|known| known == reason) {
+            return place + 1;
+        }
+        self.notes.push(reason.to_owned());
+        self.notes.len()
+    }
+
+    /// The table as Markdown, its columns aligned so that it reads well in a terminal; the best values in bold.
+    pub(crate) fn markdown(&self) -> String {
+        let text = |cell: &Cell| match cell {
+            Cell { note: Some(note), .. } => format!("– ({note})"),
+            Cell { best: true, text, .. } => format!("**{text}**"),
+            Cell { text, .. } => escaped(text),
+        };
+        let head =
+            std::iter::once(self.of.to_owned()).chain(self.columns.iter().map(|column| column.name.clone()));
+        let mut lines: Vec<Vec<String>> = vec![head.collect()];
+        for row in &self.rows {
+            let name = std::iter::once(escaped(&row.name));
+            lines.push(name.chain(row.cells.iter().map(text)).collect());
+        }
+        let widths: Vec<usize> = (0..=self.columns.len())
+            .map(|column| {
+                lines
+                    .iter()
+                    .filter_map(|line| line.get(column))
+                    .map(|cell| cell.chars().count())
+                    .max()
+            })
+            .map(|width| width.unwrap_or(0).max(3))
+            .collect();
+        let rule = |(place, width): (usize, &usize)| {
+            let colon = if place == 0 { "-" } else { ":" };
+            format!("{}{colon}", "-".repeat(width - 1))
+        };
+        let rule: Vec<String> = widths.iter().enumerate().map(rule).collect();
+        lines.insert(1, rule);
+        let mut out = String::new();
+        for line in lines {
+            out.push('|');
+            for ((place, cell), width) in line.iter().enumerate().zip(&widths) {
+                let cell = if place == 0 {
+                    format!(" {cell:<width$} |")
+                } else {
+                    format!(" {cell:>width$} |")
+                };
+                out.push_str(&cell);
+            }
+            out.push('\n');
+        }
+        for (number, note) in (1..).zip(&self.notes) {
+            out.push_str(&format!("\n({number}) not available: {note}\n"));
+        }
+        out
+    }
+}
+
+/// The metrics in the order of [`Metrics::values`].
+pub(crate) const METRICS: [&str; 9] = [
+    "image_auroc",
+    "pixel_auroc",
+    "pixel_pro",
+    "pixel_ap",
+    "image_ap",
+    "image_f1_max",
+    "pixel_f1_max",
+    "pixel_iou_max",
+    "aupimo",
+];
+
+fn number(share: f64) -> Cell {
+    Cell {
+        value: Some(share),
+        ..Cell::plain(percent(share))
+    }
+}
+
+fn missing(note: usize) -> Cell {
+    Cell {
+        note: Some(note),
+        ..Cell::plain(String::new())
+    }
+}
+
+/// Text in a cell of Markdown.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('|', "\\|")
+        .replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics(share: f64) -> Metrics {
+        let value = || Value::Number(share);
+        Metrics {
+            normal: 3,
+            anomalous: 4,
+            image_auroc: value(),
+            image_ap: value(),
+            image_f1_max: value(),
+            pixel_auroc: Value::Missing {
+                unavailable: "no masks".into(),
+            },
+            pixel_pro: value(),
+            pixel_ap: value(),
+            pixel_f1_max: value(),
+            pixel_iou_max: value(),
+            aupimo: value(),
+        }
+    }
+
+    #[test]
+    fn the_columns_are_the_metrics_and_each_has_a_meaning() {
+        assert_eq!(METRICS, metrics(0.0).values().map(|(name, _)| name));
+        for metric in METRICS {
+            assert!(
+                !meaning(metric).is_empty() && short_name(metric) != metric,
+                "{metric}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_best_are_bold_and_what_is_missing_has_its_reason() {
+        let mut table = Table::new("run");
+        table.add("a|b", &metrics(0.5), false);
+        table.add("c", &metrics(0.984), false);
+        table.add("d", &metrics(0.9838), false);
+        table.mark_best();
+        let text = table.markdown();
+        assert!(text.contains("| a\\|b | 3 + 4 |     50.0 |  – (1) |"), "{text}");
+        // What reads the same is equally good.
+        assert_eq!(text.matches("**98.4**").count(), 2 * 8, "{text}");
+        assert!(text.ends_with("(1) not available: no masks\n"), "{text}");
+        let widths: Vec<_> = text.lines().take(5).map(|line| line.chars().count()).collect();
+        assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+    }
+
+    #[test]
+    fn a_table_of_one_has_no_best() {
+        let mut table = Table::new("run");
+        table.add("a", &metrics(0.5), false);
+        table.mark_best();
+        assert!(!table.markdown().contains("**"));
+    }
+}

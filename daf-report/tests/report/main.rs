@@ -1,0 +1,7 @@
+//! Reports on drawn runs: what the page holds, how it behaves in a browser, what TensorBoard reads.
+
+mod browser;
+mod comparison;
+mod drawn;
+mod page;
+mod tensorboard;
