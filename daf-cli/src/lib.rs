@@ -13,6 +13,7 @@
 
 mod build;
 mod check;
+mod compare;
 mod cuda;
 mod data;
 mod detect;
@@ -25,6 +26,7 @@ mod list;
 mod new;
 mod pipeline;
 mod progress;
+mod report;
 mod schema;
 mod show;
 mod source;
@@ -61,6 +63,7 @@ const EXAMPLES: &str = "Examples:
   daf-cli init                      write a pipeline.yaml to start from
   daf-cli run pipeline.yaml         learn, measure, draw maps
   daf-cli detect runs/pipeline new/ score images
+  daf-cli compare runs/*            put runs side by side
   daf-cli check pipeline.yaml       is everything there, do the parts fit?
   daf-cli list synthesizer          what can damage images?
   daf-cli synth preview pipeline.yaml   what do synthetic defects look like?
@@ -77,6 +80,8 @@ enum Verb {
     Run(train::RunVerb),
     Train(train::Train),
     Evaluate(evaluate::Evaluate),
+    Report(report::Report),
+    Compare(compare::Compare),
     Detect(detect::Detect),
     Check(check::Check),
     Data(data::Data),
@@ -95,7 +100,9 @@ impl Verb {
     const fn needs_device(&self) -> bool {
         !matches!(
             self,
-            Self::Data(_)
+            Self::Report(_)
+                | Self::Compare(_)
+                | Self::Data(_)
                 | Self::Synth(_)
                 | Self::List(_)
                 | Self::Show(_)
@@ -111,6 +118,8 @@ impl Verb {
             Self::Run(verb) => verb.run(context),
             Self::Train(verb) => verb.run(context),
             Self::Evaluate(verb) => verb.run(context),
+            Self::Report(verb) => verb.run(context),
+            Self::Compare(verb) => verb.run(context),
             Self::Detect(verb) => verb.run(context),
             Self::Check(verb) => verb.run(context),
             Self::Data(verb) => verb.run(context),

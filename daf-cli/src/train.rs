@@ -2,9 +2,10 @@ use std::path::{Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
-use daf_core::results::{Measurements, Metrics, Value, short_name};
+use daf_core::results::{Measurements, Metrics, Results, Value, short_name};
 use daf_core::run::Run;
 use daf_core::{Detector, Pipeline, Split, train};
+use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -19,8 +20,8 @@ use crate::progress::{Counter, Training};
   daf-cli run pipeline.yaml --resume      go on after Ctrl-C, a crash or a power cut
 
 The run directory is the pipeline's output.dir, by default runs/ and the name of
-the file. It ends up with the weights, the history, metrics.json, predictions.csv
-and a heat map of every test image.")]
+the file. It ends up with the weights, the history, metrics.json, predictions.csv,
+a heat map of every test image and report.html, which shows them all.")]
 pub(crate) struct RunVerb {
     #[command(flatten)]
     train: Train,
@@ -72,8 +73,13 @@ impl Train {
     fn train(&self, context: &mut Context) -> Result<Run, Failure> {
         let run = self.open(self.pipeline.load(&context.environment)?)?;
         if !run.is_trained() {
-            let mut observer = Training::new()?;
-            train::train(&run, &context.environment.weight_folders(), &mut observer)?;
+            let events = TrainingEvents::new(run.dir().to_path_buf());
+            let mut observer = (Training::new()?, events);
+            let trained = train::train(&run, &context.environment.weight_folders(), &mut observer);
+            if let Some(error) = observer.1.failure() {
+                tracing::warn!("TensorBoard will not see all of the training: {error}");
+            }
+            trained?;
         }
         Ok(run)
     }
@@ -125,6 +131,8 @@ pub(crate) fn measure(run: Run, device: DeviceChoice, context: &mut Context) -> 
     if maps {
         writeln!(context.out, "maps:    {}", dir.join("maps").display())?;
     }
+    write_metrics(&Results::read(&dir)?)?;
+    writeln!(context.out, "report:  {}", daf_report::write(&dir)?.display())?;
     Ok(())
 }
 

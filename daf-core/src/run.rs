@@ -11,6 +11,8 @@
 //! curves.json      ROC, precision-recall and PRO curves
 //! predictions.csv  score of every test image
 //! maps/            pictures of the test images and their heat maps
+//! report.html      all of it on one page, by daf-report
+//! events.out.*     history and metrics for TensorBoard, by daf-report
 //! ```
 
 use std::fs::{self, File, TryLockError};
