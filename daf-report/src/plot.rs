@@ -233,7 +233,7 @@ where
         .margin_top(8)
         .margin_right(16)
         .x_label_area_size(44)
-        .y_label_area_size(64)
+        .y_label_area_size(76)
         .build_cartesian_2d(x.0..x.1, y.0..y.1)
         .map_err(|error| failed(&error))?;
     let (x_digits, y_digits) = (digits(x), digits(y));
