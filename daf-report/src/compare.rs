@@ -279,17 +279,17 @@ fn charts(names: &[String], runs: &[Results]) -> Result<Vec<Chart>> {
         .zip(runs)
         .map(|(name, run)| -> Values { (name.clone(), &run.history, Box::new(|record| record.loss)) });
     Ok(vec![
-        charts::curves("ROC of the images", Kind::Roc, of(Scores::Image), None)?,
-        charts::curves("ROC of the pixels", Kind::Roc, of(Scores::Pixel), None)?,
+        charts::curves("ROC, images", Kind::Roc, of(Scores::Image), None)?,
+        charts::curves("ROC, pixels", Kind::Roc, of(Scores::Pixel), None)?,
         charts::curves("PRO", Kind::Pro, of(Scores::Pixel), mark.as_ref())?,
         charts::curves(
-            "Precision and recall of the images",
+            "Precision-recall, images",
             Kind::PrecisionRecall,
             of(Scores::Image),
             None,
         )?,
         charts::curves(
-            "Precision and recall of the pixels",
+            "Precision-recall, pixels",
             Kind::PrecisionRecall,
             of(Scores::Pixel),
             None,

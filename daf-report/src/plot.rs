@@ -152,11 +152,11 @@ pub(crate) fn lines(axes: &Axes, series: &[Series], mark: Option<&Mark>) -> Resu
             if number < COLOURS {
                 chart
                     .draw_series(LineSeries::new(points, style))
-                    .map_err(failed)?;
+                    .map_err(|error| failed(&error))?;
             } else {
                 chart
                     .draw_series(DashedLineSeries::new(points, 6, 4, style))
-                    .map_err(failed)?;
+                    .map_err(|error| failed(&error))?;
             }
         }
         draw_mark(&mut chart, mark, x, y)
@@ -200,7 +200,7 @@ pub(crate) fn histogram(axes: &Axes, groups: &[(&str, Vec<f64>)], mark: Option<&
                         let left = low + width * bin as f64;
                         Rectangle::new([(left, 0.0), (left + width, *count as f64)], style)
                     });
-                chart.draw_series(bars).map_err(failed)?;
+                chart.draw_series(bars).map_err(|error| failed(&error))?;
             }
         }
         draw_mark(&mut chart, mark, x, y)
@@ -218,7 +218,7 @@ fn draw(content: impl FnOnce(&Area) -> Result<()>) -> Result<String> {
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         content(&area)?;
-        area.present().map_err(failed)?;
+        area.present().map_err(|error| failed(&error))?;
     }
     Ok(themed(svg))
 }
@@ -232,26 +232,26 @@ where
     let mut chart = ChartBuilder::on(area)
         .margin_top(8)
         .margin_right(16)
-        .x_label_area_size(40)
-        .y_label_area_size(50)
+        .x_label_area_size(44)
+        .y_label_area_size(76)
         .build_cartesian_2d(x.0..x.1, y.0..y.1)
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
     let (x_digits, y_digits) = (digits(x), digits(y));
     chart
         .configure_mesh()
-        .x_labels(5)
+        .x_labels(6)
         .y_labels(6)
         .x_desc(axes.x)
         .y_desc(axes.y)
         .x_label_formatter(&|value| number(*value, x_digits))
         .y_label_formatter(&|value| number(*value, y_digits))
-        .label_style(text(13))
-        .axis_desc_style(text(13))
+        .label_style(text(16))
+        .axis_desc_style(text(16))
         .axis_style(Ink::Text.stand_in())
         .bold_line_style(Ink::Grid.stand_in())
         .light_line_style(TRANSPARENT)
         .draw()
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
     Ok(chart)
 }
 
@@ -261,17 +261,19 @@ fn draw_mark(chart: &mut Plane, mark: Option<&Mark>, x: (f64, f64), y: (f64, f64
     };
     let ink = Ink::Mark.stand_in();
     let line = DashedLineSeries::new([(mark.at, y.0), (mark.at, y.1)], 5, 4, ink.stroke_width(2));
-    chart.draw_series(line).map_err(failed)?;
+    chart.draw_series(line).map_err(|error| failed(&error))?;
     // On the side that has more room.
     let left = mark.at > (x.0 + x.1) / 2.0;
     let side = if left { HPos::Right } else { HPos::Left };
-    let style = ("sans-serif", 13)
+    let style = ("sans-serif", 16)
         .into_font()
         .color(&ink)
         .pos(Pos::new(side, VPos::Top));
     let offset = if left { -6 } else { 6 };
-    let label = EmptyElement::at((mark.at, y.1)) + Text::new(mark.name.clone(), (offset, 2), style);
-    chart.draw_series([label]).map_err(failed)?;
+    // Below the middle, where curves of shares seldom are.
+    let height = y.0 + 0.4 * (y.1 - y.0);
+    let label = EmptyElement::at((mark.at, height)) + Text::new(mark.name.clone(), (offset, 0), style);
+    chart.draw_series([label]).map_err(|error| failed(&error))?;
     Ok(())
 }
 
@@ -334,7 +336,7 @@ fn number(value: f64, digits: Option<usize>) -> String {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> Error {
+fn failed(error: &dyn std::fmt::Display) -> Error {
     Error::data("report", format!("a chart could not be drawn: {error}"))
 }
 

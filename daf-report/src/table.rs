@@ -353,7 +353,7 @@ mod tests {
         table.add("d", &metrics(0.9838), false);
         table.mark_best();
         let text = table.markdown();
-        assert!(text.contains("| a\\|b | 3 + 4 |     50.0 |  – (1) |"), "{text}");
+        assert!(text.contains("| a\\|b |  3 + 4 |     50.0 | – (1) |"), "{text}");
         // What reads the same is equally good.
         assert_eq!(text.matches("**98.4**").count(), 2 * 8, "{text}");
         assert!(text.ends_with("(1) not available: no masks\n"), "{text}");

@@ -155,11 +155,12 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &media);
     }
 
-    fn screenshot(&self, target: &Path) {
+    /// Of the whole page, or of the window.
+    fn screenshot(&self, target: &Path, beyond: bool) {
         use base64::Engine;
         let taken = self.devtools(
             "Page.captureScreenshot",
-            &json!({"format": "png", "captureBeyondViewport": true}),
+            &json!({"format": "png", "captureBeyondViewport": beyond}),
         );
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(taken["data"].as_str().unwrap())
@@ -247,6 +248,9 @@ fn a_report_sorts_filters_enlarges_and_browses_in_a_browser() {
         browser.eval("document.querySelectorAll('#viewer-parts figure').length"),
         4
     );
+    if let Some(target) = std::env::var_os("DAF_SCREENSHOTS") {
+        browser.screenshot(&Path::new(&target).join("viewer.png"), false);
+    }
     let names = "[...document.querySelectorAll('#viewer-parts [role=img]')].every((part) => part.ariaLabel)";
     assert!(browser.flag(names));
     browser.press(RIGHT);
@@ -321,7 +325,7 @@ fn look(browser: &Browser, name: &str) {
             );
             backgrounds.push(browser.eval("getComputedStyle(document.body).backgroundColor"));
             if let Some(target) = &target {
-                browser.screenshot(&target.join(format!("{name}-{width}-{scheme}.png")));
+                browser.screenshot(&target.join(format!("{name}-{width}-{scheme}.png")), true);
             }
         }
     }
