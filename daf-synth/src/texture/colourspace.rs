@@ -153,14 +153,7 @@ pub(super) fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
 pub(super) fn decode_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
     let value = f32::from(value);
     let saturation = f32::from(saturation) / 255.0;
-    if saturation == 0.0 {
-        return [round(value); 3];
-    }
-    let (sector, within) = sector(hue);
-    let low = value * (1.0 - saturation);
-    let falling = value * (1.0 - saturation * within);
-    let rising = value * (1.0 - saturation * (1.0 - within));
-    around(sector, value, low, rising, falling)
+    WHEEL[hue as usize].map(|share| round(value * (1.0 - saturation * (1.0 - share))))
 }
 
 #[inline]
@@ -186,41 +179,32 @@ fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
 
 #[inline]
 fn decode_hls([hue, lightness, saturation]: [u8; 3]) -> [u8; 3] {
-    let (lightness, saturation) = (f32::from(lightness) / 255.0, f32::from(saturation) / 255.0);
-    if saturation == 0.0 {
-        return [round(lightness * 255.0); 3];
-    }
-    let high = if lightness <= 0.5 {
-        lightness * (1.0 + saturation)
-    } else {
-        lightness + saturation - lightness * saturation
-    };
-    let low = 2.0 * lightness - high;
-    let (sector, within) = sector(hue);
-    let falling = low + (high - low) * (1.0 - within);
-    let rising = low + (high - low) * within;
-    around(sector, high * 255.0, low * 255.0, rising * 255.0, falling * 255.0)
+    let (lightness, saturation) = (f32::from(lightness), f32::from(saturation) / 255.0);
+    let span = saturation * lightness.min(255.0 - lightness);
+    let low = lightness - span;
+    WHEEL[hue as usize].map(|share| round(low + 2.0 * span * share))
 }
 
-/// Which sixth of the colour circle a hue lies in, and where within it.
-#[inline]
-fn sector(hue: u8) -> (u8, f32) {
-    let hue = i32::from(hue) % HUES;
-    ((hue / 30) as u8, (hue % 30) as f32 / 30.0)
-}
-
-#[inline]
-fn around(sector: u8, high: f32, low: f32, rising: f32, falling: f32) -> [u8; 3] {
-    let (high, low, rising, falling) = (round(high), round(low), round(rising), round(falling));
-    match sector {
-        0 => [high, rising, low],
-        1 => [falling, high, low],
-        2 => [low, high, rising],
-        3 => [low, falling, high],
-        4 => [rising, low, high],
-        _ => [high, low, falling],
+/// How much of each of red, green and blue a hue has, from 0 to 1: a table takes the place of a branch on the sixth of the
+/// colour circle, which no processor foresees.
+static WHEEL: [[f32; 3]; 256] = {
+    let mut wheel = [[0.0; 3]; 256];
+    let mut hue = 0;
+    while hue < wheel.len() {
+        let rising = (hue as i32 % 30) as f32 / 30.0;
+        let falling = 1.0 - rising;
+        wheel[hue] = match hue as i32 % HUES / 30 {
+            0 => [1.0, rising, 0.0],
+            1 => [falling, 1.0, 0.0],
+            2 => [0.0, 1.0, rising],
+            3 => [0.0, falling, 1.0],
+            4 => [rising, 0.0, 1.0],
+            _ => [1.0, 0.0, falling],
+        };
+        hue += 1;
     }
-}
+    wheel
+};
 
 /// sRGB to XYZ under D65.
 const XYZ: [[f64; 3]; 3] = [
