@@ -1,6 +1,7 @@
 //! What samples cost at 256 × 256, the normal image already decoded: `cargo bench -p daf-synth`.
 //!
-//! * `strategy`: every registered synthesizer with its defaults, and `dra` with a folder of textures; one core;
+//! * `strategy`: every registered synthesizer with its defaults, `simple_shape` and `dra` with a folder of textures; one
+//!   core;
 //! * `piece`: what they are made of;
 //! * `threads`: `dra` on one and on two threads, which should give twice as many samples.
 
@@ -36,17 +37,19 @@ fn normal() -> RgbImage {
     Procedural::default().image(SIZE, SIZE, &mut stream(u64::MAX))
 }
 
-/// Every registered strategy and `dra` with the textures of `folder`.
+/// Every registered strategy, and `simple_shape` and `dra` with the textures of `folder`.
 fn strategies(folder: &Path) -> Vec<(String, Box<dyn Synthesizer>)> {
     let named = registry::components(Kind::Synthesizer)
         .into_iter()
         .map(|component| (component.name.to_owned(), (component.example)()));
-    let with_folder = (
-        "dra, folder".to_owned(),
-        json!({ "type": "dra", "textures": folder }),
-    );
+    let with_folder = ["simple_shape", "dra"].map(|name| {
+        (
+            format!("{name}, folder"),
+            json!({ "type": name, "textures": folder }),
+        )
+    });
     named
-        .chain([with_folder])
+        .chain(with_folder)
         .map(|(name, part)| (name, serde_json::from_value(part).expect("an example")))
         .collect()
 }
@@ -133,11 +136,11 @@ fn pieces(criterion: &mut Criterion, normal: &RgbImage) {
         .expect("a shape")
         .map(Region::into_mask);
     group.bench_function("region", |bencher| {
-        bencher.iter(|| mask.clone().and_then(Region::of))
+        bencher.iter(|| mask.clone().and_then(Region::of));
     });
     let mut image = normal.clone();
     group.bench_function("augment", |bencher| {
-        bencher.iter(|| augment(&mut image, &mut rng))
+        bencher.iter(|| augment(&mut image, &mut rng));
     });
     let brightness = ColourSpace::ALL.map(|space| Augmentation::Brightness {
         space,

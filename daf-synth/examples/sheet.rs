@@ -1,14 +1,16 @@
-//! Draws what a strategy makes: a sheet of rows of three (normal | synthetic | mask), and prints its speed.
+//! Draws what a strategy makes of the images of a folder, the others being donors: a sheet of rows of three (normal |
+//! synthetic | mask), and prints its speed.
 //!
 //! `cargo run --release -p daf-synth --example sheet -- '{"type": "dra"}' <folder of images> <sheet.png>`
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use daf_core::image::{DynamicImage, RgbImage, imageops};
-use daf_core::rand::SeedableRng;
-use daf_core::{Outcome, Synthesizer, data};
+use daf_core::rand::{Rng, RngExt, SeedableRng};
+use daf_core::{BoxError, Donors, Outcome, Synthesizer, data};
 // Links the crate, so that its parts are registered.
 use daf_synth as _;
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +18,23 @@ use rand_chacha::ChaCha8Rng;
 const SIZE: u32 = 256;
 const ROWS: u32 = 5;
 const TRIPLES: u32 = 3;
+
+/// The other images of the folder.
+struct Others<'a> {
+    files: &'a [PathBuf],
+    normal: &'a PathBuf,
+}
+
+impl Donors for Others<'_> {
+    fn draw(&self, rng: &mut dyn Rng) -> Result<Arc<RgbImage>, BoxError> {
+        let others: Vec<_> = self.files.iter().filter(|file| *file != self.normal).collect();
+        let file = match others.len() {
+            0 => self.normal,
+            count => others[rng.random_range(0..count)],
+        };
+        Ok(Arc::new(data::resize_rgb(&data::read_rgb(file)?, SIZE, SIZE)?))
+    }
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let [_, part, images, sheet] = std::env::args().collect::<Vec<_>>().try_into().map_err(
@@ -30,9 +49,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut drawn = RgbImage::new(TRIPLES * 3 * SIZE, ROWS * SIZE);
     for (i, file) in (0..TRIPLES * ROWS).zip(files.iter().cycle().step_by(7)) {
         let normal = data::resize_rgb(&data::read_rgb(file)?, SIZE, SIZE)?;
+        let others = Others {
+            files: &files,
+            normal: file,
+        };
         let mut rng = ChaCha8Rng::seed_from_u64(u64::from(i));
         let outcome = synthesizer
-            .synthesize(&normal, &normal, &mut rng)
+            .synthesize(&normal, &others, &mut rng)
             .map_err(|e| e.to_string())?;
         let (x, y) = (i64::from(i % TRIPLES * 3 * SIZE), i64::from(i / TRIPLES * SIZE));
         imageops::replace(&mut drawn, &normal, x, y);

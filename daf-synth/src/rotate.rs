@@ -1,28 +1,6 @@
 //! Rotation about the centre.
 
-/// A channel value that can be interpolated.
-pub(crate) trait Sample: Copy + Default {
-    fn to_f32(self) -> f32;
-    fn from_f32(value: f32) -> Self;
-}
-
-impl Sample for f32 {
-    fn to_f32(self) -> f32 {
-        self
-    }
-    fn from_f32(value: f32) -> Self {
-        value
-    }
-}
-
-impl Sample for u8 {
-    fn to_f32(self) -> f32 {
-        f32::from(self)
-    }
-    fn from_f32(value: f32) -> Self {
-        (value + 0.5) as Self
-    }
-}
+use crate::runs::Run;
 
 /// Rotates images of one size, clockwise for positive angles, with bilinear interpolation and 0 outside the source, as
 /// imgaug's `Affine(rotate=…, order=1, cval=0)` does: about the point between the middle pixels.
@@ -36,22 +14,82 @@ pub(crate) struct Rotation {
     start: (f64, f64),
 }
 
-/// Where a pixel comes from: the upper left of four neighbours, and how far it lies from there.
+/// So many pixels in a row are looked up together: most of it is arithmetic that the compiler does for several at a time.
+const LANES: usize = 8;
+
+/// Where [`LANES`] pixels come from: the upper left of four neighbours, and how far they lie from there.
+struct Places {
+    left: [i32; LANES],
+    top: [i32; LANES],
+    fx: [f32; LANES],
+    fy: [f32; LANES],
+}
+
+impl Places {
+    fn get(&self, lane: usize) -> Place {
+        Place {
+            left: self.left[lane],
+            top: self.top[lane],
+            fx: self.fx[lane],
+            fy: self.fy[lane],
+        }
+    }
+}
+
+/// Where one pixel comes from.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    left: isize,
-    top: isize,
+    left: i32,
+    top: i32,
     fx: f32,
     fy: f32,
 }
 
 impl Place {
-    /// How much the four neighbours weigh, row by row.
-    #[inline]
-    fn weights(self) -> [f32; 4] {
-        let Self { fx, fy, .. } = self;
-        [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy]
+    /// The four neighbours, row by row.
+    fn corners(self) -> [(i32, i32); 4] {
+        let Self { left, top, .. } = self;
+        let (right, bottom) = (left.saturating_add(1), top.saturating_add(1));
+        [(left, top), (right, top), (left, bottom), (right, bottom)]
     }
+}
+
+/// Added to a number and taken away again, it rounds: nothing after the binary point fits beside it. What is added stands
+/// in the last bits. Unlike a conversion, which has to mind what is no number, this is done for several at a time.
+const ROUNDS: f32 = 12_582_912.0;
+
+/// The nearest whole number of one that is small.
+#[inline]
+pub(crate) fn nearest(value: f32) -> (i32, f32) {
+    let rounded = value + ROUNDS;
+    (
+        rounded.to_bits().wrapping_sub(ROUNDS.to_bits()) as i32,
+        rounded - ROUNDS,
+    )
+}
+
+/// Between four neighbours, row by row.
+#[inline]
+fn interpolated(corners: [f32; 4], fx: f32, fy: f32) -> f32 {
+    (1.0 - fx) * (1.0 - fy) * corners[0]
+        + fx * (1.0 - fy) * corners[1]
+        + (1.0 - fx) * fy * corners[2]
+        + fx * fy * corners[3]
+}
+
+/// Between four neighbouring colours, row by row, at a place in 64ths of a pixel (OpenCV has 32nds): so the three channels
+/// of a colour times its weight fit side by side into one number.
+#[inline]
+fn interpolated_colour(corners: [[u8; 3]; 4], fx: f32, fy: f32) -> [u8; 3] {
+    const BITS: u32 = 20;
+    let [fx, fy] = [fx, fy].map(|f| nearest(f * 64.0).0 as u64);
+    let weights = [(64 - fx) * (64 - fy), fx * (64 - fy), (64 - fx) * fy, fx * fy];
+    // A half in each channel.
+    let mut sum = 2048 * (1 + (1 << BITS) + (1 << (2 * BITS)));
+    for ([r, g, b], weight) in corners.into_iter().zip(weights) {
+        sum += weight * (u64::from(r) | u64::from(g) << BITS | u64::from(b) << (2 * BITS));
+    }
+    [sum >> 12, sum >> (12 + BITS), sum >> (12 + 2 * BITS)].map(|channel| channel as u8)
 }
 
 impl Rotation {
@@ -75,105 +113,131 @@ impl Rotation {
         )
     }
 
+    /// The places of the pixels from (x, y) on, also of those beyond the end of the row.
     #[inline]
-    fn place(&self, x: usize, y: usize) -> Place {
-        let (x, y) = self.source(x as f64, y as f64);
-        let (x, y) = (x as f32, y as f32);
-        // Rounds down without `floor`, which is a function call on processors without SSE 4.1; what lies further out than
-        // the first pixel before the image is outside whatever it is rounded to.
-        let (left, top) = ((x + 1.0) as isize - 1, (y + 1.0) as isize - 1);
-        Place {
-            left,
-            top,
-            fx: x - left as f32,
-            fy: y - top as f32,
+    fn places(&self, x: usize, y: usize) -> Places {
+        // Single precision from the row on: twice as many numbers at a time.
+        let (row_x, row_y) = self.source(0.0, y as f64);
+        let (row_x, row_y) = (row_x as f32, row_y as f32);
+        let (sin, cos) = (self.sin as f32, self.cos as f32);
+        let mut places = Places {
+            left: [0; LANES],
+            top: [0; LANES],
+            fx: [0.0; LANES],
+            fy: [0.0; LANES],
+        };
+        let first = x as i32;
+        for lane in 0..LANES {
+            let column = (first + lane as i32) as f32;
+            let (x, y) = (row_x + cos * column, row_y - sin * column);
+            // Rounded down; a whole number may become the one before, and the share 1.
+            let ((left, whole_x), (top, whole_y)) = (nearest(x - 0.5), nearest(y - 0.5));
+            places.left[lane] = left;
+            places.top[lane] = top;
+            places.fx[lane] = x - whole_x;
+            places.fy[lane] = y - whole_y;
         }
-    }
-
-    fn outside(&self, place: Place) -> bool {
-        let beyond = |at: isize, share: f32, size: usize| at >= size as isize || at < 0 && share <= 0.0;
-        beyond(place.left, place.fx, self.width) || beyond(place.top, place.fy, self.height)
+        places
     }
 
     #[inline]
     fn inside(&self, place: Place) -> bool {
         place.left >= 0
             && place.top >= 0
-            && place.left + 1 < self.width as isize
-            && place.top + 1 < self.height as isize
+            && place.left < self.width as i32 - 1
+            && place.top < self.height as i32 - 1
     }
 
-    /// The target's pixel (x, y) from a source of `C` channels.
+    /// Whether all neighbours of all pixels are inside the source.
     #[inline]
-    pub(crate) fn pixel<const C: usize, T: Sample>(&self, source: &[T], x: usize, y: usize) -> [T; C] {
-        let place = self.place(x, y);
-        if !self.inside(place) {
-            return self.border(source, place);
-        }
-        let weights = place.weights();
-        let upper = (place.top as usize * self.width + place.left as usize) * C;
-        let lower = &source[upper + self.width * C..][..2 * C];
-        let upper = &source[upper..][..2 * C];
-        // A loop and no `array::from_fn`, which the compiler does not take apart here.
-        let mut pixel = [T::default(); C];
-        for (c, value) in pixel.iter_mut().enumerate() {
-            *value = T::from_f32(
-                weights[0] * upper[c].to_f32()
-                    + weights[1] * upper[c + C].to_f32()
-                    + weights[2] * lower[c].to_f32()
-                    + weights[3] * lower[c + C].to_f32(),
-            );
-        }
-        pixel
-    }
-
-    /// The same where not all neighbours are inside the source.
-    #[cold]
-    fn border<const C: usize, T: Sample>(&self, source: &[T], place: Place) -> [T; C] {
-        if self.outside(place) {
-            return [T::default(); C];
-        }
-        let weights = place.weights();
-        let at = |x: isize, y: isize, channel: usize| {
-            let inside = x >= 0 && y >= 0 && (x as usize) < self.width && (y as usize) < self.height;
-            if inside {
-                source[(y as usize * self.width + x as usize) * C + channel].to_f32()
-            } else {
-                0.0
-            }
-        };
-        let Place { left, top, .. } = place;
-        std::array::from_fn(|c| {
-            T::from_f32(
-                weights[0] * at(left, top, c)
-                    + weights[1] * at(left + 1, top, c)
-                    + weights[2] * at(left, top + 1, c)
-                    + weights[3] * at(left + 1, top + 1, c),
-            )
+    fn all_inside(&self, places: &Places) -> bool {
+        let (right, bottom) = (self.width as i32 - 1, self.height as i32 - 1);
+        // No exit in the loop: all are compared at a time.
+        (0..LANES).fold(true, |all, lane| {
+            let (left, top) = (places.left[lane], places.top[lane]);
+            all & (left >= 0) & (top >= 0) & (left < right) & (top < bottom)
         })
     }
 
-    /// Writes 255 for each pixel of the source that [`pixel`](Self::pixel) reads for (x, y).
-    pub(crate) fn mark(&self, x: usize, y: usize, marks: &mut [u8]) {
-        let place = self.place(x, y);
-        if self.inside(place) {
-            let upper = place.top as usize * self.width + place.left as usize;
-            marks[upper..upper + 2].fill(255);
-            marks[upper + self.width..upper + self.width + 2].fill(255);
-        } else if !self.outside(place) {
-            for y in [place.top, place.top + 1] {
-                for x in [place.left, place.left + 1] {
-                    if x >= 0 && y >= 0 && x < self.width as isize && y < self.height as isize {
-                        marks[y as usize * self.width + x as usize] = 255;
-                    }
+    /// The pixel's number, if it is inside the source.
+    fn number(&self, (x, y): (i32, i32)) -> Option<usize> {
+        let (x, y) = (usize::try_from(x).ok()?, usize::try_from(y).ok()?);
+        (x < self.width && y < self.height).then(|| y * self.width + x)
+    }
+
+    /// The number of the upper left neighbour, which is inside.
+    #[inline]
+    fn first(&self, left: i32, top: i32) -> usize {
+        top as usize * self.width + left as usize
+    }
+
+    /// The value at a place of a field.
+    fn value(&self, field: &[f32], place: Place) -> f32 {
+        let corners = place
+            .corners()
+            .map(|corner| self.number(corner).map_or(0.0, |number| field[number]));
+        interpolated(corners, place.fx, place.fy)
+    }
+
+    /// The colour at a place where not all neighbours are inside the source.
+    #[cold]
+    fn border(&self, source: &[[u8; 3]], place: Place) -> [u8; 3] {
+        let corners = place.corners().map(|corner| self.number(corner));
+        // Further out, the shares have no meaning.
+        if corners == [None; 4] {
+            return [0; 3];
+        }
+        let corners = corners.map(|number| number.map_or([0; 3], |number| source[number]));
+        interpolated_colour(corners, place.fx, place.fy)
+    }
+
+    /// Writes the colours of a run of the target's pixels into `target`, which holds just these.
+    pub(crate) fn turn(&self, source: &[u8], run: Run, target: &mut [u8]) {
+        let source = source.as_chunks::<3>().0;
+        let target = target.as_chunks_mut::<3>().0;
+        for (x, pixels) in (run.start..run.end).step_by(LANES).zip(target.chunks_mut(LANES)) {
+            let places = self.places(x, run.y);
+            let all_inside = self.all_inside(&places);
+            for (lane, pixel) in pixels.iter_mut().enumerate() {
+                let place = places.get(lane);
+                *pixel = if all_inside || self.inside(place) {
+                    let rows = &source[self.first(place.left, place.top)..][..self.width + 2];
+                    let corners = [rows[0], rows[1], rows[self.width], rows[self.width + 1]];
+                    interpolated_colour(corners, place.fx, place.fy)
+                } else {
+                    self.border(source, place)
+                };
+            }
+        }
+    }
+
+    /// Writes 255 for each pixel of the source that [`turn`](Self::turn) reads for a run.
+    pub(crate) fn mark(&self, run: Run, marks: &mut [u8]) {
+        for x in (run.start..run.end).step_by(LANES) {
+            let places = self.places(x, run.y);
+            let all_inside = self.all_inside(&places);
+            for lane in 0..LANES.min(run.end - x) {
+                let place = places.get(lane);
+                if all_inside || self.inside(place) {
+                    let rows = &mut marks[self.first(place.left, place.top)..][..self.width + 2];
+                    rows[..2].copy_from_slice(&[255; 2]);
+                    rows[self.width..].copy_from_slice(&[255; 2]);
+                } else {
+                    let corners = place.corners();
+                    corners
+                        .iter()
+                        .filter_map(|corner| self.number(*corner))
+                        .for_each(|number| marks[number] = 255);
                 }
             }
         }
     }
 }
 
-/// Tiles of so many pixels a side are looked at together.
-const TILE: usize = 8;
+/// Blocks of so many pixels a side have one flag.
+const BLOCK: usize = 4;
+/// Flags around those of the source that are never set.
+const FRAME: usize = 4;
 
 /// Writes 255 into `mask` wherever `field`, rotated, exceeds `threshold`, which must be positive; elsewhere `mask` stays.
 ///
@@ -181,45 +245,65 @@ const TILE: usize = 8;
 /// interpolated value never exceeds its neighbours: tiles whose surroundings in the source stay below are not looked at.
 pub(crate) fn threshold(rotation: &Rotation, field: &[f32], threshold: f32, mask: &mut [u8]) {
     let (width, height) = (rotation.width, rotation.height);
-    let (columns, rows) = (width.div_ceil(TILE), height.div_ceil(TILE));
-    // Tiles of the source with a value above the threshold (less what rounding may add), in a frame of two tiles.
-    let stride = columns + 4;
+    let stride = width.div_ceil(BLOCK) + 2 * FRAME;
+    let rows = height.div_ceil(BLOCK) + 2 * FRAME;
+    // Blocks of the source with a value above the threshold (less what rounding may add).
     let limit = threshold * 0.9999;
-    let mut high = vec![false; stride * (rows + 4)];
-    for (y, row) in field.chunks_exact(width.max(1)).enumerate() {
-        let flags = &mut high[(y / TILE + 2) * stride + 2..][..columns];
-        let (tiles, rest) = row.as_chunks::<TILE>();
-        for (flag, tile) in flags.iter_mut().zip(tiles) {
-            // No exit in the loop: all of a tile are compared at a time.
-            *flag |= tile.iter().fold(false, |any, v| any | (*v > limit));
+    let mut high = vec![false; stride * rows];
+    let mut largest = vec![0f32; width.next_multiple_of(BLOCK)];
+    for (i, lines) in field.chunks(BLOCK * width.max(1)).enumerate() {
+        largest.fill(0.0);
+        for line in lines.chunks_exact(width) {
+            for (largest, value) in largest.iter_mut().zip(line) {
+                *largest = if *value > *largest { *value } else { *largest };
+            }
         }
-        if let Some(flag) = flags.get_mut(tiles.len()) {
-            *flag |= rest.iter().any(|v| *v > limit);
+        let flags = &mut high[(i + FRAME) * stride + FRAME..];
+        for (flag, values) in flags.iter_mut().zip(largest.as_chunks::<BLOCK>().0) {
+            *flag = values.iter().fold(false, |any, v| any | (*v > limit));
         }
     }
     if !high.contains(&true) {
         return;
     }
-    for top in (0..height).step_by(TILE) {
-        for left in (0..width).step_by(TILE) {
-            // All pixels of a tile are within 5 of its middle, and so are, rotated, their sources, whose neighbours are
-            // within 6: in the source's tile of the middle or those around it.
-            let middle = (TILE as f64 - 1.0) / 2.0;
+    // All pixels of a tile are within 5 of its middle, and so are, rotated, their sources, whose neighbours are within 6.
+    let blocks = |at: f64, count: usize| {
+        let block = |at: f64| ((at / BLOCK as f64 + FRAME as f64).max(0.0) as usize).min(count - 1);
+        block(at - 6.0)..block(at + 6.0) + 1
+    };
+    for top in (0..height).step_by(LANES) {
+        for left in (0..width).step_by(LANES) {
+            let middle = (LANES as f64 - 1.0) / 2.0;
             let (x, y) = rotation.source(left as f64 + middle, top as f64 + middle);
-            let tile = |at: f64| (at / TILE as f64 + 2.0).max(0.0) as usize;
-            let (column, row) = (tile(x), tile(y));
-            if column == 0 || row == 0 || column + 1 >= stride || row + 1 >= rows + 4 {
+            let (columns, mut lines) = (blocks(x, stride), blocks(y, rows));
+            if !lines.any(|line| high[line * stride..][columns.clone()].contains(&true)) {
                 continue;
             }
-            let near = |row: usize| high[row * stride + column - 1..][..3].contains(&true);
-            if !(near(row - 1) || near(row) || near(row + 1)) {
-                continue;
-            }
-            for y in top..height.min(top + TILE) {
-                for x in left..width.min(left + TILE) {
-                    let [value] = rotation.pixel(field, x, y);
-                    if value > threshold {
-                        mask[y * width + x] = 255;
+            for y in top..height.min(top + LANES) {
+                let places = rotation.places(left, y);
+                let start = y * width + left;
+                let pixels = &mut mask[start..start + LANES.min(width - left)];
+                if pixels.len() == LANES && rotation.all_inside(&places) {
+                    let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
+                    for lane in 0..LANES {
+                        let first = rotation.first(places.left[lane], places.top[lane]);
+                        let rows = &field[first..][..width + 2];
+                        (a[lane], b[lane]) = (rows[0], rows[1]);
+                        (c[lane], d[lane]) = (rows[width], rows[width + 1]);
+                    }
+                    let mut values = [0.0; LANES];
+                    for lane in 0..LANES {
+                        let corners = [a[lane], b[lane], c[lane], d[lane]];
+                        values[lane] = interpolated(corners, places.fx[lane], places.fy[lane]);
+                    }
+                    for (pixel, value) in pixels.iter_mut().zip(values) {
+                        *pixel |= u8::from(value > threshold) * 255;
+                    }
+                } else {
+                    for (lane, pixel) in pixels.iter_mut().enumerate() {
+                        if rotation.value(field, places.get(lane)) > threshold {
+                            *pixel = 255;
+                        }
                     }
                 }
             }
@@ -234,38 +318,56 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::runs::whole;
 
-    fn rotate<const C: usize, T: Sample>(source: &[T], width: usize, height: usize, degrees: f64) -> Vec<T> {
+    /// Rotates a grey image.
+    fn rotate(source: &[u8], width: usize, height: usize, degrees: f64) -> Vec<u8> {
         let rotation = Rotation::new(width, height, degrees);
-        (0..width * height)
-            .flat_map(|i| rotation.pixel::<C, T>(source, i % width, i / width))
+        let source: Vec<u8> = source.iter().flat_map(|v| [*v; 3]).collect();
+        let mut target = vec![9; source.len()];
+        for run in whole(width, height) {
+            rotation.turn(&source, run, &mut target[run.bytes(width)]);
+        }
+        target
+            .as_chunks()
+            .0
+            .iter()
+            .map(|[r, g, b]| {
+                assert!(r == g && g == b);
+                *r
+            })
             .collect()
     }
 
     #[test]
     fn no_rotation_changes_nothing() {
-        let image: Vec<u8> = (0..5 * 4 * 3).collect();
-        assert_eq!(rotate::<3, _>(&image, 5, 4, 0.0), image);
+        let image: Vec<u8> = (0..15 * 14).collect();
+        assert_eq!(rotate(&image, 15, 14, 0.0), image);
     }
 
     #[test]
     fn a_quarter_turn_moves_the_upper_left_to_the_upper_right() {
-        let turned = rotate::<1, f32>(&[1.0, 2.0, 3.0, 4.0], 2, 2, 90.0);
-        for (value, expected) in turned.iter().zip([3.0, 1.0, 4.0, 2.0]) {
-            assert!((value - expected).abs() < 1e-6, "{turned:?}");
-        }
+        assert_eq!(rotate(&[1, 2, 3, 4], 2, 2, 90.0), [3, 1, 4, 2]);
+    }
+
+    #[test]
+    fn colours_keep_their_channels_and_lie_between_their_neighbours() {
+        let corners = [[0, 255, 10], [255, 255, 20], [0, 255, 30], [255, 255, 40]];
+        assert_eq!(interpolated_colour(corners, 0.0, 0.0), corners[0]);
+        assert_eq!(interpolated_colour(corners, 1.0, 1.0), corners[3]);
+        assert_eq!(interpolated_colour(corners, 0.25, 0.5), [64, 255, 23]);
     }
 
     #[test]
     fn corners_that_come_from_outside_are_zero() {
-        let turned = rotate::<1, u8>(&[255; 81], 9, 9, 45.0);
+        let turned = rotate(&[255; 81], 9, 9, 45.0);
         assert_eq!(turned[0], 0);
         assert_eq!(turned[40], 255);
     }
 
     #[test]
     fn an_image_of_one_pixel_is_fine() {
-        assert_eq!(rotate::<1, u8>(&[7], 1, 1, 33.0), [7]);
+        assert_eq!(rotate(&[7], 1, 1, 33.0), [7]);
     }
 
     proptest! {
@@ -277,12 +379,13 @@ mod tests {
             let coarse: Vec<f32> = (0..70 * 70).map(|_| rng.random::<f32>().powi(4)).collect();
             let field: Vec<f32> =
                 (0..width * height).map(|i| coarse[(i / width / smooth) * 70 + i % width / smooth]).collect();
-            let expected: Vec<u8> = rotate::<1, f32>(&field, width, height, degrees)
-                .iter()
-                .map(|v| if *v > 0.5 { 255 } else { 0 })
+            let rotation = Rotation::new(width, height, degrees);
+            let expected: Vec<u8> = (0..field.len())
+                .map(|i| rotation.value(&field, rotation.places(i % width / LANES * LANES, i / width).get(i % width % LANES)))
+                .map(|v| if v > 0.5 { 255 } else { 0 })
                 .collect();
             let mut mask = vec![0; field.len()];
-            threshold(&Rotation::new(width, height, degrees), &field, 0.5, &mut mask);
+            threshold(&rotation, &field, 0.5, &mut mask);
             prop_assert_eq!(mask, expected);
         }
 
@@ -290,12 +393,17 @@ mod tests {
         fn what_is_not_marked_is_not_read(width in 1usize..20, height in 1usize..20, degrees in -90.0..90.0) {
             let rotation = Rotation::new(width, height, degrees);
             for (x, y) in [(0, 0), (width / 2, height / 3), (width - 1, height - 1)] {
+                let run = Run { y, start: x, end: (x + 3).min(width) };
                 let mut marks = vec![0; width * height];
-                rotation.mark(x, y, &mut marks);
-                let field = |unmarked: f32| -> Vec<f32> {
-                    marks.iter().map(|m| if *m == 0 { unmarked } else { 0.5 }).collect()
+                rotation.mark(run, &mut marks);
+                let turned = |unmarked: u8| {
+                    let source: Vec<u8> =
+                        marks.iter().flat_map(|m| [if *m == 0 { unmarked } else { 100 }; 3]).collect();
+                    let mut target = vec![0; run.pixels() * 3];
+                    rotation.turn(&source, run, &mut target);
+                    target
                 };
-                prop_assert_eq!(rotation.pixel::<1, _>(&field(0.0), x, y), rotation.pixel::<1, _>(&field(9.0), x, y));
+                prop_assert_eq!(turned(0), turned(255));
             }
         }
     }

@@ -189,7 +189,7 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
                 let rotation = Rotation::new(width, height, *degrees);
                 collect(width, height, marks, before, |marks| {
                     for run in after {
-                        (run.start..run.end).for_each(|x| rotation.mark(x, run.y, marks));
+                        rotation.mark(*run, marks);
                     }
                 });
             }
@@ -265,10 +265,7 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
                 let rotation = Rotation::new(width, height, degrees);
                 canvas.anew(before, |from, to| {
                     for run in after {
-                        let pixels = to[run.bytes(width)].chunks_exact_mut(3);
-                        for (x, pixel) in (run.start..run.end).zip(pixels) {
-                            pixel.copy_from_slice(&rotation.pixel::<3, _>(from, x, run.y));
-                        }
+                        rotation.turn(from, *run, &mut to[run.bytes(width)]);
                     }
                 });
             }

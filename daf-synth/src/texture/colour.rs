@@ -86,8 +86,8 @@ fn connected(runs: &[Run]) -> Vec<usize> {
         while runs[above].y + 1 < run.y || runs[above].y + 1 == run.y && runs[above].end < run.start {
             above += 1;
         }
-        for near in above..i {
-            if runs[near].y == run.y || runs[near].start > run.end {
+        for (near, other) in runs.iter().enumerate().take(i).skip(above) {
+            if other.y == run.y || other.start > run.end {
                 break;
             }
             let (a, b) = (root(&mut parents, near), root(&mut parents, i));

@@ -153,14 +153,7 @@ pub(super) fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
 pub(super) fn decode_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
     let value = f32::from(value);
     let saturation = f32::from(saturation) / 255.0;
-    if saturation == 0.0 {
-        return [round(value); 3];
-    }
-    let (sector, within) = sector(hue);
-    let low = value * (1.0 - saturation);
-    let falling = value * (1.0 - saturation * within);
-    let rising = value * (1.0 - saturation * (1.0 - within));
-    around(sector, value, low, rising, falling)
+    WHEEL[hue as usize].map(|share| round(value * (1.0 - saturation * (1.0 - share))))
 }
 
 #[inline]
@@ -186,41 +179,32 @@ fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
 
 #[inline]
 fn decode_hls([hue, lightness, saturation]: [u8; 3]) -> [u8; 3] {
-    let (lightness, saturation) = (f32::from(lightness) / 255.0, f32::from(saturation) / 255.0);
-    if saturation == 0.0 {
-        return [round(lightness * 255.0); 3];
-    }
-    let high = if lightness <= 0.5 {
-        lightness * (1.0 + saturation)
-    } else {
-        lightness + saturation - lightness * saturation
-    };
-    let low = 2.0 * lightness - high;
-    let (sector, within) = sector(hue);
-    let falling = low + (high - low) * (1.0 - within);
-    let rising = low + (high - low) * within;
-    around(sector, high * 255.0, low * 255.0, rising * 255.0, falling * 255.0)
+    let (lightness, saturation) = (f32::from(lightness), f32::from(saturation) / 255.0);
+    let span = saturation * lightness.min(255.0 - lightness);
+    let low = lightness - span;
+    WHEEL[hue as usize].map(|share| round(low + 2.0 * span * share))
 }
 
-/// Which sixth of the colour circle a hue lies in, and where within it.
-#[inline]
-fn sector(hue: u8) -> (u8, f32) {
-    let hue = i32::from(hue) % HUES;
-    ((hue / 30) as u8, (hue % 30) as f32 / 30.0)
-}
-
-#[inline]
-fn around(sector: u8, high: f32, low: f32, rising: f32, falling: f32) -> [u8; 3] {
-    let (high, low, rising, falling) = (round(high), round(low), round(rising), round(falling));
-    match sector {
-        0 => [high, rising, low],
-        1 => [falling, high, low],
-        2 => [low, high, rising],
-        3 => [low, falling, high],
-        4 => [rising, low, high],
-        _ => [high, low, falling],
+/// How much of each of red, green and blue a hue has, from 0 to 1: a table takes the place of a branch on the sixth of the
+/// colour circle, which no processor foresees.
+static WHEEL: [[f32; 3]; 256] = {
+    let mut wheel = [[0.0; 3]; 256];
+    let mut hue = 0;
+    while hue < wheel.len() {
+        let rising = (hue as i32 % 30) as f32 / 30.0;
+        let falling = 1.0 - rising;
+        wheel[hue] = match hue as i32 % HUES / 30 {
+            0 => [1.0, rising, 0.0],
+            1 => [falling, 1.0, 0.0],
+            2 => [0.0, 1.0, rising],
+            3 => [0.0, falling, 1.0],
+            4 => [rising, 0.0, 1.0],
+            _ => [1.0, 0.0, falling],
+        };
+        hue += 1;
     }
-}
+    wheel
+};
 
 /// sRGB to XYZ under D65.
 const XYZ: [[f64; 3]; 3] = [
@@ -298,21 +282,21 @@ fn decode_lab([l, a, b]: [u8; 3]) -> [u8; 3] {
 #[inline]
 fn encode_luv(rgb: [u8; 3]) -> [u8; 3] {
     let nodes = &LUV.0;
-    let cell = rgb.map(|v| v as usize / 8);
-    // Weights of the lower and the upper node along each axis, in sixteenths.
-    let weights = rgb.map(|v| [16 - i32::from(v % 8) * 2, i32::from(v % 8) * 2]);
-    let mut sums = [0; 3];
-    for (r, red) in weights[0].into_iter().enumerate() {
-        for (g, green) in weights[1].into_iter().enumerate() {
-            for (b, blue) in weights[2].into_iter().enumerate() {
-                let node = nodes[((cell[0] + r) * LUV_NODES + cell[1] + g) * LUV_NODES + cell[2] + b];
-                for (sum, value) in sums.iter_mut().zip(node) {
-                    *sum += red * green * blue * i32::from(value);
-                }
-            }
-        }
-    }
-    sums.map(|sum| byte(descale(sum, 12) / 64))
+    let [r, g, b] = rgb.map(|v| v as usize / 8);
+    // Weights of the lower and the upper node along each axis, in eighths.
+    let [red, green, blue] = rgb.map(|v| [8 - u64::from(v % 8), u64::from(v % 8)]);
+    // Over green and blue, all three values at once: 64 times the largest one still fits beside the others.
+    let planes = [r, r + 1].map(|r| {
+        let pair = |g: usize| {
+            let line = &nodes[(r * LUV_NODES + g) * LUV_NODES + b..][..2];
+            blue[0] * line[0] + blue[1] * line[1]
+        };
+        green[0] * pair(g) + green[1] * pair(g + 1)
+    });
+    [0, 1, 2].map(|i| {
+        let [low, high] = planes.map(|plane| plane >> (i * LUV_BITS) & ((1 << LUV_BITS) - 1));
+        byte(descale((red[0] * low + red[1] * high) as i32, 9) / 64)
+    })
 }
 
 #[inline]
@@ -408,12 +392,15 @@ static LAB: LazyLock<Lab> = LazyLock::new(|| {
 /// Nodes of [`LUV`] along each axis.
 const LUV_NODES: usize = 33;
 
-/// L, u and v, each scaled to 0..=2¹⁴, by red, green and blue.
-struct Luv(Vec<[i16; 3]>);
+/// Bits for each of the three values of a node.
+const LUV_BITS: usize = 21;
+
+/// L, u and v, each scaled to 0..=2¹⁴ and the first in the lowest bits, by red, green and blue.
+struct Luv(Vec<u64>);
 
 static LUV: LazyLock<Luv> = LazyLock::new(|| {
     let node = |i: usize| linear(i as f64 / (LUV_NODES - 1) as f64);
-    let scaled = |value: f64, offset: f64, span: f64| ((value + offset) / span * 16384.0).round() as i16;
+    let scaled = |value: f64, offset: f64, span: f64| ((value + offset) / span * 16384.0).round() as u64;
     let colours = (0..LUV_NODES.pow(3)).map(|i| {
         let rgb = [i / LUV_NODES.pow(2), i / LUV_NODES % LUV_NODES, i % LUV_NODES].map(node);
         let [x, y, z] = XYZ.map(|row| row[0] * rgb[0] + row[1] * rgb[1] + row[2] * rgb[2]);
@@ -421,11 +408,9 @@ static LUV: LazyLock<Luv> = LazyLock::new(|| {
         let sum = (x + 15.0 * y + 3.0 * z).max(f64::from(f32::EPSILON));
         let u = 13.0 * l * (4.0 * x / sum - WHITE_UV.0);
         let v = 13.0 * l * (9.0 * y / sum - WHITE_UV.1);
-        [
-            scaled(l, 0.0, 100.0),
-            scaled(u, 134.0, 354.0),
-            scaled(v, 140.0, 262.0),
-        ]
+        scaled(l, 0.0, 100.0)
+            | scaled(u, 134.0, 354.0) << LUV_BITS
+            | scaled(v, 140.0, 262.0) << (2 * LUV_BITS)
     });
     Luv(colours.collect())
 });

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::range::Range;
+use crate::rotate::nearest;
 use crate::shape::perlin::Lattice;
 
 /// Drawn textures: marble, stripes, checks, cells, weave, grain, blotches. They need no files.
@@ -126,20 +127,20 @@ fn uniform_log(low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
     Range(low, high).draw_log(rng) as f32
 }
 
-/// 0 below `low`, 1 above `high`, smooth in between.
-fn smooth_step(low: f32, high: f32, value: f32) -> f32 {
-    let t = ((value - low) / (high - low)).clamp(0.0, 1.0);
-    t * t * (3.0 - 2.0 * t)
-}
-
-/// The whole number below, without `floor`, which is a function call on processors without SSE 4.1.
-fn floor(value: f32) -> i32 {
-    let whole = value as i32;
-    whole - i32::from(whole as f32 > value)
-}
-
 fn fraction(value: f32) -> f32 {
-    value - floor(value) as f32
+    value - floor(value).1
+}
+
+/// The whole number below, of a number that is small.
+fn floor(value: f32) -> (i32, f32) {
+    nearest(value - 0.5)
+}
+
+/// About sin(π·t) for t in 0..=1, to a thousandth: the sine itself is a function call, and no processor's is quite that of
+/// another.
+fn arch(t: f32) -> f32 {
+    let parabola = 4.0 * t * (1.0 - t);
+    parabola * (0.775 + 0.225 * parabola)
 }
 
 /// The pixels to fill.
@@ -154,11 +155,15 @@ impl Area {
         self.width.min(self.height) as f32
     }
 
-    fn map(self, mut value: impl FnMut(f32, f32, usize) -> f32) -> Vec<f32> {
-        let mut values = Vec::with_capacity(self.width * self.height);
-        for y in 0..self.height {
-            for x in 0..self.width {
-                values.push(value(x as f32, y as f32, y * self.width + x));
+    /// A value for each pixel from its column, its row and its values in `fields`.
+    // Rows of one length and no condition: the compiler computes several pixels at a time.
+    fn map<const N: usize>(self, fields: [&[f32]; N], value: impl Fn(f32, f32, [f32; N]) -> f32) -> Vec<f32> {
+        let mut values = vec![0.0; self.width * self.height];
+        for (y, row) in values.chunks_exact_mut(self.width.max(1)).enumerate() {
+            let fields = fields.map(|field| &field[y * self.width..][..row.len()]);
+            let y = y as f32;
+            for (x, to) in row.iter_mut().enumerate() {
+                *to = value(x as i32 as f32, y, std::array::from_fn(|i| fields[i][x]));
             }
         }
         values
@@ -204,7 +209,7 @@ impl Area {
         let veins = uniform(1.0, 4.0, rng);
         noise.iter_mut().for_each(|n| {
             *n = if folds {
-                1.0 - (*n * veins * PI).sin().abs()
+                1.0 - arch(fraction(*n * veins))
             } else {
                 0.5 + 0.6 * *n
             };
@@ -217,7 +222,10 @@ impl Area {
         let waver = self.waver(period, 1.2, rng);
         let line = Line::draw(rng);
         let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
-        self.map(|x, y, i| line.height((x * cos + y * sin + waver[i]) / period))
+        let scale = period.recip();
+        self.map([&waver], |x, y, [waver]| {
+            line.height((x * cos + y * sin + waver) * scale)
+        })
     }
 
     fn checks(self, rng: &mut dyn Rng) -> Vec<f32> {
@@ -227,13 +235,14 @@ impl Area {
         let (first, second) = (Line::draw(rng), Line::draw(rng));
         let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
         let chequered = rng.random::<bool>();
-        self.map(|x, y, i| {
-            let a = first.height((x * cos + y * sin + across[i]) / period);
-            let b = second.height((y * cos - x * sin + down[i]) / other);
+        let scales = (period.recip(), other.recip());
+        self.map([&across, &down], |x, y, [across, down]| {
+            let a = first.height((x * cos + y * sin + across) * scales.0);
+            let b = second.height((y * cos - x * sin + down) * scales.1);
             if chequered {
                 a + b - 2.0 * a * b
             } else {
-                0.6 * a.max(b) + 0.4 * a * b
+                0.6 * greater(a, b) + 0.4 * a * b
             }
         })
     }
@@ -257,26 +266,38 @@ impl Area {
         let seam = spacing * uniform(0.03, 0.25, rng);
         let flat = uniform(0.0, 1.0, rng);
         let bulging = uniform(-0.8, 0.8, rng);
-        self.map(|x, y, i| {
-            let (x, y) = (x + waver[i], y - waver[i]);
-            let column = ((x / spacing) as usize + 1).clamp(1, columns - 2);
-            let row = ((y / spacing) as usize + 1).clamp(1, rows - 2);
-            let (mut first, mut second, mut own) = (f32::INFINITY, f32::INFINITY, 0.0);
-            for near in [row - 1, row, row + 1] {
-                for &(px, py, value) in &points[near * columns + column - 1..=near * columns + column + 1] {
-                    let distance = (px - x) * (px - x) + (py - y) * (py - y);
-                    if distance < first {
-                        (second, first, own) = (first, distance, value);
-                    } else if distance < second {
-                        second = distance;
-                    }
-                }
+        let (scale, seam) = (spacing.recip(), SmoothStep::new(0.0, seam));
+        let last = (columns as i32 - 2, rows as i32 - 2);
+        let square = |at: f32, last: i32| (floor(at * scale).0 + 1).clamp(1, last);
+        let mut squares = vec![0; self.width];
+        let mut near = Near::default();
+        let mut heights = Vec::with_capacity(self.width * self.height);
+        for (y, waver) in waver.chunks_exact(self.width.max(1)).enumerate() {
+            for ((x, waver), to) in waver.iter().enumerate().zip(&mut squares) {
+                let (x, y) = (x as i32 as f32 + waver, y as f32 - waver);
+                *to = square(y, last.1) * columns as i32 + square(x, last.0);
             }
-            let (first, second) = (first.sqrt(), second.sqrt());
-            let inside = smooth_step(0.0, seam, second - first);
-            let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first / spacing - 0.4);
-            inside * (0.25 + 0.75 * body)
-        })
+            // Pixels of one square have the same nine points.
+            let mut x = 0;
+            for run in squares.chunk_by(|a, b| a == b) {
+                near.start(x, y, &waver[x..x + run.len()]);
+                x += run.len();
+                let square = run[0] as usize;
+                for row in [square - columns, square, square + columns] {
+                    points[row - 1..=row + 1]
+                        .iter()
+                        .for_each(|point| near.meet(*point));
+                }
+                let found = near.first.iter().zip(&near.second).zip(&near.own);
+                heights.extend(found.map(|((first, second), own)| {
+                    let (first, second) = (first.sqrt(), second.sqrt());
+                    let inside = seam.at(second - first);
+                    let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
+                    inside * (0.25 + 0.75 * body)
+                }));
+            }
+        }
+        heights
     }
 
     fn weave(self, rng: &mut dyn Rng) -> Vec<f32> {
@@ -286,14 +307,15 @@ impl Area {
         // 1 over 1 is linen, 2 over 2 with a step is twill.
         let float = rng.random_range(1..=2i32);
         let contrast = uniform(0.1, 0.5, rng);
-        self.map(|x, y, i| {
-            let u = (x * cos + y * sin + across[i]) / period;
-            let v = (y * cos - x * sin + down[i]) / period;
-            let over = (floor(u).wrapping_add(floor(v))).div_euclid(float).rem_euclid(2) == 0;
+        let scale = period.recip();
+        self.map([&across, &down], |x, y, [across, down]| {
+            let u = (x * cos + y * sin + across) * scale;
+            let v = (y * cos - x * sin + down) * scale;
+            let ((column, whole_u), (row, whole_v)) = (floor(u), floor(v));
+            let over = ((column + row) >> (float - 1)) & 1 == 0;
             // Round across its width, bent down towards the thread that crosses.
-            let (across, along) = if over { (u, v) } else { (v, u) };
-            let round = (fraction(across) * PI).sin();
-            let bent = (fraction(along) * PI).sin();
+            let (u, v) = (arch(u - whole_u), arch(v - whole_v));
+            let (round, bent) = if over { (u, v) } else { (v, u) };
             let shade = round * (0.55 + 0.45 * bent);
             if over { shade } else { shade * (1.0 - contrast) }
         })
@@ -308,10 +330,14 @@ impl Area {
         let (rows, columns) = [(longer, longer), (shorter, longer), (longer, shorter)][brushed];
         let coarse = Lattice::draw(rows, columns, rng).noise(self.width, self.height);
         let uneven = self.noise(3, rng);
-        self.map(|_, _, i| {
-            let speck = f32::from(bytes[i]) / 255.0 - 0.5;
-            0.5 + fine * 0.6 * speck + (1.3 - fine) * 0.6 * coarse[i] + 0.2 * uneven[i]
-        })
+        let mut heights = self.map([&coarse, &uneven], |_, _, [coarse, uneven]| {
+            0.5 + (1.3 - fine) * 0.6 * coarse + 0.2 * uneven
+        });
+        heights
+            .iter_mut()
+            .zip(bytes)
+            .for_each(|(height, byte)| *height += fine * 0.6 * (f32::from(byte) / 255.0 - 0.5));
+        heights
     }
 
     fn blotches(self, rng: &mut dyn Rng) -> Vec<f32> {
@@ -320,9 +346,9 @@ impl Area {
         let softness = uniform_log(0.02, 0.3, rng);
         let (low, high) = (uniform(-0.4, 0.1, rng), uniform(0.1, 0.5, rng));
         let middle = uniform(0.2, 0.8, rng);
-        self.map(|_, _, i| {
-            let step = |at: f32| smooth_step(at - softness, at + softness, noise[i]);
-            middle * step(low) + (1.0 - middle) * step(high)
+        let [low, high] = [low, high].map(|at| SmoothStep::new(at - softness, at + softness));
+        self.map([&noise], |_, _, [noise]| {
+            middle * low.at(noise) + (1.0 - middle) * high.at(noise)
         })
     }
 
@@ -334,62 +360,143 @@ impl Area {
         let mut bytes = vec![0; self.width * self.height];
         rng.fill_bytes(&mut bytes);
         let mut image = RgbImage::new(self.width as u32, self.height as u32);
-        for (i, pixel) in image.chunks_exact_mut(3).enumerate() {
-            let colour = palette[(heights[i] * 255.0) as u8 as usize];
-            let light = 1.0 + uneven * light[i];
-            let speck = (f32::from(bytes[i]) / 255.0 - 0.5) * noise;
-            for (value, colour) in pixel.iter_mut().zip(colour) {
-                *value = (colour * light + speck + 0.5) as u8;
-            }
+        let pixels = image.as_chunks_mut::<3>().0.iter_mut();
+        for (pixel, ((height, light), byte)) in pixels.zip(heights.iter().zip(light).zip(bytes)) {
+            let colour = palette[(height * 255.0) as u8 as usize];
+            let light = 1.0 + uneven * light;
+            let speck = f32::from(byte) * (noise / 255.0) - 0.5 * noise;
+            // Four channels, one of them unused, are one operation.
+            let values = colour.map(|c| cut_off(c * light + speck, 255.0));
+            let [r, g, b, _] = values.map(|v| nearest(v).0 as u8);
+            *pixel = [r, g, b];
         }
         image
     }
 }
 
+/// The greater of two numbers, none of which is "not a number".
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// From 0 to `most`. Unlike `clamp`, which keeps what is no number, it is done for several at a time.
+fn cut_off(value: f32, most: f32) -> f32 {
+    let value = greater(value, 0.0);
+    if value < most { value } else { most }
+}
+
+/// 0 from `low` down, 1 from `high` up, smooth in between.
+#[derive(Clone, Copy)]
+struct SmoothStep {
+    low: f32,
+    scale: f32,
+}
+
+impl SmoothStep {
+    fn new(low: f32, high: f32) -> Self {
+        Self {
+            low,
+            scale: (high - low).recip(),
+        }
+    }
+
+    fn at(self, value: f32) -> f32 {
+        let t = cut_off((value - self.low) * self.scale, 1.0);
+        t * t * (3.0 - 2.0 * t)
+    }
+}
+
+/// A few pixels of a row among scattered points.
+#[derive(Default)]
+struct Near {
+    x: Vec<f32>,
+    y: Vec<f32>,
+    /// Squared distances of the nearest two points.
+    first: Vec<f32>,
+    second: Vec<f32>,
+    /// The value of the nearest.
+    own: Vec<f32>,
+}
+
+impl Near {
+    /// Pixels from (x, y) on, by so much right of and above their place.
+    fn start(&mut self, x: usize, y: usize, waver: &[f32]) {
+        self.x.clear();
+        self.x.extend(
+            waver
+                .iter()
+                .enumerate()
+                .map(|(i, waver)| (x + i) as i32 as f32 + waver),
+        );
+        self.y.clear();
+        self.y.extend(waver.iter().map(|waver| y as f32 - waver));
+        for (values, value) in [
+            (&mut self.first, f32::INFINITY),
+            (&mut self.second, f32::INFINITY),
+            (&mut self.own, 0.0),
+        ] {
+            values.clear();
+            values.resize(waver.len(), value);
+        }
+    }
+
+    /// Without a branch: which point is nearer cannot be foreseen.
+    fn meet(&mut self, (x, y, value): (f32, f32, f32)) {
+        let count = self.x.len();
+        // Slices of one length let the compiler drop the bounds checks.
+        let (xs, ys, own) = (&self.x[..count], &self.y[..count], &mut self.own[..count]);
+        let (first, second) = (&mut self.first[..count], &mut self.second[..count]);
+        for i in 0..count {
+            let (dx, dy) = (x - xs[i], y - ys[i]);
+            let distance = dx * dx + dy * dy;
+            let nearer = distance < first[i];
+            let further = if nearer { first[i] } else { distance };
+            second[i] = if further < second[i] { further } else { second[i] };
+            own[i] = if nearer { value } else { own[i] };
+            first[i] = if nearer { distance } else { first[i] };
+        }
+    }
+}
+
 /// The profile of a line and the gap beside it.
+#[derive(Clone, Copy)]
 struct Line {
-    /// Share of the period that the line takes.
-    width: f32,
-    /// Share of the period over which it fades.
-    edge: f32,
+    /// How it fades with the distance from its middle, in periods.
+    edge: SmoothStep,
 }
 
 impl Line {
     fn draw(rng: &mut dyn Rng) -> Self {
+        // Shares of the period.
+        let (width, edge) = (uniform(0.25, 0.75, rng), uniform(0.02, 0.25, rng));
         Self {
-            width: uniform(0.25, 0.75, rng),
-            edge: uniform(0.02, 0.25, rng),
+            edge: SmoothStep::new((width - edge) / 2.0, (width + edge) / 2.0),
         }
     }
 
-    fn height(&self, at: f32) -> f32 {
-        // Distance from the middle of the line, in periods.
-        let distance = (fraction(at) - 0.5).abs();
-        1.0 - smooth_step(
-            (self.width - self.edge) / 2.0,
-            (self.width + self.edge) / 2.0,
-            distance,
-        )
+    fn height(self, at: f32) -> f32 {
+        1.0 - self.edge.at((fraction(at) - 0.5).abs())
     }
 }
 
-/// Colours of the heights 0..=255: from two to five random colours, either about one hue as in most materials or
+/// Colours of the heights 0..=255, the fourth channel unused: from two to five random colours, either about one hue as in most materials or
 /// unrelated.
-fn palette(rng: &mut dyn Rng) -> [[f32; 3]; 256] {
+fn palette(rng: &mut dyn Rng) -> [[f32; 4]; 256] {
     let related = rng.random::<bool>();
     let (hue, saturation) = (uniform(0.0, 1.0, rng), uniform(0.0, 0.8, rng));
     let count = rng.random_range(2..=5);
-    let colours: Vec<[f32; 3]> = (0..count)
+    let colours: Vec<[f32; 4]> = (0..count)
         .map(|_| {
             if related {
                 let hue = hue + uniform(-0.06, 0.06, rng);
                 let value = uniform(0.05, 1.0, rng);
-                [0.0, 1.0 / 3.0, 2.0 / 3.0].map(|offset| {
+                [0.0, 1.0 / 3.0, 2.0 / 3.0, 0.0].map(|offset| {
                     let wave = 0.5 + 0.5 * ((hue - offset) * TAU).cos();
                     255.0 * value * (1.0 - saturation + saturation * wave)
                 })
             } else {
-                [(); 3].map(|()| uniform(0.0, 255.0, rng))
+                let [r, g, b] = [(); 3].map(|()| uniform(0.0, 255.0, rng));
+                [r, g, b, 0.0]
             }
         })
         .collect();
