@@ -220,7 +220,7 @@ fn draw(content: impl FnOnce(&Area) -> Result<()>) -> Result<String> {
         content(&area)?;
         area.present().map_err(|error| failed(&error))?;
     }
-    Ok(themed(svg))
+    Ok(themed(&svg))
 }
 
 /// Axes, grid and labels.
@@ -286,7 +286,7 @@ fn mark_key(mark: Option<&Mark>) -> Option<Key> {
 }
 
 /// Puts the theme's colours in place of the stand-ins, and drops the fixed size.
-fn themed(svg: String) -> String {
+fn themed(svg: &str) -> String {
     let size = format!("width=\"{}\" height=\"{}\" ", SIZE.0, SIZE.1);
     let svg = svg.replacen(&size, "", 1);
     Ink::ALL.into_iter().fold(svg, |svg, ink| {

@@ -71,6 +71,7 @@ impl Dataset for MyPart {
                     image: folder.join(image),
                     mask: (!mask.is_empty()).then(|| folder.join(mask)),
                     defect: (!defect.is_empty()).then(|| defect.to_owned()),
+                    category: None,
                 });
             }
         }

@@ -201,7 +201,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     run.save_weights(model.as_ref())?;
     let scoring = Scoring::of(run, device)?;
     let calibration = calibrate(pipeline, &scoring, &normals, |done, all| {
-        observer.calibrated(done, all)
+        observer.calibrated(done, all);
     })?;
     write_json(&run.dir().join(Calibration::FILE), &calibration)?;
     run.complete()
