@@ -64,7 +64,8 @@ impl Detect {
         }
         let mut counter = Counter::new("scoring");
         let mut failed = 0;
-        for (done, chunk) in (0..).step_by(BATCH).zip(files.chunks(BATCH)) {
+        let batch = detector.run().pipeline().input.images_at_once(BATCH);
+        for (done, chunk) in (0..).step_by(batch).zip(files.chunks(batch)) {
             let (images, broken) = read(chunk);
             failed += broken;
             let pixels: Vec<&RgbImage> = images.iter().map(|(_, image)| image).collect();

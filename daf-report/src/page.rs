@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use askama::Template;
-use daf_core::calibration::{Calibration, Rule, Source};
+use daf_core::calibration::{Calibration, Rule, Scale, Source};
 use daf_core::overlay::colours;
 use daf_core::results::{Measurements, Record, Results, short_name};
 use daf_core::run::write_file;
@@ -63,7 +63,7 @@ pub fn page(results: &Results) -> Result<String> {
         curves: curves(results, calibration.as_ref())?,
         training: training(&results.history)?,
         colours: stops(),
-        scale_ends: scale_ends(calibration.as_ref()),
+        scale_ends: scale_ends(metrics.and_then(|metrics| metrics.colours)),
         scale_note: if calibration.is_some() {
             "All heat maps have this one scale. The overlay lets the image show through where the map is cold. The outline \
              is that of the true defect."
@@ -234,7 +234,7 @@ fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
     cards.push(Figure {
         name: "Speed".into(),
         value: metrics
-            .map(|metrics| significant(metrics.images_per_second))
+            .map(|metrics| format!("{:.1}", metrics.images_per_second))
             .ok_or_else(|| NOT_EVALUATED.to_owned()),
         unit: "images/s",
         interval: String::new(),
@@ -310,6 +310,11 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
         format!(
             "P-PRO is integrated up to a false-positive rate of {}.",
             metrics.pro_limit
+        ),
+        format!(
+            "An image takes the network {:.2} G multiply-adds as it is defined, of which {:.2} G are carried out.",
+            metrics.multiply_adds.defined as f64 / 1e9,
+            metrics.multiply_adds.carried_out as f64 / 1e9
         ),
     ];
     if !metrics.intervals.is_empty() {
@@ -418,18 +423,18 @@ fn stops() -> String {
     stops.join(",")
 }
 
-fn scale_ends(calibration: Option<&Calibration>) -> [ScaleEnd; 3] {
+fn scale_ends(scale: Option<Scale>) -> [ScaleEnd; 3] {
     let end = |score: String, meaning| ScaleEnd { score, meaning };
-    match calibration {
-        Some(calibration) => {
-            let (low, high) = calibration.pixel.colours();
+    match scale {
+        Some(scale) => {
+            let (low, high) = scale.colours();
             [
                 end(
                     format!("≤ {}", significant(low.into())),
                     "median of normal pixels",
                 ),
                 end(
-                    significant(calibration.pixel.threshold),
+                    significant(scale.threshold),
                     "pixel threshold: anomalous from here on",
                 ),
                 end(

@@ -168,6 +168,16 @@ impl Input {
         }
     }
 
+    /// How many images are opened at once where `batch` of them make a pass. Those that are cut into tiles may be large,
+    /// and each makes passes of its own.
+    #[must_use]
+    pub fn images_at_once(&self, batch: usize) -> usize {
+        match self.fit {
+            Fit::Tile => 1,
+            Fit::Stretch | Fit::Letterbox => batch,
+        }
+    }
+
     pub(super) fn check(&self, stride: i64) -> Result<()> {
         let Tiles { overlap, scale } = self.tiles;
         if !(0.0..=0.9).contains(&overlap) {

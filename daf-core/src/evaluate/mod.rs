@@ -112,7 +112,7 @@ fn score(
     let settings = &pipeline.evaluation;
     let mut scored: Option<Scored> = None;
     let mut done = 0;
-    for chunk in items.chunks(settings.batch_size) {
+    for chunk in items.chunks(pipeline.input.images_at_once(settings.batch_size)) {
         let images = chunk
             .par_iter()
             .map(|item| {
@@ -259,6 +259,7 @@ impl Scored {
             by_category,
             by_defect,
             calibration,
+            colours: detector.calibration().map(|calibration| calibration.pixel),
             weights: detector.run().origins()?,
             size: self.size,
             mask_rule: pipeline.evaluation.mask_rule.to_string(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Origin;
 use crate::block::MultiplyAdds;
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, Scale};
 
 /// A metric, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,6 +137,9 @@ pub struct Measurements {
     pub at_threshold: Option<AtThreshold>,
     /// The run's thresholds.
     pub calibration: Option<Calibration>,
+    /// The scale of pixel scores that the pictures are coloured by. It is that of the calibration, except where thresholds
+    /// were chosen with the test images, after these had been drawn.
+    pub colours: Option<Scale>,
     /// Where the weights of the networks started from.
     pub weights: Vec<Origin>,
     /// Height and width of the first score map, at which its pixels were compared.

@@ -33,7 +33,7 @@ pub(super) fn calibrate(
 
     let mut normal = Scored::default();
     let mut pixels = Vec::new();
-    for chunk in items.chunks(batch) {
+    for chunk in items.chunks(pipeline.input.images_at_once(batch)) {
         let images = chunk
             .iter()
             .map(|item| {

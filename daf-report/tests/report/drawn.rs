@@ -300,6 +300,7 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
             .map(|label| ((*label).to_owned(), of(label)))
             .collect(),
         calibration: Some(CALIBRATION),
+        colours: Some(CALIBRATION.pixel),
         weights: vec![Origin {
             network: "teacher".into(),
             weights: "/cache/resnet18-f37072fd.pth".into(),
