@@ -294,3 +294,40 @@ fn settings_of_geometry_and_validation_out_of_range_are_refused() {
     );
     said.fails(2, &["validation.threshold: `synthetic` damages held-out images"]);
 }
+
+#[test]
+fn a_run_has_a_page_and_event_files_and_two_runs_are_put_side_by_side() {
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    for (run, seed) in [("a", "seed=1"), ("b", "seed=2")] {
+        let said = succeed(folder, &format!("run p.yaml -o {run} --set {seed}"));
+        assert!(
+            said.out.contains(&format!("report:  {run}/report.html")),
+            "{}",
+            said.out
+        );
+        let names = crate::program::names(&folder.join(run));
+        assert!(
+            names.iter().any(|name| name.starts_with("events.out.tfevents")),
+            "{names:?}"
+        );
+    }
+    let page = folder.join("a/report.html");
+    let before = fs::read_to_string(&page).unwrap();
+    assert!(before.contains("I-AUC") && !before.contains("http-equiv"));
+    fs::remove_file(&page).unwrap();
+    succeed(folder, "report a");
+    assert_eq!(fs::read_to_string(&page).unwrap(), before);
+
+    let said = succeed(folder, "compare a b -o both.html");
+    for part in ["I-AUC", "| a ", "| b "] {
+        assert!(said.out.contains(part), "{part} is missing:\n{}", said.out);
+    }
+    assert!(
+        fs::read_to_string(folder.join("both.html"))
+            .unwrap()
+            .contains("seed")
+    );
+    run(folder, "compare a nothing").fails(1, &["nothing: no such folder"]);
+    run(folder, "report p.yaml").fails(1, &["p.yaml"]);
+}
