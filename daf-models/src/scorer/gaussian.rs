@@ -18,8 +18,11 @@ pub struct Gaussian {
     pub discrepancy: f64,
     /// Standard deviation of the smoothing in pixels of the network's input; 0 does not smooth.
     pub sigma: f64,
-    /// How many of the largest pixels the image's score averages; 1 takes the maximum.
-    pub top_k: i64,
+    /// How many of the largest pixels the image's score averages; 1 takes the maximum, `null` the mean of all.
+    pub top_k: Option<i64>,
+    /// Side of the square that every pixel is averaged over, with zeros around the image, before the largest are taken
+    /// for the image's score; odd, 1 takes the pixels as they are.
+    pub pool: i64,
     /// How the stages are joined.
     pub fuse: Fuse,
 }
@@ -42,7 +45,8 @@ impl Default for Gaussian {
             lambda: 3.0,
             discrepancy: 1.0,
             sigma: 4.0,
-            top_k: 50,
+            top_k: Some(50),
+            pool: 1,
             fuse: Fuse::Sum,
         }
     }
@@ -88,9 +92,19 @@ impl Scorer for Gaussian {
         } else {
             pixels.shallow_clone()
         };
-        let flat = pixels.flatten(1, 2);
-        let k = self.top_k.clamp(1, flat.size()[1]);
-        let images = flat.topk(k, 1, true, false).0.mean_dim(1, false, Kind::Float);
+        let pooled = if self.pool > 1 {
+            let padding = self.pool / 2;
+            let images = pixels.unsqueeze(1);
+            images.avg_pool2d([self.pool; 2], [1; 2], [padding; 2], false, true, None)
+        } else {
+            pixels.shallow_clone()
+        };
+        let flat = pooled.flatten(1, -1);
+        let largest = match self.top_k {
+            Some(k) => flat.topk(k.clamp(1, flat.size()[1]), 1, true, false).0,
+            None => flat,
+        };
+        let images = largest.mean_dim(1, false, Kind::Float);
         Scores { pixels, images }
     }
 
@@ -104,8 +118,11 @@ impl Scorer for Gaussian {
                 return Err(format!("`{name}` must not be negative, found {value}").into());
             }
         }
-        if self.top_k < 1 {
-            return Err(format!("`top_k` must be at least 1, found {}", self.top_k).into());
+        if let Some(k) = self.top_k.filter(|&k| k < 1) {
+            return Err(format!("`top_k` must be at least 1 or null, found {k}").into());
+        }
+        if self.pool < 1 || self.pool % 2 == 0 {
+            return Err(format!("`pool` must be odd and at least 1, found {}", self.pool).into());
         }
         Ok(())
     }

@@ -53,6 +53,7 @@ impl Default for Daf {
             teacher: Some(Arc::new(ResNet18::default())),
             student: Arc::new(ResNet18 {
                 weights: Weights::Random,
+                ..ResNet18::default()
             }),
             discrepancy: Some(Arc::new(Sum::default())),
             decoder: Some(Arc::new(Fusion::default())),
@@ -317,6 +318,7 @@ impl Model for DafModel {
         Ok(Maps {
             discrepancy,
             probability,
+            images: None,
         })
     }
 }
