@@ -289,8 +289,8 @@ impl Conv {
         // Each value of the one side meets every weight that leads to or from its channel.
         let per_value = |dimension: usize| weight.size()[dimension..].iter().product::<i64>() as u64;
         if self.transposed {
-            note(input.numel() as u64 * per_value(1));
-            input.conv_transpose2d(
+            let defined = input.numel() as u64 * per_value(1);
+            let output = input.conv_transpose2d(
                 &weight,
                 bias.as_ref(),
                 [stride; 2],
@@ -298,7 +298,10 @@ impl Conv {
                 [output_padding; 2],
                 groups,
                 [dilation; 2],
-            )
+            );
+            let whole = output.numel() as u64 * weight.numel() as u64 / self.shape.output as u64;
+            note_with(defined, whole.saturating_sub(defined));
+            output
         } else {
             let output = input.conv2d(
                 &weight,
@@ -321,6 +324,10 @@ pub struct MultiplyAdds {
     pub defined: u64,
     /// As carried out: fewer where an identity of the convolution saves some.
     pub carried_out: u64,
+    /// As papers count: as defined, but a transposed convolution as if every value of its output met the whole kernel,
+    /// and with the pieces of a published network that inference leaves out (see [`left_out`]).
+    #[serde(default)]
+    pub published: u64,
 }
 
 thread_local! {
@@ -329,13 +336,25 @@ thread_local! {
 }
 
 fn note(carried_out: u64) {
+    note_with(carried_out, 0);
+}
+
+/// Notes what was carried out and by how much papers count more than is defined.
+fn note_with(carried_out: u64, more: u64) {
     COUNTED.with(|counted| {
         if let (Some(mut sum), factor) = counted.get() {
             sum.carried_out += carried_out;
             sum.defined += carried_out * factor;
+            sum.published += carried_out * factor + more;
             counted.set((Some(sum), factor));
         }
     });
+}
+
+/// Notes multiply-adds that papers count although inference leaves them out: layers behind the last stage of a published
+/// network, heads for training alone.
+pub fn left_out(multiply_adds: u64) {
+    note_with(0, multiply_adds);
 }
 
 /// Counts the multiply-adds of all blocks that run on this thread meanwhile.

@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::config::DeviceChoice;
 use crate::data::geometry::{Frame, Window};
 use crate::run::Run;
-use crate::{BoxError, BuildContext, Error, Model, Pipeline, Result, ScoreMap, data};
+use crate::{BoxError, BuildContext, Error, Model, Pipeline, Rect, Result, ScoreMap, data};
 
 /// A trained model that scores images.
 ///
@@ -166,14 +166,24 @@ impl Scoring {
                 .iter()
                 .map(|image| geometry.frame(image.width(), image.height()))
                 .collect();
-            if frames.iter().all(Frame::is_whole) {
-                let contents = images
+            // Images that the network sees through one window each take one pass together.
+            if frames.iter().all(|frame| frame.len() == 1) {
+                let inputs = images
                     .iter()
                     .zip(&frames)
-                    .map(|(image, frame)| frame.content(image))
+                    .map(|(image, frame)| Ok(frame.only_window(frame.content(image)?)))
                     .collect::<Result<Vec<_>>>()?;
-                let inputs: Vec<&RgbImage> = contents.iter().map(AsRef::as_ref).collect();
-                return self.score_inputs(pipeline, &inputs);
+                let inputs: Vec<&RgbImage> = inputs.iter().map(AsRef::as_ref).collect();
+                let raw = self.look(pipeline, &inputs)?;
+                if frames.iter().all(Frame::is_whole) {
+                    return finish(pipeline, &raw);
+                }
+                let raw = &raw;
+                let rows = (0..).zip(&frames).flat_map(|(row, frame)| {
+                    let insides = frame.windows().map(|window| frame.inside(window));
+                    insides.map(move |inside| finish(pipeline, &raw.part(row, inside)))
+                });
+                return Ok(rows.collect::<Result<Vec<_>>>()?.concat());
             }
             let mut scored = Vec::with_capacity(images.len());
             for (image, frame) in images.iter().zip(&frames) {
@@ -242,7 +252,10 @@ impl Scoring {
             }
         }
         let (columns, rows) = frame.total_weights();
-        let pixels = sum / to_device(&rows).unsqueeze(1) / to_device(&columns).unsqueeze(0);
+        // In place: the map of a large image is large.
+        let mut pixels = sum;
+        pixels /= to_device(&rows).unsqueeze(1);
+        pixels /= to_device(&columns).unsqueeze(0);
         Ok(Raw {
             pixels: pixels.unsqueeze(0),
             images: largest.map(|score| score.view(1)),
@@ -256,6 +269,20 @@ struct Raw {
     pixels: Tensor,
     /// N, if the method scores images itself.
     images: Option<Tensor>,
+}
+
+impl Raw {
+    /// Those of one image, within a rectangle.
+    fn part(&self, row: i64, inside: Rect) -> Self {
+        let rows = self
+            .pixels
+            .narrow(0, row, 1)
+            .narrow(1, inside.y.into(), inside.height.into());
+        Self {
+            pixels: rows.narrow(2, inside.x.into(), inside.width.into()),
+            images: self.images.as_ref().map(|scores| scores.narrow(0, row, 1)),
+        }
+    }
 }
 
 /// Smooths pixel scores and brings them and the image scores to the host.

@@ -52,6 +52,16 @@ impl Backbone for ResNet18 {
         })
     }
 
+    fn layers_behind(&self, (height, width): (i64, i64)) -> u64 {
+        let stage = |((input, output), stride): ((&i64, &i64), i64)| {
+            let positions = (height / stride) * (width / stride);
+            // The first convolution, three more of the same width, and the shortcut.
+            positions * output * (9 * input + 3 * 9 * output + input)
+        };
+        let pairs = CHANNELS.iter().zip(&CHANNELS[1..]).zip([8, 16, 32]);
+        pairs.skip(self.stages - 1).map(stage).sum::<i64>() as u64
+    }
+
     fn check(&self) -> Result<(), BoxError> {
         if (1..=CHANNELS.len()).contains(&self.stages) {
             Ok(())

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::window::{Border, Window};
+use crate::window::{Border, STRIP, Window};
 
 /// Discrepancy of all stages plus λ times the probability, smoothed; the image's score is the mean of its largest pixels.
 ///
@@ -88,7 +88,7 @@ impl Scorer for Gaussian {
             // scipy.ndimage.gaussian_filter cuts the window at four standard deviations and repeats the edge.
             let radius = (4.0 * self.sigma + 0.5) as usize;
             let window = Window::gaussian(self.sigma, radius, Border::Symmetric);
-            window.blur(&pixels.unsqueeze(-1)).squeeze_dim(-1)
+            window.blur_maps(pixels)
         } else {
             pixels.shallow_clone()
         };
@@ -100,11 +100,11 @@ impl Scorer for Gaussian {
             pixels.shallow_clone()
         };
         let flat = pooled.flatten(1, -1);
-        let largest = match self.top_k {
-            Some(k) => flat.topk(k.clamp(1, flat.size()[1]), 1, true, false).0,
+        let counted = match self.top_k {
+            Some(k) => largest(&flat, k),
             None => flat,
         };
-        let images = largest.mean_dim(1, false, Kind::Float);
+        let images = counted.mean_dim(1, false, Kind::Float);
         Scores { pixels, images }
     }
 
@@ -126,4 +126,18 @@ impl Scorer for Gaussian {
         }
         Ok(())
     }
+}
+
+/// The `k` largest of every row of N×P values, or all if there are fewer; those of large rows piece by piece, since
+/// libtorch sorts a copy of the row and its places.
+fn largest(rows: &Tensor, k: i64) -> Tensor {
+    let of = |values: &Tensor| {
+        let k = k.clamp(1, values.size()[1]);
+        values.topk(k, 1, true, false).0
+    };
+    if rows.size()[1] <= STRIP {
+        return of(rows);
+    }
+    let pieces: Vec<Tensor> = rows.split(STRIP, 1).iter().map(of).collect();
+    of(&Tensor::cat(&pieces, 1))
 }
