@@ -11,8 +11,8 @@ use daf_core::{BoxError, Donors, Fill, Region, Texture, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::{cut_off, greater, nearest};
 use crate::range::Range;
-use crate::rotate::nearest;
 use crate::shape::perlin::Lattice;
 
 /// Drawn textures: marble, stripes, checks, cells, weave, grain, blotches. They need no files.
@@ -131,7 +131,8 @@ fn fraction(value: f32) -> f32 {
     value - floor(value).1
 }
 
-/// The whole number below, of a number that is small.
+/// The whole number below, of a number that is small, or just above: a whole one may become the one before.
+#[inline]
 fn floor(value: f32) -> (i32, f32) {
     nearest(value - 0.5)
 }
@@ -372,17 +373,6 @@ impl Area {
         }
         image
     }
-}
-
-/// The greater of two numbers, none of which is "not a number".
-fn greater(a: f32, b: f32) -> f32 {
-    if a > b { a } else { b }
-}
-
-/// From 0 to `most`. Unlike `clamp`, which keeps what is no number, it is done for several at a time.
-fn cut_off(value: f32, most: f32) -> f32 {
-    let value = greater(value, 0.0);
-    if value < most { value } else { most }
 }
 
 /// 0 from `low` down, 1 from `high` up, smooth in between.
