@@ -507,34 +507,21 @@ fn sharpen(source: &[u8], target: &mut [u8], (width, height): (usize, usize), ru
         around(bytes.start),
         around(bytes.start + stride),
     );
-    let target = &mut target[bytes.clone()];
-    // Sums of columns of three for some values at a time, and of those on either side.
-    const SOME: usize = 24;
-    for (start, values) in (0..).step_by(SOME).zip(target.chunks_mut(SOME)) {
-        let mut columns = [0; SOME + 6];
-        let reach = start..start + values.len() + 6;
-        let rows = above[reach.clone()]
-            .iter()
-            .zip(&here[reach.clone()])
-            .zip(&below[reach]);
-        for (column, ((above, here), below)) in columns.iter_mut().zip(rows) {
-            *column = u16::from(*above)
-                .wrapping_add(u16::from(*here))
-                .wrapping_add(u16::from(*below));
-        }
-        let mut smooth = [0.0; SOME];
-        for i in 0..SOME {
-            let sum = columns[i]
-                .wrapping_add(columns[i + 3])
-                .wrapping_add(columns[i + 6]);
-            smooth[i] = f32::from(sum);
-        }
-        for ((value, sum), here) in values.iter_mut().zip(smooth).zip(&here[start + 3..]) {
-            let here = f32::from(*here);
-            // No sum of integers is half a 13th between two.
-            let smooth = nearest((sum + 4.0 * here) * (1.0 / 13.0)).1;
-            *value = byte(smooth + (here - smooth) * factor);
-        }
+    let target = &mut target[bytes];
+    // The length is written out so that the compiler needs no check in the loop.
+    let reach = target.len() + 6;
+    let (above, here, below) = (&above[..reach], &here[..reach], &below[..reach]);
+    for (i, value) in target.iter_mut().enumerate() {
+        let column = |i: usize| {
+            let sum = u16::from(above[i]).wrapping_add(u16::from(here[i]));
+            sum.wrapping_add(u16::from(below[i]))
+        };
+        let middle = u16::from(here[i + 3]);
+        let sum = column(i).wrapping_add(column(i + 3)).wrapping_add(column(i + 6));
+        let sum = sum.wrapping_add(middle.wrapping_mul(4));
+        // No sum of integers is half a 13th between two.
+        let smooth = nearest(f32::from(sum) * (1.0 / 13.0)).1;
+        *value = byte(smooth + (f32::from(middle) - smooth) * factor);
     }
 }
 

@@ -99,27 +99,26 @@ pub(super) type Colours = [[u8; LANES]; 3];
 /// Changes pixels, a few at a time.
 #[inline]
 pub(super) fn each(pixels: &mut [u8], mut change: impl FnMut(&mut Colours)) {
-    let mut some = |pixels: &mut [u8; 3 * LANES]| {
-        let mut colours = [[0; LANES]; 3];
-        for lane in 0..LANES {
-            for channel in 0..3 {
-                colours[channel][lane] = pixels[3 * lane + channel];
+    // Bytes that have just been written one by one cannot be read together at once, so that several are on their way.
+    const PARTS: usize = 8;
+    for pixels in pixels.as_chunks_mut::<3>().0.chunks_mut(PARTS * LANES) {
+        let mut parts = [[[0; LANES]; 3]; PARTS];
+        let parts = &mut parts[..pixels.len().div_ceil(LANES)];
+        for (part, pixels) in parts.iter_mut().zip(pixels.chunks(LANES)) {
+            for (lane, pixel) in pixels.iter().enumerate() {
+                part[0][lane] = pixel[0];
+                part[1][lane] = pixel[1];
+                part[2][lane] = pixel[2];
             }
         }
-        change(&mut colours);
-        for lane in 0..LANES {
-            for channel in 0..3 {
-                pixels[3 * lane + channel] = colours[channel][lane];
+        for part in &mut *parts {
+            change(part);
+        }
+        for (part, pixels) in parts.iter().zip(pixels.chunks_mut(LANES)) {
+            for (lane, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = [part[0][lane], part[1][lane], part[2][lane]];
             }
         }
-    };
-    let (blocks, rest) = pixels.as_chunks_mut();
-    blocks.iter_mut().for_each(&mut some);
-    if !rest.is_empty() {
-        let mut block = [0; 3 * LANES];
-        block[..rest.len()].copy_from_slice(rest);
-        some(&mut block);
-        rest.copy_from_slice(&block[..rest.len()]);
     }
 }
 
@@ -584,6 +583,24 @@ mod tests {
                 };
                 for value in space.decode(space.encode([grey; 3])) {
                     assert!(value.abs_diff(grey) <= tolerance, "{space:?} {grey} {value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_pixels_become_what_each_becomes_alone() {
+        let table: [u8; 256] = std::array::from_fn(|i| (i * 7 % 256) as u8);
+        let values: Vec<u8> = (0..3 * 151u32).map(|i| (i * i % 251) as u8).collect();
+        for space in ColourSpace::ALL {
+            for count in [1, 7, 8, 9, 64, 65, 151] {
+                let mut pixels = values[..3 * count].to_vec();
+                space.map_brightness(&mut pixels, &table);
+                for (found, rgb) in pixels.as_chunks::<3>().0.iter().zip(values.as_chunks().0) {
+                    let mut colour = space.encode(*rgb);
+                    let brightness = &mut colour[space.brightness()];
+                    *brightness = table[*brightness as usize];
+                    assert_eq!(*found, space.decode(colour), "{space:?} {rgb:?}");
                 }
             }
         }
