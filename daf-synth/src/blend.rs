@@ -3,6 +3,7 @@
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::{Fill, Region};
 
+use crate::lanes::byte;
 use crate::runs::{Run, of_region};
 
 /// Replaces the region: `out = I·(1−m) + (1−β)·A·m + β·I·m` for the image I, the texture A, the mask m and the opacity β
@@ -86,9 +87,10 @@ fn covering(opacity: f64) -> f32 {
     (1.0 - opacity.clamp(0.0, 1.0)) as f32
 }
 
+#[inline]
 fn mixed(old: u8, new: u8, covering: f32) -> u8 {
     let (old, new) = (f32::from(old), f32::from(new));
-    (old + (new - old) * covering + 0.5) as u8
+    byte(old + (new - old) * covering + 0.5)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@
 
 pub mod blend;
 pub mod foreground;
+mod lanes;
 mod median;
 pub mod poisson;
 mod range;

@@ -1,9 +1,11 @@
 //! Rotation about the centre.
 
+use crate::lanes::{LANES, nearest};
 use crate::runs::Run;
 
-/// Rotates images of one size, clockwise for positive angles, with bilinear interpolation and 0 outside the source, as
-/// imgaug's `Affine(rotate=…, order=1, cval=0)` does: about the point between the middle pixels.
+/// Rotates images of one size, clockwise for positive angles, with bilinear interpolation and, unless something else is
+/// asked for, 0 outside the source, as imgaug's `Affine(rotate=…, order=1, cval=0)` does: about the point between the
+/// middle pixels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rotation {
     width: usize,
@@ -12,10 +14,17 @@ pub(crate) struct Rotation {
     cos: f64,
     /// Source of the pixel (0, 0).
     start: (f64, f64),
+    outside: Outside,
 }
 
-/// So many pixels in a row are looked up together: most of it is arithmetic that the compiler does for several at a time.
-const LANES: usize = 8;
+/// What there is around the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// 0.
+    Black,
+    /// The source mirrored at its edges, again and again: for pieces, whose edges are no edges of what they were cut from.
+    Mirrored,
+}
 
 /// Where [`LANES`] pixels come from: the upper left of four neighbours, and how far they lie from there.
 struct Places {
@@ -54,20 +63,6 @@ impl Place {
     }
 }
 
-/// Added to a number and taken away again, it rounds: nothing after the binary point fits beside it. What is added stands
-/// in the last bits. Unlike a conversion, which has to mind what is no number, this is done for several at a time.
-const ROUNDS: f32 = 12_582_912.0;
-
-/// The nearest whole number of one that is small.
-#[inline]
-pub(crate) fn nearest(value: f32) -> (i32, f32) {
-    let rounded = value + ROUNDS;
-    (
-        rounded.to_bits().wrapping_sub(ROUNDS.to_bits()) as i32,
-        rounded - ROUNDS,
-    )
-}
-
 /// Between four neighbours, row by row.
 #[inline]
 fn interpolated(corners: [f32; 4], fx: f32, fy: f32) -> f32 {
@@ -77,19 +72,53 @@ fn interpolated(corners: [f32; 4], fx: f32, fy: f32) -> f32 {
         + fx * fy * corners[3]
 }
 
-/// Between four neighbouring colours, row by row, at a place in 64ths of a pixel (OpenCV has 32nds): so the three channels
-/// of a colour times its weight fit side by side into one number.
+/// Bits for each channel of a [`packed`] colour.
+const BITS: u32 = 20;
+
+/// A colour, of whose three bytes the first is the lowest of `bytes`, with the channels side by side in one number: each has
+/// room for its product with 64².
 #[inline]
-fn interpolated_colour(corners: [[u8; 3]; 4], fx: f32, fy: f32) -> [u8; 3] {
-    const BITS: u32 = 20;
-    let [fx, fy] = [fx, fy].map(|f| nearest(f * 64.0).0 as u64);
-    let weights = [(64 - fx) * (64 - fy), fx * (64 - fy), (64 - fx) * fy, fx * fy];
+fn packed(bytes: u64) -> u64 {
+    bytes & 0xff | (bytes & 0xff00) << (BITS - 8) | (bytes & 0x00ff_0000) << (2 * BITS - 16)
+}
+
+/// Between four neighbouring [`packed`] colours, row by row, at a place in 64ths of a pixel (OpenCV has 32nds).
+#[inline]
+fn interpolated_colour(corners: [u64; 4], fx: f32, fy: f32) -> [u8; 3] {
+    let (fx, fy) = (nearest(fx * 64.0).0 as u64, nearest(fy * 64.0).0 as u64);
+    // The products of the shares of left and right, above and below.
+    let (right, below) = (64 * fx, 64 * fy);
+    let both = fx.wrapping_mul(fy);
+    let neither = (4096 + both).wrapping_sub(right + below);
     // A half in each channel.
     let mut sum = 2048 * (1 + (1 << BITS) + (1 << (2 * BITS)));
-    for ([r, g, b], weight) in corners.into_iter().zip(weights) {
-        sum += weight * (u64::from(r) | u64::from(g) << BITS | u64::from(b) << (2 * BITS));
-    }
-    [sum >> 12, sum >> (12 + BITS), sum >> (12 + 2 * BITS)].map(|channel| channel as u8)
+    sum = corners[0].wrapping_mul(neither).wrapping_add(sum);
+    sum = corners[1]
+        .wrapping_mul(right.wrapping_sub(both))
+        .wrapping_add(sum);
+    sum = corners[2]
+        .wrapping_mul(below.wrapping_sub(both))
+        .wrapping_add(sum);
+    sum = corners[3].wrapping_mul(both).wrapping_add(sum);
+    [
+        (sum >> 12) as u8,
+        (sum >> (12 + BITS)) as u8,
+        (sum >> (12 + 2 * BITS)) as u8,
+    ]
+}
+
+/// The bytes from `at` on, the first one the lowest.
+#[inline]
+fn bytes(source: &[u8], at: usize) -> Option<u64> {
+    let bytes = source.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*bytes))
+}
+
+/// The number within 0..size of the pixel that a row of mirrors shows at `at`.
+fn mirrored(at: i32, size: usize) -> usize {
+    let size = i64::try_from(size).unwrap_or(i64::MAX / 2);
+    let at = i64::from(at).rem_euclid((2 * size).max(1));
+    at.min(2 * size - 1 - at).max(0) as usize
 }
 
 impl Rotation {
@@ -102,7 +131,13 @@ impl Rotation {
             sin,
             cos,
             start: (x - sin * y - cos * x, y - cos * y + sin * x),
+            outside: Outside::Black,
         }
+    }
+
+    /// The same with something else around the source.
+    pub(crate) fn with(self, outside: Outside) -> Self {
+        Self { outside, ..self }
     }
 
     /// The point of the source that comes to a point of the target.
@@ -128,7 +163,7 @@ impl Rotation {
         };
         let first = x as i32;
         for lane in 0..LANES {
-            let column = (first + lane as i32) as f32;
+            let column = first.wrapping_add(lane as i32) as f32;
             let (x, y) = (row_x + cos * column, row_y - sin * column);
             // Rounded down; a whole number may become the one before, and the share 1.
             let ((left, whole_x), (top, whole_y)) = (nearest(x - 0.5), nearest(y - 0.5));
@@ -159,8 +194,11 @@ impl Rotation {
         })
     }
 
-    /// The pixel's number, if it is inside the source.
+    /// The number of the pixel that is there, if there is one.
     fn number(&self, (x, y): (i32, i32)) -> Option<usize> {
+        if self.outside == Outside::Mirrored {
+            return Some(mirrored(y, self.height) * self.width + mirrored(x, self.width));
+        }
         let (x, y) = (usize::try_from(x).ok()?, usize::try_from(y).ok()?);
         (x < self.width && y < self.height).then(|| y * self.width + x)
     }
@@ -168,7 +206,9 @@ impl Rotation {
     /// The number of the upper left neighbour, which is inside.
     #[inline]
     fn first(&self, left: i32, top: i32) -> usize {
-        top as usize * self.width + left as usize
+        (top as usize)
+            .wrapping_mul(self.width)
+            .wrapping_add(left as usize)
     }
 
     /// The value at a place of a field.
@@ -187,25 +227,39 @@ impl Rotation {
         if corners == [None; 4] {
             return [0; 3];
         }
-        let corners = corners.map(|number| number.map_or([0; 3], |number| source[number]));
+        let corners = corners.map(|number| {
+            let [r, g, b] = number.map_or([0; 3], |number| source[number]);
+            packed(u64::from_le_bytes([r, g, b, 0, 0, 0, 0, 0]))
+        });
         interpolated_colour(corners, place.fx, place.fy)
     }
 
     /// Writes the colours of a run of the target's pixels into `target`, which holds just these.
     pub(crate) fn turn(&self, source: &[u8], run: Run, target: &mut [u8]) {
-        let source = source.as_chunks::<3>().0;
         let target = target.as_chunks_mut::<3>().0;
+        let stride = 3 * self.width;
         for (x, pixels) in (run.start..run.end).step_by(LANES).zip(target.chunks_mut(LANES)) {
             let places = self.places(x, run.y);
             let all_inside = self.all_inside(&places);
             for (lane, pixel) in pixels.iter_mut().enumerate() {
                 let place = places.get(lane);
-                *pixel = if all_inside || self.inside(place) {
-                    let rows = &source[self.first(place.left, place.top)..][..self.width + 2];
-                    let corners = [rows[0], rows[1], rows[self.width], rows[self.width + 1]];
+                // Two neighbours at a time, and two bytes more: the source's last pixel has none that follow.
+                let rows = if all_inside || self.inside(place) {
+                    let at = 3 * self.first(place.left, place.top);
+                    bytes(source, at).zip(bytes(source, at + stride))
+                } else {
+                    None
+                };
+                *pixel = if let Some((upper, lower)) = rows {
+                    let corners = [
+                        packed(upper),
+                        packed(upper >> 24),
+                        packed(lower),
+                        packed(lower >> 24),
+                    ];
                     interpolated_colour(corners, place.fx, place.fy)
                 } else {
-                    self.border(source, place)
+                    self.border(source.as_chunks().0, place)
                 };
             }
         }
@@ -353,9 +407,13 @@ mod tests {
     #[test]
     fn colours_keep_their_channels_and_lie_between_their_neighbours() {
         let corners = [[0, 255, 10], [255, 255, 20], [0, 255, 30], [255, 255, 40]];
-        assert_eq!(interpolated_colour(corners, 0.0, 0.0), corners[0]);
-        assert_eq!(interpolated_colour(corners, 1.0, 1.0), corners[3]);
-        assert_eq!(interpolated_colour(corners, 0.25, 0.5), [64, 255, 23]);
+        let at = |fx, fy| {
+            let corners = corners.map(|[r, g, b]| packed(r | g << 8 | b << 16));
+            interpolated_colour(corners, fx, fy).map(u64::from)
+        };
+        assert_eq!(at(0.0, 0.0), corners[0]);
+        assert_eq!(at(1.0, 1.0), corners[3]);
+        assert_eq!(at(0.25, 0.5), [64, 255, 23]);
     }
 
     #[test]
@@ -368,6 +426,27 @@ mod tests {
     #[test]
     fn an_image_of_one_pixel_is_fine() {
         assert_eq!(rotate(&[7], 1, 1, 33.0), [7]);
+    }
+
+    #[test]
+    fn mirrors_leave_no_black() {
+        let at = |at: i32| mirrored(at, 3);
+        assert_eq!(
+            (-4..8).map(at).collect::<Vec<_>>(),
+            [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1]
+        );
+        for (width, height, degrees) in [(40, 3, 45.0), (1, 1, 20.0), (2, 30, -90.0), (7, 5, 13.0)] {
+            let source: Vec<u8> = (0..width * height * 3).map(|i| 100 + (i % 100) as u8).collect();
+            let rotation = Rotation::new(width, height, degrees).with(Outside::Mirrored);
+            let mut target = vec![0; source.len()];
+            for run in whole(width, height) {
+                rotation.turn(&source, run, &mut target[run.bytes(width)]);
+            }
+            assert!(
+                target.iter().all(|v| *v >= 100),
+                "{width} {height} {degrees}: {target:?}"
+            );
+        }
     }
 
     proptest! {

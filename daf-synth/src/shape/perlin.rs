@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::f64::consts::{SQRT_2, TAU};
+use std::sync::LazyLock;
 
 use daf_core::image::{GrayImage, RgbImage};
 use daf_core::rand::{Rng, RngExt};
-use daf_core::{BoxError, Region, Shape, typetag};
+use daf_core::{BoxError, Rect, Region, Shape, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +97,9 @@ impl Shape for Perlin {
 pub struct Lattice {
     rows: usize,
     columns: usize,
-    /// (down, right) for each of the (rows + 1) × (columns + 1) corners.
+    /// The cells that it has gradients for: first row and column, and how many columns.
+    part: (usize, usize, usize),
+    /// (down, right) for each of the (rows + 1) × (columns + 1) corners of these cells.
     gradients: Vec<(f32, f32)>,
 }
 
@@ -109,6 +112,7 @@ impl Lattice {
         Self {
             rows,
             columns,
+            part: (0, 0, columns),
             gradients: gradients(&angles),
         }
     }
@@ -121,8 +125,40 @@ impl Lattice {
         (angles.len() == (rows + 1) * (columns + 1)).then(|| Self {
             rows,
             columns,
+            part: (0, 0, columns),
             gradients: gradients(angles),
         })
+    }
+
+    /// A lattice for a window, which is not empty, of an image of this size, with gradients in one of 256 random
+    /// directions at the corners that the window needs: much cheaper, and noise does not show it.
+    pub(crate) fn for_window(
+        (rows, columns): (usize, usize),
+        (width, height): (usize, usize),
+        window: Rect,
+        rng: &mut dyn Rng,
+    ) -> Self {
+        let cells = |from: u32, pixels: u32, cells: usize, size: usize| {
+            let last = (from + pixels) as usize - 1;
+            let first = from as usize * cells / size;
+            (first, last * cells / size + 1 - first)
+        };
+        let (top, count) = cells(window.y, window.height, rows, height);
+        let (left, across) = cells(window.x, window.width, columns, width);
+        let mut gradients = Vec::with_capacity((count + 1) * (across + 1));
+        let mut directions = [0; 64];
+        while gradients.len() < (count + 1) * (across + 1) {
+            let left = (count + 1) * (across + 1) - gradients.len();
+            let some = &mut directions[..left.min(64)];
+            rng.fill_bytes(some);
+            gradients.extend(some.iter().map(|direction| DIRECTIONS[*direction as usize]));
+        }
+        Self {
+            rows,
+            columns,
+            part: (top, left, across),
+            gradients,
+        }
     }
 
     /// The noise at each pixel, row by row, about −1..1: fade 6t⁵ − 15t⁴ + 10t³, scaled by √2.
@@ -138,24 +174,40 @@ impl Lattice {
 
     /// The same into memory that is used again.
     pub(crate) fn fill(&self, width: usize, height: usize, noise: &mut Vec<f32>) {
-        // Every element is written below.
+        let window = Rect {
+            x: 0,
+            y: 0,
+            width: width as u32,
+            height: height as u32,
+        };
+        noise.clear();
         noise.resize(width * height, 0.0);
-        if width == 0 || height == 0 {
+        self.add((width, height), window, 1.0, noise);
+    }
+
+    /// Adds the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of an image of
+    /// this size.
+    pub(crate) fn add(&self, (width, height): (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
+        if window.width == 0 || window.height == 0 {
             return;
         }
+        let (first_row, first_column, across) = self.part;
+        let (left, top) = (window.x as usize, window.y as usize);
+        let right = left + window.width as usize;
+        let weight = SQRT_2 as f32 * weight;
         // Place within its cell, and fade there, for each column; the columns of each cell.
-        let (within, fades): (Vec<_>, Vec<_>) = (0..width)
+        let (within, fades): (Vec<_>, Vec<_>) = (left..right)
             .map(|x| place(x, self.columns, width))
             .map(|(_, fx, tx)| (fx, tx))
             .unzip();
-        let starts: Vec<_> = (0..=self.columns)
-            .map(|cell| (cell * width).div_ceil(self.columns))
+        let starts: Vec<_> = (first_column..=first_column + across)
+            .map(|cell| (cell * width).div_ceil(self.columns).clamp(left, right) - left)
             .collect();
-        let mut lines = Vec::with_capacity(self.columns + 1);
-        for (y, row) in noise.chunks_exact_mut(width).enumerate() {
-            let (cell, fy, ty) = place(y, self.rows, height);
-            let corners = &self.gradients[cell * (self.columns + 1)..];
-            let (upper, lower) = corners.split_at(self.columns + 1);
+        let mut lines = Vec::with_capacity(across + 1);
+        for (y, row) in noise.chunks_exact_mut(right - left).enumerate() {
+            let (cell, fy, ty) = place(top + y, self.rows, height);
+            let corners = &self.gradients[(cell - first_row) * (across + 1)..];
+            let (upper, lower) = corners.split_at(across + 1);
             // At a corner the noise is (gradient · distance), which is linear in x: after fading along y, two numbers
             // per corner are left, (value at the corner's x, slope).
             lines.clear();
@@ -173,12 +225,20 @@ impl Lattice {
                 let places = within[columns.clone()].iter().zip(&fades[columns.clone()]);
                 for (value, (fx, tx)) in row[columns].iter_mut().zip(places) {
                     let (left, right) = (left.0 + left.1 * fx, right.0 + right.1 * (fx - 1.0));
-                    *value = SQRT_2 as f32 * lerp(left, right, *tx);
+                    *value += weight * lerp(left, right, *tx);
                 }
             }
         }
     }
 }
+
+/// Unit gradients all around.
+static DIRECTIONS: LazyLock<[(f32, f32); 256]> = LazyLock::new(|| {
+    std::array::from_fn(|i| {
+        let angle = i as f64 / 256.0 * TAU;
+        (angle.cos() as f32, angle.sin() as f32)
+    })
+});
 
 fn gradients(angles: &[f64]) -> Vec<(f32, f32)> {
     angles.iter().map(|a| (a.cos() as f32, a.sin() as f32)).collect()
@@ -191,6 +251,7 @@ fn place(at: usize, cells: usize, size: usize) -> (usize, f32, f32) {
     (at * cells / size, t as f32, fade as f32)
 }
 
+#[inline]
 fn lerp(from: f32, to: f32, share: f32) -> f32 {
     from + (to - from) * share
 }
@@ -201,6 +262,33 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+
+    #[test]
+    fn a_window_shows_its_part_of_the_noise() {
+        let size = (50, 37);
+        let window = |x, y, width, height| Rect { x, y, width, height };
+        let whole = Lattice::draw(5, 9, &mut ChaCha8Rng::seed_from_u64(1));
+        let noise = whole.noise(size.0, size.1);
+        for window in [
+            window(0, 0, 50, 37),
+            window(13, 7, 1, 1),
+            window(20, 30, 30, 7),
+            window(49, 36, 1, 1),
+        ] {
+            let mut lattice = Lattice::for_window((5, 9), size, window, &mut ChaCha8Rng::seed_from_u64(1));
+            let (top, left, across) = lattice.part;
+            for (i, gradient) in lattice.gradients.iter_mut().enumerate() {
+                *gradient = whole.gradients[(top + i / (across + 1)) * 10 + left + i % (across + 1)];
+            }
+            let mut found = vec![1.0; (window.width * window.height) as usize];
+            lattice.add(size, window, 0.5, &mut found);
+            for (i, found) in found.into_iter().enumerate() {
+                let (x, y) = (i % window.width as usize, i / window.width as usize);
+                let expected = noise[(window.y as usize + y) * 50 + window.x as usize + x];
+                assert!((found - 1.0 - expected / 2.0).abs() < 1e-6, "{window:?} {x} {y}");
+            }
+        }
+    }
 
     #[test]
     fn noise_vanishes_at_the_corners_of_the_cells() {

@@ -6,6 +6,8 @@ use daf_core::{BoxError, Donors, Fill, Outcome, Shape, Synthetic, Texture};
 
 use crate::blend::{Material, blend, blend_pixels};
 use crate::range::Range;
+use crate::rotate::Outside;
+use crate::runs::{self, Run};
 use crate::texture::augment;
 
 pub(crate) mod compose;
@@ -69,25 +71,33 @@ impl Recipe<'_> {
         };
         let opacity = self.opacity.draw(rng);
         let mut image = normal.clone();
+        let touched = region.bounds();
+        let mut paint = |texture: &RgbImage, left: u32, top: u32, outside| {
+            let (left, top) = (left as usize, top as usize);
+            let wanted = runs::of_region(&region).map(|run| Run {
+                y: run.y - top,
+                start: run.start - left,
+                end: run.end - left,
+            });
+            augment::shown(texture, outside, wanted, &augmentations, |pixels| {
+                let material = Material {
+                    pixels,
+                    width: texture.width() as usize,
+                    left,
+                    top,
+                };
+                blend_pixels(&mut image, &region, material, opacity);
+            });
+        };
         match fill {
             Fill::Image(texture) if texture.dimensions() == normal.dimensions() => {
-                augment::shown(&texture, &region, &augmentations, |pixels| {
-                    let material = Material {
-                        pixels,
-                        width: texture.width() as usize,
-                        left: 0,
-                        top: 0,
-                    };
-                    blend_pixels(&mut image, &region, material, opacity);
-                });
+                paint(&texture, 0, 0, Outside::Black);
             }
-            Fill::Patch(mut patch) => {
-                augmentations.iter().for_each(|a| a.apply(&mut patch));
-                blend(&mut image, &region, &Fill::Patch(patch), opacity);
+            Fill::Patch(patch) if patch.dimensions() == (touched.width, touched.height) => {
+                paint(&patch, touched.x, touched.y, Outside::Mirrored);
             }
             other => blend(&mut image, &region, &other, opacity),
         }
-        let touched = region.bounds();
         Ok(Outcome::Damaged(Synthetic {
             image,
             mask: region.into_mask(),

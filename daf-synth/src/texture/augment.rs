@@ -9,13 +9,14 @@
 
 use std::cell::RefCell;
 
+use daf_core::Rect;
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
-use daf_core::{Rect, Region};
 
-use super::colourspace::{ColourSpace, HUES, decode_hsv, encode_hsv};
+use super::colourspace::{self, ColourSpace, HUES, decode_hsv, encode_hsv};
+use crate::lanes::{byte, nearest};
 use crate::range::Range;
-use crate::rotate::Rotation;
+use crate::rotate::{Outside, Rotation};
 use crate::runs::{self, Run};
 
 /// Applies three different augmentations, in the order in which they are drawn.
@@ -37,16 +38,17 @@ pub fn draw(rng: &mut dyn Rng) -> Vec<Augmentation> {
 }
 
 /// Hands the texture after these augmentations to `action`: RGB values of an image of the texture's size, of which only
-/// the pixels of the region have a meaning.
+/// the pixels that `wanted` names have a meaning.
 pub(crate) fn shown<R>(
     texture: &RgbImage,
-    region: &Region,
+    outside: Outside,
+    wanted: impl Iterator<Item = Run>,
     augmentations: &[Augmentation],
     action: impl FnOnce(&[u8]) -> R,
 ) -> R {
     SCRATCH.with_borrow_mut(|scratch| {
-        scratch.want(augmentations.len(), runs::of_region(region));
-        action(process(texture, augmentations, scratch))
+        scratch.want(augmentations.len(), wanted);
+        action(process(texture, outside, augmentations, scratch))
     })
 }
 
@@ -132,7 +134,7 @@ impl Augmentation {
         let (width, height) = (image.width() as usize, image.height() as usize);
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.want(1, runs::whole(width, height));
-            let pixels = process(image, &[self], scratch);
+            let pixels = process(image, Outside::Black, &[self], scratch);
             // A copy that has to be made anyway: what was read cannot be written at the same time.
             let pixels = pixels.to_vec();
             image.copy_from_slice(&pixels);
@@ -167,7 +169,12 @@ impl Scratch {
 }
 
 /// Applies the augmentations to the pixels that `scratch` wants after the last of them.
-fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &'a mut Scratch) -> &'a [u8] {
+fn process<'a>(
+    texture: &'a RgbImage,
+    outside: Outside,
+    augmentations: &[Augmentation],
+    scratch: &'a mut Scratch,
+) -> &'a [u8] {
     let (width, height) = (texture.width() as usize, texture.height() as usize);
     let Scratch {
         images,
@@ -185,8 +192,10 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
             Augmentation::Autocontrast(_) | Augmentation::Equalize => {
                 before.extend(runs::whole(width, height));
             }
+            // The texture itself is all there.
+            Augmentation::Rotate(_) if i == 0 => {}
             Augmentation::Rotate(degrees) => {
-                let rotation = Rotation::new(width, height, *degrees);
+                let rotation = Rotation::new(width, height, *degrees).with(outside);
                 collect(width, height, marks, before, |marks| {
                     for run in after {
                         rotation.mark(*run, marks);
@@ -262,7 +271,7 @@ fn process<'a>(texture: &'a RgbImage, augmentations: &[Augmentation], scratch: &
                 }
             }
             Augmentation::Rotate(degrees) => {
-                let rotation = Rotation::new(width, height, degrees);
+                let rotation = Rotation::new(width, height, degrees).with(outside);
                 canvas.anew(before, |from, to| {
                     for run in after {
                         rotation.turn(from, *run, &mut to[run.bytes(width)]);
@@ -428,14 +437,12 @@ impl HueTurn {
     }
 
     pub(super) fn apply(&self, pixels: &mut [u8]) {
-        for pixel in pixels.as_chunks_mut::<3>().0 {
-            let [hue, saturation, value] = encode_hsv(*pixel);
-            *pixel = decode_hsv([
-                self.hues[hue as usize],
-                self.saturations[saturation as usize],
-                value,
-            ]);
-        }
+        colourspace::each(pixels, |colours| {
+            encode_hsv(colours);
+            colourspace::look_up(&mut colours[0], &self.hues);
+            colourspace::look_up(&mut colours[1], &self.saturations);
+            decode_hsv(colours);
+        });
     }
 }
 
@@ -500,16 +507,27 @@ fn sharpen(source: &[u8], target: &mut [u8], (width, height): (usize, usize), ru
         around(bytes.start),
         around(bytes.start + stride),
     );
-    for (i, value) in (3..).zip(&mut target[bytes.clone()]) {
-        let column = |i: usize| u16::from(above[i]) + u16::from(here[i]) + u16::from(below[i]);
-        let sum = column(i - 3) + column(i) + column(i + 3) + 4 * u16::from(here[i]);
-        let smooth = f32::from((sum * 2 + 13) / 26);
-        *value = (smooth + (f32::from(here[i]) - smooth) * factor) as u8;
+    let target = &mut target[bytes];
+    // The length is written out so that the compiler needs no check in the loop.
+    let reach = target.len() + 6;
+    let (above, here, below) = (&above[..reach], &here[..reach], &below[..reach]);
+    for (i, value) in target.iter_mut().enumerate() {
+        let column = |i: usize| {
+            let sum = u16::from(above[i]).wrapping_add(u16::from(here[i]));
+            sum.wrapping_add(u16::from(below[i]))
+        };
+        let middle = u16::from(here[i + 3]);
+        let sum = column(i).wrapping_add(column(i + 3)).wrapping_add(column(i + 6));
+        let sum = sum.wrapping_add(middle.wrapping_mul(4));
+        // No sum of integers is half a 13th between two.
+        let smooth = nearest(f32::from(sum) * (1.0 / 13.0)).1;
+        *value = byte(smooth + (f32::from(middle) - smooth) * factor);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use daf_core::Region;
     use daf_core::image::GrayImage;
     use daf_core::rand::SeedableRng;
     use proptest::prelude::*;
@@ -537,7 +555,7 @@ mod tests {
             for augmentation in &drawn {
                 augmentation.apply(&mut whole);
             }
-            shown(&texture, &region, &drawn, |pixels| {
+            shown(&texture, Outside::Black, runs::of_region(&region), &drawn, |pixels| {
                 for ((inside, found), expected) in
                     region.mask().iter().zip(pixels.chunks_exact(3)).zip(whole.chunks_exact(3))
                 {

@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use crate::lanes::{LANES, byte, floor, greater, lesser, whole};
+
 /// A colour space with an axis of brightness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColourSpace {
@@ -39,150 +41,257 @@ impl ColourSpace {
     /// From RGB.
     #[must_use]
     pub fn encode(self, rgb: [u8; 3]) -> [u8; 3] {
-        match self {
-            Self::YCrCb => encode_luma(rgb, [(0, 11682), (2, 9241)]),
-            Self::Yuv => encode_luma(rgb, [(2, 8061), (0, 14369)]),
-            Self::Hsv => encode_hsv(rgb),
-            Self::Hls => encode_hls(rgb),
-            Self::Lab => encode_lab(rgb),
-            Self::Luv => encode_luv(rgb),
-        }
+        let mut pixel = rgb;
+        each(&mut pixel, |colours| match self {
+            Self::YCrCb => encode_ycrcb(colours),
+            Self::Yuv => encode_yuv(colours),
+            Self::Hsv => encode_hsv(colours),
+            Self::Hls => encode_hls(colours),
+            Self::Lab => encode_lab(colours),
+            Self::Luv => encode_luv(colours),
+        });
+        pixel
     }
 
     /// To RGB.
     #[must_use]
-    pub fn decode(self, [a, b, c]: [u8; 3]) -> [u8; 3] {
-        match self {
-            Self::YCrCb => decode_luma(a, b, c, [22987, -11698, -5636, 29049]),
-            Self::Yuv => decode_luma(a, c, b, [18678, -9519, -6472, 33292]),
-            Self::Hsv => decode_hsv([a, b, c]),
-            Self::Hls => decode_hls([a, b, c]),
-            Self::Lab => decode_lab([a, b, c]),
-            Self::Luv => decode_luv([a, b, c]),
-        }
+    pub fn decode(self, colour: [u8; 3]) -> [u8; 3] {
+        let mut pixel = colour;
+        each(&mut pixel, |colours| match self {
+            Self::YCrCb => decode_ycrcb(colours),
+            Self::Yuv => decode_yuv(colours),
+            Self::Hsv => decode_hsv(colours),
+            Self::Hls => decode_hls(colours),
+            Self::Lab => decode_lab(colours),
+            Self::Luv => decode_luv(colours),
+        });
+        pixel
     }
 
     /// Sends the brightness of RGB pixels through a table.
     pub(super) fn map_brightness(self, pixels: &mut [u8], table: &[u8; 256]) {
-        /// A loop of its own for each colour space.
-        fn each(pixels: &mut [u8], change: impl Fn([u8; 3]) -> [u8; 3]) {
-            for pixel in pixels.as_chunks_mut::<3>().0 {
-                *pixel = change(*pixel);
-            }
-        }
         let axis = self.brightness();
-        let through = |mut colour: [u8; 3]| {
-            colour[axis] = table[colour[axis] as usize];
-            colour
-        };
+        let through = |colours: &mut Colours| look_up(&mut colours[axis], table);
+        // A loop of its own for each colour space.
+        macro_rules! map {
+            ($encode:ident, $decode:ident) => {
+                each(pixels, |colours| {
+                    $encode(colours);
+                    through(colours);
+                    $decode(colours);
+                })
+            };
+        }
         match self {
-            Self::YCrCb => each(pixels, |rgb| Self::YCrCb.decode(through(Self::YCrCb.encode(rgb)))),
-            Self::Yuv => each(pixels, |rgb| Self::Yuv.decode(through(Self::Yuv.encode(rgb)))),
-            Self::Hsv => each(pixels, |rgb| decode_hsv(through(encode_hsv(rgb)))),
-            Self::Hls => each(pixels, |rgb| decode_hls(through(encode_hls(rgb)))),
-            Self::Lab => each(pixels, |rgb| decode_lab(through(encode_lab(rgb)))),
-            Self::Luv => each(pixels, |rgb| decode_luv(through(encode_luv(rgb)))),
+            Self::YCrCb => map!(encode_ycrcb, decode_ycrcb),
+            Self::Yuv => map!(encode_yuv, decode_yuv),
+            Self::Hsv => map!(encode_hsv, decode_hsv),
+            Self::Hls => map!(encode_hls, decode_hls),
+            Self::Lab => map!(encode_lab, decode_lab),
+            Self::Luv => map!(encode_luv, decode_luv),
         }
     }
 }
 
-/// Bits after the binary point of OpenCV's luma arithmetic.
-const LUMA_SHIFT: i32 = 14;
+/// A few pixels, channel by channel.
+pub(super) type Colours = [[u8; LANES]; 3];
 
-fn descale(value: i32, shift: i32) -> i32 {
-    (value + (1 << (shift - 1))) >> shift
+/// Changes pixels, a few at a time.
+#[inline]
+pub(super) fn each(pixels: &mut [u8], mut change: impl FnMut(&mut Colours)) {
+    // Bytes that have just been written one by one cannot be read together at once, so that several are on their way.
+    const PARTS: usize = 8;
+    for pixels in pixels.as_chunks_mut::<3>().0.chunks_mut(PARTS * LANES) {
+        let mut parts = [[[0; LANES]; 3]; PARTS];
+        let parts = &mut parts[..pixels.len().div_ceil(LANES)];
+        for (part, pixels) in parts.iter_mut().zip(pixels.chunks(LANES)) {
+            for (lane, pixel) in pixels.iter().enumerate() {
+                part[0][lane] = pixel[0];
+                part[1][lane] = pixel[1];
+                part[2][lane] = pixel[2];
+            }
+        }
+        for part in &mut *parts {
+            change(part);
+        }
+        for (part, pixels) in parts.iter().zip(pixels.chunks_mut(LANES)) {
+            for (lane, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = [part[0][lane], part[1][lane], part[2][lane]];
+            }
+        }
+    }
 }
 
-fn byte(value: i32) -> u8 {
-    value.clamp(0, 255) as u8
+/// Sends a channel through a table.
+#[inline]
+pub(super) fn look_up(channel: &mut [u8; LANES], table: &[u8; 256]) {
+    for value in channel {
+        *value = table[*value as usize];
+    }
 }
 
-fn round(value: f32) -> u8 {
-    (value + 0.5) as u8
-}
+/// 2⁻¹⁴: OpenCV's luma arithmetic has 14 bits after the binary point. Sums of such integers are below 2²⁴, so that single
+/// precision has them without error.
+const LUMA: f32 = 1.0 / 16384.0;
 
 /// Luma and two differences (channel, weight · 2¹⁴).
 #[inline]
-fn encode_luma(rgb: [u8; 3], differences: [(usize, i32); 2]) -> [u8; 3] {
-    let [r, g, b] = rgb.map(i32::from);
-    let luma = descale(r * 4899 + g * 9617 + b * 1868, LUMA_SHIFT);
-    let [first, second] = differences.map(|(channel, weight)| {
-        let difference = i32::from(rgb[channel]) - luma;
-        byte(descale(difference * weight + (128 << LUMA_SHIFT), LUMA_SHIFT))
-    });
-    [byte(luma), first, second]
+fn encode_luma(colours: &mut Colours, differences: [(usize, f32); 2]) {
+    let rgb = *colours;
+    for lane in 0..LANES {
+        let (r, g, b) = (
+            f32::from(rgb[0][lane]),
+            f32::from(rgb[1][lane]),
+            f32::from(rgb[2][lane]),
+        );
+        let luma = floor((r * 4899.0 + g * 9617.0 + b * 1868.0) * LUMA + 0.5);
+        let first = f32::from(rgb[differences[0].0][lane]) - luma;
+        let second = f32::from(rgb[differences[1].0][lane]) - luma;
+        colours[0][lane] = byte(luma);
+        colours[1][lane] = byte(first * differences[0].1 * LUMA + 128.5);
+        colours[2][lane] = byte(second * differences[1].1 * LUMA + 128.5);
+    }
 }
 
-/// From luma, red and blue difference; weights · 2¹⁴ of red→R, red→G, blue→G, blue→B.
+/// From luma and the differences of red and blue, whose channels are given; weights · 2¹⁴ of red→R, red→G, blue→G, blue→B.
 #[inline]
-fn decode_luma(luma: u8, red: u8, blue: u8, weights: [i32; 4]) -> [u8; 3] {
-    let (luma, red, blue) = (i32::from(luma), i32::from(red) - 128, i32::from(blue) - 128);
-    [
-        byte(luma + descale(red * weights[0], LUMA_SHIFT)),
-        byte(luma + descale(red * weights[1] + blue * weights[2], LUMA_SHIFT)),
-        byte(luma + descale(blue * weights[3], LUMA_SHIFT)),
-    ]
+fn decode_luma(colours: &mut Colours, (red, blue): (usize, usize), weights: [f32; 4]) {
+    let from = *colours;
+    for lane in 0..LANES {
+        let luma = f32::from(from[0][lane]) + 0.5;
+        let (red, blue) = (
+            f32::from(from[red][lane]) - 128.0,
+            f32::from(from[blue][lane]) - 128.0,
+        );
+        colours[0][lane] = byte(luma + red * weights[0] * LUMA);
+        colours[1][lane] = byte(luma + (red * weights[1] + blue * weights[2]) * LUMA);
+        colours[2][lane] = byte(luma + blue * weights[3] * LUMA);
+    }
+}
+
+#[inline]
+fn encode_ycrcb(colours: &mut Colours) {
+    encode_luma(colours, [(0, 11682.0), (2, 9241.0)]);
+}
+
+#[inline]
+fn decode_ycrcb(colours: &mut Colours) {
+    decode_luma(colours, (1, 2), [22987.0, -11698.0, -5636.0, 29049.0]);
+}
+
+#[inline]
+fn encode_yuv(colours: &mut Colours) {
+    encode_luma(colours, [(2, 8061.0), (0, 14369.0)]);
+}
+
+#[inline]
+fn decode_yuv(colours: &mut Colours) {
+    decode_luma(colours, (2, 1), [18678.0, -9519.0, -6472.0, 33292.0]);
 }
 
 /// Number of hues: OpenCV counts steps of two degrees, so that they fit into 8 bit.
 pub(super) const HUES: i32 = 180;
 
 #[inline]
-pub(super) fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
-    let [r, g, b] = rgb.map(i32::from);
-    let value = r.max(g).max(b);
-    let span = value - r.min(g).min(b);
+pub(super) fn encode_hsv(colours: &mut Colours) {
+    let rgb = *colours;
     let tables = &*HSV;
-    let saturation = descale(span * tables.saturation[value as usize], 12);
-    let hue = if value == r {
-        g - b
-    } else if value == g {
-        b - r + 2 * span
-    } else {
-        r - g + 4 * span
-    };
-    let hue = descale(hue * tables.hue[span as usize], 12);
-    [
-        byte(if hue < 0 { hue + HUES } else { hue }),
-        byte(saturation),
-        byte(value),
-    ]
-}
-
-#[inline]
-pub(super) fn decode_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
-    let value = f32::from(value);
-    let saturation = f32::from(saturation) / 255.0;
-    WHEEL[hue as usize].map(|share| round(value * (1.0 - saturation * (1.0 - share))))
-}
-
-#[inline]
-fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
-    let [r, g, b] = rgb.map(|v| f32::from(v) / 255.0);
-    let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-    let (sum, span) = (most + least, most - least);
-    let lightness = round(sum * 0.5 * 255.0);
-    if span <= f32::EPSILON {
-        return [0, lightness, 0];
+    let (mut values, mut spans) = ([0; LANES], [0; LANES]);
+    for lane in 0..LANES {
+        let (r, g, b) = (rgb[0][lane], rgb[1][lane], rgb[2][lane]);
+        values[lane] = r.max(g).max(b);
+        spans[lane] = values[lane].wrapping_sub(r.min(g).min(b));
     }
-    let saturation = span / if sum < 1.0 { sum } else { 2.0 - sum };
-    let hue = if most == r {
-        (g - b) / span * 60.0
-    } else if most == g {
-        (b - r) / span * 60.0 + 120.0
-    } else {
-        (r - g) / span * 60.0 + 240.0
-    };
-    let hue = if hue < 0.0 { hue + 360.0 } else { hue };
-    [round(hue * 0.5), lightness, round(saturation * 255.0)]
+    let (mut saturation_of, mut hue_of) = ([0.0; LANES], [0.0; LANES]);
+    for lane in 0..LANES {
+        saturation_of[lane] = tables.saturation[values[lane] as usize];
+        hue_of[lane] = tables.hue[spans[lane] as usize];
+    }
+    const SCALE: f32 = 1.0 / 4096.0;
+    for lane in 0..LANES {
+        let (r, g, b) = (
+            f32::from(rgb[0][lane]),
+            f32::from(rgb[1][lane]),
+            f32::from(rgb[2][lane]),
+        );
+        let (value, span) = (f32::from(values[lane]), f32::from(spans[lane]));
+        let other = if value == g {
+            b - r + 2.0 * span
+        } else {
+            r - g + 4.0 * span
+        };
+        let hue = if value == r { g - b } else { other };
+        let hue = floor(hue * hue_of[lane] * SCALE + 0.5);
+        colours[0][lane] = byte(if hue < 0.0 { hue + HUES as f32 } else { hue });
+        colours[1][lane] = byte(span * saturation_of[lane] * SCALE + 0.5);
+        colours[2][lane] = values[lane];
+    }
 }
 
 #[inline]
-fn decode_hls([hue, lightness, saturation]: [u8; 3]) -> [u8; 3] {
-    let (lightness, saturation) = (f32::from(lightness), f32::from(saturation) / 255.0);
-    let span = saturation * lightness.min(255.0 - lightness);
-    let low = lightness - span;
-    WHEEL[hue as usize].map(|share| round(low + 2.0 * span * share))
+pub(super) fn decode_hsv(colours: &mut Colours) {
+    let shares = wheel(&colours[0]);
+    let [_, saturation, value] = *colours;
+    for (channel, shares) in colours.iter_mut().zip(&shares) {
+        for lane in 0..LANES {
+            let saturation = f32::from(saturation[lane]) / 255.0;
+            let value = f32::from(value[lane]) * (1.0 - saturation * (1.0 - shares[lane]));
+            channel[lane] = byte(value + 0.5);
+        }
+    }
+}
+
+#[inline]
+fn encode_hls(colours: &mut Colours) {
+    let rgb = *colours;
+    for lane in 0..LANES {
+        let r = f32::from(rgb[0][lane]) / 255.0;
+        let g = f32::from(rgb[1][lane]) / 255.0;
+        let b = f32::from(rgb[2][lane]) / 255.0;
+        let (most, least) = (greater(greater(r, g), b), lesser(lesser(r, g), b));
+        let (sum, span) = (most + least, most - least);
+        // Without a colour, hue and saturation are divided by nothing and thrown away.
+        let coloured = span > f32::EPSILON;
+        let saturation = span / if sum < 1.0 { sum } else { 2.0 - sum };
+        let (from, to, offset) = if most == g { (b, r, 120.0) } else { (r, g, 240.0) };
+        let (from, to, offset) = if most == r {
+            (g, b, 0.0)
+        } else {
+            (from, to, offset)
+        };
+        let hue = (from - to) / span * 60.0 + offset;
+        let hue = if hue < 0.0 { hue + 360.0 } else { hue };
+        colours[0][lane] = byte(if coloured { hue * 0.5 + 0.5 } else { 0.0 });
+        colours[1][lane] = byte(sum * 0.5 * 255.0 + 0.5);
+        colours[2][lane] = byte(if coloured { saturation * 255.0 + 0.5 } else { 0.0 });
+    }
+}
+
+#[inline]
+fn decode_hls(colours: &mut Colours) {
+    let shares = wheel(&colours[0]);
+    let [_, lightness, saturation] = *colours;
+    for (channel, shares) in colours.iter_mut().zip(&shares) {
+        for lane in 0..LANES {
+            let lightness = f32::from(lightness[lane]);
+            let saturation = f32::from(saturation[lane]) / 255.0;
+            let span = saturation * lesser(lightness, 255.0 - lightness);
+            channel[lane] = byte(lightness - span + 2.0 * span * shares[lane] + 0.5);
+        }
+    }
+}
+
+/// Shares of red, green and blue of hues.
+#[inline]
+fn wheel(hues: &[u8; LANES]) -> [[f32; LANES]; 3] {
+    let mut shares = [[0.0; LANES]; 3];
+    for lane in 0..LANES {
+        let [r, g, b] = WHEEL[hues[lane] as usize];
+        shares[0][lane] = r;
+        shares[1][lane] = g;
+        shares[2][lane] = b;
+    }
+    shares
 }
 
 /// How much of each of red, green and blue a hue has, from 0 to 1: a table takes the place of a branch on the sixth of the
@@ -230,13 +339,18 @@ const WHITE_UV: (f64, f64) = {
 };
 
 #[inline]
-fn xyz_to_rgb(xyz: [f32; 3]) -> [u8; 3] {
-    let companded = &*COMPANDED;
-    let last = companded.len() - 1;
-    let mut rgb = [0; 3];
-    for (value, row) in rgb.iter_mut().zip(RGB) {
-        let linear = row[0] * xyz[0] + row[1] * xyz[1] + row[2] * xyz[2];
-        *value = companded[((linear * last as f32 + 0.5) as usize).min(last)];
+fn xyz_to_rgb(xyz: &[[f32; LANES]; 3]) -> Colours {
+    let mut rgb = [[0; LANES]; 3];
+    for (channel, row) in rgb.iter_mut().zip(&RGB) {
+        let mut places = [0; LANES];
+        for lane in 0..LANES {
+            let linear = row[0] * xyz[0][lane] + row[1] * xyz[1][lane] + row[2] * xyz[2][lane];
+            places[lane] = whole(linear * COMPANDED_LAST as f32 + 0.5, COMPANDED_LAST as f32);
+        }
+        let companded = &*COMPANDED;
+        for lane in 0..LANES {
+            channel[lane] = companded[places[lane] as usize];
+        }
     }
     rgb
 }
@@ -244,78 +358,113 @@ fn xyz_to_rgb(xyz: [f32; 3]) -> [u8; 3] {
 /// Inverse of [`cube_root`].
 #[inline]
 fn cube(f: f32) -> f32 {
-    if f > 6.0 / 29.0 {
-        f * f * f
-    } else {
-        (f - 16.0 / 116.0) * (108.0 / 841.0)
+    let (cube, linear) = (f * f * f, (f - 16.0 / 116.0) * (108.0 / 841.0));
+    if f > 6.0 / 29.0 { cube } else { linear }
+}
+
+/// In OpenCV's integers: a difference of one in the dark is a visible difference after [`decode_lab`]. Single precision
+/// has them without error: they are below 2²⁴, or multiples of 4 or 8 where they are not.
+#[inline]
+fn encode_lab(colours: &mut Colours) {
+    let tables = &*LAB;
+    let mut linear = [[0.0; LANES]; 3];
+    for (linear, channel) in linear.iter_mut().zip(&*colours) {
+        for lane in 0..LANES {
+            linear[lane] = tables.linear[channel[lane] as usize];
+        }
+    }
+    let mut roots = [[0.0; LANES]; 3];
+    for (roots, row) in roots.iter_mut().zip(&tables.xyz) {
+        let mut places = [0; LANES];
+        for lane in 0..LANES {
+            let sum = row[0] * linear[0][lane] + row[1] * linear[1][lane] + row[2] * linear[2][lane];
+            places[lane] = whole(sum * (1.0 / 4096.0) + 0.5, (tables.roots.len() - 1) as f32);
+        }
+        for lane in 0..LANES {
+            roots[lane] = tables.roots[places[lane] as usize];
+        }
+    }
+    const UNIT: f32 = 32768.0;
+    const SCALE: f32 = ((116 * 255 + 50) / 100) as f32;
+    const OFFSET: f32 = -(((16 * 255 * (1 << 15) + 50) / 100) as f32);
+    for lane in 0..LANES {
+        let (x, y, z) = (roots[0][lane], roots[1][lane], roots[2][lane]);
+        colours[0][lane] = byte((SCALE * y + OFFSET + 0.5 * UNIT) * (1.0 / UNIT));
+        colours[1][lane] = byte((500.0 * (x - y) + 128.5 * UNIT) * (1.0 / UNIT));
+        colours[2][lane] = byte((200.0 * (y - z) + 128.5 * UNIT) * (1.0 / UNIT));
     }
 }
 
-/// In OpenCV's integers: a difference of one in the dark is a visible difference after [`decode_lab`].
 #[inline]
-fn encode_lab(rgb: [u8; 3]) -> [u8; 3] {
-    let tables = &*LAB;
-    let rgb = rgb.map(|v| i32::from(tables.linear[v as usize]));
-    let [x, y, z] = tables.xyz.map(|row| {
-        let sum = row[0] * rgb[0] + row[1] * rgb[1] + row[2] * rgb[2];
-        i32::from(tables.roots[(descale(sum, 12) as usize).min(tables.roots.len() - 1)])
-    });
-    const SHIFT: i32 = 15;
-    const SCALE: i32 = (116 * 255 + 50) / 100;
-    const OFFSET: i32 = -((16 * 255 * (1 << SHIFT) + 50) / 100);
-    [
-        byte(descale(SCALE * y + OFFSET, SHIFT)),
-        byte(descale(500 * (x - y) + (128 << SHIFT), SHIFT)),
-        byte(descale(200 * (y - z) + (128 << SHIFT), SHIFT)),
-    ]
-}
-
-#[inline]
-fn decode_lab([l, a, b]: [u8; 3]) -> [u8; 3] {
-    let y = (f32::from(l) * (100.0 / 255.0) + 16.0) / 116.0;
-    let x = y + (f32::from(a) - 128.0) / 500.0;
-    let z = y - (f32::from(b) - 128.0) / 200.0;
-    xyz_to_rgb([cube(x) * WHITE.0 as f32, cube(y), cube(z) * WHITE.1 as f32])
+fn decode_lab(colours: &mut Colours) {
+    let mut xyz = [[0.0; LANES]; 3];
+    for lane in 0..LANES {
+        let y = (f32::from(colours[0][lane]) * (100.0 / 255.0) + 16.0) / 116.0;
+        let x = y + (f32::from(colours[1][lane]) - 128.0) / 500.0;
+        let z = y - (f32::from(colours[2][lane]) - 128.0) / 200.0;
+        xyz[0][lane] = cube(x) * WHITE.0 as f32;
+        xyz[1][lane] = cube(y);
+        xyz[2][lane] = cube(z) * WHITE.1 as f32;
+    }
+    *colours = xyz_to_rgb(&xyz);
 }
 
 /// As OpenCV does, from a table with a node for every eighth grey level, interpolated.
 #[inline]
-fn encode_luv(rgb: [u8; 3]) -> [u8; 3] {
+fn encode_luv(colours: &mut Colours) {
     let nodes = &LUV.0;
-    let [r, g, b] = rgb.map(|v| v as usize / 8);
-    // Weights of the lower and the upper node along each axis, in eighths.
-    let [red, green, blue] = rgb.map(|v| [8 - u64::from(v % 8), u64::from(v % 8)]);
-    // Over green and blue, all three values at once: 64 times the largest one still fits beside the others.
-    let planes = [r, r + 1].map(|r| {
-        let pair = |g: usize| {
-            let line = &nodes[(r * LUV_NODES + g) * LUV_NODES + b..][..2];
-            blue[0] * line[0] + blue[1] * line[1]
+    for lane in 0..LANES {
+        let (r, g, b) = (colours[0][lane], colours[1][lane], colours[2][lane]);
+        // Shares of the upper node along each axis, in eighths.
+        let (red, green, blue) = (u64::from(r % 8), u64::from(g % 8), u64::from(b % 8));
+        let first = ((r / 8) as usize * LUV_NODES + (g / 8) as usize) * LUV_NODES + (b / 8) as usize;
+        let cell = &nodes[first..first + LUV_NODES * LUV_NODES + LUV_NODES + 2];
+        // Over green and blue, all three values at once: 64 times the largest one still fits beside the others.
+        let pair = |at: usize| {
+            cell[at]
+                .wrapping_mul(8 - blue)
+                .wrapping_add(cell[at + 1].wrapping_mul(blue))
         };
-        green[0] * pair(g) + green[1] * pair(g + 1)
-    });
-    [0, 1, 2].map(|i| {
-        let [low, high] = planes.map(|plane| plane >> (i * LUV_BITS) & ((1 << LUV_BITS) - 1));
-        byte(descale((red[0] * low + red[1] * high) as i32, 9) / 64)
-    })
+        let plane = |at: usize| {
+            let (near, far) = (pair(at), pair(at + LUV_NODES));
+            near.wrapping_mul(8 - green).wrapping_add(far.wrapping_mul(green))
+        };
+        let (low, high) = (plane(0), plane(LUV_NODES * LUV_NODES));
+        // The largest value is 2¹⁴ · 8³: with a half, 15 bits are left below the 8 of the result.
+        let value = |i: usize| {
+            let part = |plane: u64| (plane >> (i * LUV_BITS)) as u32 & ((1 << LUV_BITS) - 1);
+            let sum = part(low)
+                .wrapping_mul(8 - red as u32)
+                .wrapping_add(part(high).wrapping_mul(red as u32));
+            (sum.wrapping_add(256) >> 15).min(255) as u8
+        };
+        colours[0][lane] = value(0);
+        colours[1][lane] = value(1);
+        colours[2][lane] = value(2);
+    }
 }
 
 #[inline]
-fn decode_luv([l, u, v]: [u8; 3]) -> [u8; 3] {
-    let l = f32::from(l) * (100.0 / 255.0);
-    let u = f32::from(u) * (354.0 / 255.0) - 134.0;
-    let v = f32::from(v) * (262.0 / 255.0) - 140.0;
-    let y = cube((l + 16.0) / 116.0);
-    // 13·l·u′ and 13·l·v′; OpenCV keeps the second away from 0.
-    let (u, v) = (u + 13.0 * l * WHITE_UV.0 as f32, v + 13.0 * l * WHITE_UV.1 as f32);
-    let v = if v.abs() < 1.0 { 1.0f32.copysign(v) } else { v };
-    let x = y * 9.0 * u / (4.0 * v);
-    let z = y * (12.0 * 13.0 * l - 3.0 * u - 20.0 * v) / (4.0 * v);
-    xyz_to_rgb([x, y, z])
+fn decode_luv(colours: &mut Colours) {
+    let mut xyz = [[0.0; LANES]; 3];
+    for lane in 0..LANES {
+        let l = f32::from(colours[0][lane]) * (100.0 / 255.0);
+        let u = f32::from(colours[1][lane]) * (354.0 / 255.0) - 134.0;
+        let v = f32::from(colours[2][lane]) * (262.0 / 255.0) - 140.0;
+        let y = cube((l + 16.0) / 116.0);
+        // 13·l·u′ and 13·l·v′; OpenCV keeps the second away from 0.
+        let (u, v) = (u + 13.0 * l * WHITE_UV.0 as f32, v + 13.0 * l * WHITE_UV.1 as f32);
+        let v = if v.abs() < 1.0 { 1.0f32.copysign(v) } else { v };
+        xyz[0][lane] = y * 9.0 * u / (4.0 * v);
+        xyz[1][lane] = y;
+        xyz[2][lane] = y * (12.0 * 13.0 * l - 3.0 * u - 20.0 * v) / (4.0 * v);
+    }
+    *colours = xyz_to_rgb(&xyz);
 }
 
 struct Hsv {
-    saturation: [i32; 256],
-    hue: [i32; 256],
+    saturation: [f32; 256],
+    hue: [f32; 256],
 }
 
 /// Reciprocals with 12 bits after the binary point, as OpenCV has them.
@@ -323,9 +472,9 @@ static HSV: LazyLock<Hsv> = LazyLock::new(|| {
     let table = |scale: f64| {
         std::array::from_fn(|i| {
             if i == 0 {
-                0
+                0.0
             } else {
-                (scale * 4096.0 / i as f64).round_ties_even() as i32
+                (scale * 4096.0 / i as f64).round_ties_even() as f32
             }
         })
     };
@@ -361,31 +510,34 @@ fn cube_root(t: f64) -> f64 {
     }
 }
 
+/// The last place of [`COMPANDED`].
+const COMPANDED_LAST: u32 = 8192;
+
 /// 8-bit sRGB of a linear value, by ⌊value · 8192⌉: fine enough that neighbours differ by less than half a grey level
 /// where the curve is steepest.
 static COMPANDED: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    (0..=8192)
-        .map(|i| (companded(f64::from(i) / 8192.0) * 255.0).round() as u8)
+    (0..=COMPANDED_LAST)
+        .map(|i| (companded(f64::from(i) / f64::from(COMPANDED_LAST)) * 255.0).round() as u8)
         .collect()
 });
 
 struct Lab {
     /// Linear value of an 8-bit one, 255 · 8 for white.
-    linear: [u16; 256],
+    linear: [f32; 256],
     /// [`cube_root`] · 2¹⁵ of such values.
-    roots: Vec<u16>,
+    roots: Vec<f32>,
     /// Weights · 2¹² of linear RGB in XYZ, white being 1.
-    xyz: [[i32; 3]; 3],
+    xyz: [[f32; 3]; 3],
 }
 
 static LAB: LazyLock<Lab> = LazyLock::new(|| {
     let white = [WHITE.0, 1.0, WHITE.1];
     Lab {
-        linear: std::array::from_fn(|i| (linear(i as f64 / 255.0) * 255.0 * 8.0).round() as u16),
+        linear: std::array::from_fn(|i| (linear(i as f64 / 255.0) * 255.0 * 8.0).round() as f32),
         roots: (0..3072)
-            .map(|i| (cube_root(f64::from(i) / (255.0 * 8.0)) * 32768.0).round() as u16)
+            .map(|i| (cube_root(f64::from(i) / (255.0 * 8.0)) * 32768.0).round() as f32)
             .collect(),
-        xyz: std::array::from_fn(|i| XYZ[i].map(|weight| (4096.0 * weight / white[i]).round() as i32)),
+        xyz: std::array::from_fn(|i| XYZ[i].map(|weight| (4096.0 * weight / white[i]).round() as f32)),
     }
 });
 
@@ -431,6 +583,24 @@ mod tests {
                 };
                 for value in space.decode(space.encode([grey; 3])) {
                     assert!(value.abs_diff(grey) <= tolerance, "{space:?} {grey} {value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_pixels_become_what_each_becomes_alone() {
+        let table: [u8; 256] = std::array::from_fn(|i| (i * 7 % 256) as u8);
+        let values: Vec<u8> = (0..3 * 151u32).map(|i| (i * i % 251) as u8).collect();
+        for space in ColourSpace::ALL {
+            for count in [1, 7, 8, 9, 64, 65, 151] {
+                let mut pixels = values[..3 * count].to_vec();
+                space.map_brightness(&mut pixels, &table);
+                for (found, rgb) in pixels.as_chunks::<3>().0.iter().zip(values.as_chunks().0) {
+                    let mut colour = space.encode(*rgb);
+                    let brightness = &mut colour[space.brightness()];
+                    *brightness = table[*brightness as usize];
+                    assert_eq!(*found, space.decode(colour), "{space:?} {rgb:?}");
                 }
             }
         }

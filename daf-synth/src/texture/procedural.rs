@@ -3,16 +3,19 @@
 //! A [`Pattern`] gives each pixel a height in 0..=1, a random palette turns heights into colours, uneven light and
 //! pixel noise take away what is artificial. Sizes of structures are relative to the image's shorter side.
 
+use std::cell::RefCell;
 use std::f32::consts::{PI, TAU};
+use std::mem;
+use std::ops::{Deref, DerefMut};
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
-use daf_core::{BoxError, Donors, Fill, Region, Texture, typetag};
+use daf_core::{BoxError, Donors, Fill, Rect, Region, Texture, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::{byte, cut_off, greater, nearest};
 use crate::range::Range;
-use crate::rotate::nearest;
 use crate::shape::perlin::Lattice;
 
 /// Drawn textures: marble, stripes, checks, cells, weave, grain, blotches. They need no files.
@@ -38,7 +41,11 @@ impl Procedural {
     /// A texture of one of the patterns, of which there must be one.
     #[must_use]
     pub fn image(&self, width: u32, height: u32, rng: &mut dyn Rng) -> RgbImage {
-        self.patterns[rng.random_range(0..self.patterns.len())].draw(width, height, rng)
+        self.pattern(rng).draw(width, height, rng)
+    }
+
+    fn pattern(&self, rng: &mut dyn Rng) -> Pattern {
+        self.patterns[rng.random_range(0..self.patterns.len())]
     }
 }
 
@@ -47,14 +54,17 @@ impl Texture for Procedural {
     fn draw(
         &self,
         normal: &RgbImage,
-        _: &Region,
+        region: &Region,
         _: &dyn Donors,
         rng: &mut dyn Rng,
     ) -> Result<Fill, BoxError> {
         self.check()?;
-        Ok(Fill::Image(
-            self.image(normal.width(), normal.height(), rng).into(),
-        ))
+        // What lies outside the region is never seen.
+        let area = Area {
+            size: (normal.width() as usize, normal.height() as usize),
+            window: region.bounds(),
+        };
+        Ok(Fill::Patch(self.pattern(rng).fill(area, rng)))
     }
 
     fn check(&self) -> Result<(), BoxError> {
@@ -103,9 +113,22 @@ impl Pattern {
     #[must_use]
     pub fn draw(self, width: u32, height: u32, rng: &mut dyn Rng) -> RgbImage {
         let area = Area {
-            width: width as usize,
-            height: height as usize,
+            size: (width as usize, height as usize),
+            window: Rect {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            },
         };
+        self.fill(area, rng)
+    }
+
+    /// The part of one of these textures that is in the area's window.
+    fn fill(self, area: Area, rng: &mut dyn Rng) -> RgbImage {
+        if area.pixels() == 0 {
+            return RgbImage::new(area.window.width, area.window.height);
+        }
         let heights = match self {
             Self::Marble => area.marble(rng),
             Self::Stripes => area.stripes(rng),
@@ -127,82 +150,137 @@ fn uniform_log(low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
     Range(low, high).draw_log(rng) as f32
 }
 
+#[inline]
 fn fraction(value: f32) -> f32 {
     value - floor(value).1
 }
 
-/// The whole number below, of a number that is small.
+/// The whole number below, of a number that is small, or just above: a whole one may become the one before.
+#[inline]
 fn floor(value: f32) -> (i32, f32) {
     nearest(value - 0.5)
 }
 
 /// About sin(π·t) for t in 0..=1, to a thousandth: the sine itself is a function call, and no processor's is quite that of
 /// another.
+#[inline]
 fn arch(t: f32) -> f32 {
     let parabola = 4.0 * t * (1.0 - t);
     parabola * (0.775 + 0.225 * parabola)
 }
 
-/// The pixels to fill.
+thread_local! {
+    /// Memory of fields that are no longer used.
+    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A value for each pixel of a window, in memory that is used again.
+struct Field(Vec<f32>);
+
+impl Field {
+    fn zeros(pixels: usize) -> Self {
+        let mut values = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        values.clear();
+        values.resize(pixels, 0.0);
+        Self(values)
+    }
+}
+
+impl Drop for Field {
+    fn drop(&mut self) {
+        // At the end of a thread there may be nobody left to keep it.
+        let _ = FREE.try_with(|free| free.borrow_mut().push(mem::take(&mut self.0)));
+    }
+}
+
+impl Deref for Field {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Field {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
+/// The pixels to fill: a window of an image of a size, both of at least one pixel.
 #[derive(Debug, Clone, Copy)]
 struct Area {
-    width: usize,
-    height: usize,
+    size: (usize, usize),
+    window: Rect,
 }
 
 impl Area {
-    fn side(self) -> f32 {
-        self.width.min(self.height) as f32
+    /// The image's shorter side.
+    fn side(self) -> usize {
+        self.size.0.min(self.size.1)
+    }
+
+    /// Columns of the window.
+    fn width(self) -> usize {
+        self.window.width as usize
+    }
+
+    fn pixels(self) -> usize {
+        self.width() * self.window.height as usize
     }
 
     /// A value for each pixel from its column, its row and its values in `fields`.
     // Rows of one length and no condition: the compiler computes several pixels at a time.
-    fn map<const N: usize>(self, fields: [&[f32]; N], value: impl Fn(f32, f32, [f32; N]) -> f32) -> Vec<f32> {
-        let mut values = vec![0.0; self.width * self.height];
-        for (y, row) in values.chunks_exact_mut(self.width.max(1)).enumerate() {
-            let fields = fields.map(|field| &field[y * self.width..][..row.len()]);
-            let y = y as f32;
+    fn map<const N: usize>(self, fields: [&[f32]; N], value: impl Fn(f32, f32, [f32; N]) -> f32) -> Field {
+        let mut values = Field::zeros(self.pixels());
+        for (y, row) in values.chunks_exact_mut(self.width()).enumerate() {
+            let fields = fields.map(|field| &field[y * row.len()..][..row.len()]);
+            let (left, y) = (self.window.x as i32, (self.window.y as usize + y) as f32);
             for (x, to) in row.iter_mut().enumerate() {
-                *to = value(x as i32 as f32, y, std::array::from_fn(|i| fields[i][x]));
+                let mut here = [0.0; N];
+                for (here, field) in here.iter_mut().zip(&fields) {
+                    *here = field[x];
+                }
+                *to = value(left.wrapping_add(x as i32) as f32, y, here);
             }
         }
         values
     }
 
-    /// Perlin noise with so many cells along the shorter side.
-    fn noise(self, cells: usize, rng: &mut dyn Rng) -> Vec<f32> {
-        let along = |size: usize| (cells * size).div_ceil(self.width.min(self.height).max(1)).max(1);
-        Lattice::draw(along(self.height), along(self.width), rng).noise(self.width, self.height)
+    /// Perlin noise with so many cells along the shorter side, times `weight`.
+    fn noise(self, cells: usize, weight: f32, rng: &mut dyn Rng) -> Field {
+        let mut noise = Field::zeros(self.pixels());
+        self.add_noise(cells, weight, &mut noise, rng);
+        noise
+    }
+
+    fn add_noise(self, cells: usize, weight: f32, to: &mut [f32], rng: &mut dyn Rng) {
+        let along = |size: usize| (cells * size).div_ceil(self.side());
+        let cells = (along(self.size.1), along(self.size.0));
+        Lattice::for_window(cells, self.size, self.window, rng).add(self.size, self.window, weight, to);
     }
 
     /// Noise of octaves from `cells` on, each twice as fine as the one before, about −1..1.
-    fn octaves(self, cells: usize, octaves: u32, persistence: f32, rng: &mut dyn Rng) -> Vec<f32> {
-        let mut sum = self.noise(cells, rng);
-        let (mut weight, mut total) = (1.0, 1.0);
-        for octave in 1..octaves {
-            weight *= persistence;
-            total += weight * weight;
-            let noise = self.noise(cells << octave, rng);
-            sum.iter_mut().zip(noise).for_each(|(s, n)| *s += n * weight);
+    fn octaves(self, cells: usize, octaves: u32, persistence: f32, rng: &mut dyn Rng) -> Field {
+        let weights = || (0..octaves as i32).map(|octave| persistence.powi(octave));
+        let scale = 1.2 / weights().map(|weight| weight * weight).sum::<f32>().sqrt();
+        let mut sum = Field::zeros(self.pixels());
+        for (octave, weight) in weights().enumerate() {
+            self.add_noise(cells << octave, scale * weight, &mut sum, rng);
         }
-        let scale = 1.2 / total.sqrt();
-        sum.iter_mut().for_each(|s| *s *= scale);
         sum
     }
 
     /// Pixels by which lines waver: up to `most` of a period.
-    fn waver(self, period: f32, most: f64, rng: &mut dyn Rng) -> Vec<f32> {
+    fn waver(self, period: f32, most: f64, rng: &mut dyn Rng) -> Field {
         let amplitude = period * uniform(0.0, most, rng);
-        let mut noise = self.noise(rng.random_range(2..=6), rng);
-        noise.iter_mut().for_each(|n| *n *= amplitude);
-        noise
+        self.noise(rng.random_range(2..=6), amplitude, rng)
     }
 
     fn period(self, low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
-        (self.side() * uniform_log(low, high, rng)).max(2.5)
+        (self.side() as f32 * uniform_log(low, high, rng)).max(2.5)
     }
 
-    fn marble(self, rng: &mut dyn Rng) -> Vec<f32> {
+    fn marble(self, rng: &mut dyn Rng) -> Field {
         let cells = rng.random_range(2..=10);
         let mut noise = self.octaves(cells, rng.random_range(3..=5), uniform(0.4, 0.7, rng), rng);
         let folds = rng.random::<bool>();
@@ -217,7 +295,7 @@ impl Area {
         noise
     }
 
-    fn stripes(self, rng: &mut dyn Rng) -> Vec<f32> {
+    fn stripes(self, rng: &mut dyn Rng) -> Field {
         let period = self.period(1.0 / 64.0, 1.0 / 6.0, rng);
         let waver = self.waver(period, 1.2, rng);
         let line = Line::draw(rng);
@@ -228,7 +306,7 @@ impl Area {
         })
     }
 
-    fn checks(self, rng: &mut dyn Rng) -> Vec<f32> {
+    fn checks(self, rng: &mut dyn Rng) -> Field {
         let period = self.period(1.0 / 32.0, 1.0 / 4.0, rng);
         let other = period * uniform(0.6, 1.6, rng);
         let (across, down) = (self.waver(period, 0.3, rng), self.waver(other, 0.3, rng));
@@ -247,11 +325,11 @@ impl Area {
         })
     }
 
-    fn cells(self, rng: &mut dyn Rng) -> Vec<f32> {
+    fn cells(self, rng: &mut dyn Rng) -> Field {
         let spacing = self.period(1.0 / 24.0, 1.0 / 5.0, rng);
-        // One point per square of a grid, with a border of squares around the image.
-        let columns = (self.width as f32 / spacing) as usize + 3;
-        let rows = (self.height as f32 / spacing) as usize + 3;
+        // One point per square of a grid from the window's corner on, with a border of squares around the window.
+        let columns = (self.window.width as f32 / spacing) as usize + 3;
+        let rows = (self.window.height as f32 / spacing) as usize + 3;
         let points: Vec<(f32, f32, f32)> = (0..rows * columns)
             .map(|i| {
                 let place = |at: usize, within: f32| (at as f32 - 1.0 + within) * spacing;
@@ -269,10 +347,13 @@ impl Area {
         let (scale, seam) = (spacing.recip(), SmoothStep::new(0.0, seam));
         let last = (columns as i32 - 2, rows as i32 - 2);
         let square = |at: f32, last: i32| (floor(at * scale).0 + 1).clamp(1, last);
-        let mut squares = vec![0; self.width];
+        let mut squares = vec![0; self.width()];
         let mut near = Near::default();
-        let mut heights = Vec::with_capacity(self.width * self.height);
-        for (y, waver) in waver.chunks_exact(self.width.max(1)).enumerate() {
+        let mut heights = Field::zeros(self.pixels());
+        let rows = waver
+            .chunks_exact(self.width())
+            .zip(heights.chunks_exact_mut(self.width()));
+        for (y, (waver, heights)) in rows.enumerate() {
             for ((x, waver), to) in waver.iter().enumerate().zip(&mut squares) {
                 let (x, y) = (x as i32 as f32 + waver, y as f32 - waver);
                 *to = square(y, last.1) * columns as i32 + square(x, last.0);
@@ -280,8 +361,9 @@ impl Area {
             // Pixels of one square have the same nine points.
             let mut x = 0;
             for run in squares.chunk_by(|a, b| a == b) {
-                near.start(x, y, &waver[x..x + run.len()]);
-                x += run.len();
+                let pixels = x..x + run.len();
+                x = pixels.end;
+                near.start(pixels.start, y, &waver[pixels.clone()]);
                 let square = run[0] as usize;
                 for row in [square - columns, square, square + columns] {
                     points[row - 1..=row + 1]
@@ -289,18 +371,18 @@ impl Area {
                         .for_each(|point| near.meet(*point));
                 }
                 let found = near.first.iter().zip(&near.second).zip(&near.own);
-                heights.extend(found.map(|((first, second), own)| {
+                for (height, ((first, second), own)) in heights[pixels].iter_mut().zip(found) {
                     let (first, second) = (first.sqrt(), second.sqrt());
                     let inside = seam.at(second - first);
                     let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
-                    inside * (0.25 + 0.75 * body)
-                }));
+                    *height = inside * (0.25 + 0.75 * body);
+                }
             }
         }
         heights
     }
 
-    fn weave(self, rng: &mut dyn Rng) -> Vec<f32> {
+    fn weave(self, rng: &mut dyn Rng) -> Field {
         let period = self.period(1.0 / 48.0, 1.0 / 10.0, rng);
         let (across, down) = (self.waver(period, 0.5, rng), self.waver(period, 0.5, rng));
         let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
@@ -321,26 +403,27 @@ impl Area {
         })
     }
 
-    fn grain(self, rng: &mut dyn Rng) -> Vec<f32> {
-        let mut bytes = vec![0; self.width * self.height];
-        rng.fill_bytes(&mut bytes);
+    fn grain(self, rng: &mut dyn Rng) -> Field {
         let fine = uniform(0.2, 1.0, rng);
         let (shorter, longer) = (rng.random_range(2..=16usize), rng.random_range(32..=96usize));
         let brushed = rng.random_range(0..3);
         let (rows, columns) = [(longer, longer), (shorter, longer), (longer, shorter)][brushed];
-        let coarse = Lattice::draw(rows, columns, rng).noise(self.width, self.height);
-        let uneven = self.noise(3, rng);
-        let mut heights = self.map([&coarse, &uneven], |_, _, [coarse, uneven]| {
-            0.5 + (1.3 - fine) * 0.6 * coarse + 0.2 * uneven
-        });
-        heights
-            .iter_mut()
-            .zip(bytes)
-            .for_each(|(height, byte)| *height += fine * 0.6 * (f32::from(byte) / 255.0 - 0.5));
+        // Coarse noise, and noise that is uneven on a large scale.
+        let mut heights = Field::zeros(self.pixels());
+        let coarse = Lattice::for_window((rows, columns), self.size, self.window, rng);
+        coarse.add(self.size, self.window, (1.3 - fine) * 0.6, &mut heights);
+        self.add_noise(3, 0.2, &mut heights, rng);
+        let mut bytes = vec![0; self.width()];
+        for row in heights.chunks_exact_mut(bytes.len()) {
+            rng.fill_bytes(&mut bytes);
+            for (height, byte) in row.iter_mut().zip(&bytes) {
+                *height += 0.5 + fine * 0.6 * (f32::from(*byte) / 255.0 - 0.5);
+            }
+        }
         heights
     }
 
-    fn blotches(self, rng: &mut dyn Rng) -> Vec<f32> {
+    fn blotches(self, rng: &mut dyn Rng) -> Field {
         let cells = rng.random_range(2..=12);
         let noise = self.octaves(cells, rng.random_range(1..=4), 0.5, rng);
         let softness = uniform_log(0.02, 0.3, rng);
@@ -355,34 +438,33 @@ impl Area {
     /// Colours for heights, under uneven light, with the noise of a camera.
     fn paint(self, heights: &[f32], rng: &mut dyn Rng) -> RgbImage {
         let palette = palette(rng);
-        let light = self.noise(2, rng);
-        let (uneven, noise) = (uniform(0.0, 0.25, rng), uniform(0.0, 12.0, rng));
-        let mut bytes = vec![0; self.width * self.height];
-        rng.fill_bytes(&mut bytes);
-        let mut image = RgbImage::new(self.width as u32, self.height as u32);
-        let pixels = image.as_chunks_mut::<3>().0.iter_mut();
-        for (pixel, ((height, light), byte)) in pixels.zip(heights.iter().zip(light).zip(bytes)) {
-            let colour = palette[(height * 255.0) as u8 as usize];
-            let light = 1.0 + uneven * light;
-            let speck = f32::from(byte) * (noise / 255.0) - 0.5 * noise;
-            // Four channels, one of them unused, are one operation.
-            let values = colour.map(|c| cut_off(c * light + speck, 255.0));
-            let [r, g, b, _] = values.map(|v| nearest(v).0 as u8);
-            *pixel = [r, g, b];
+        let uneven = uniform(0.0, 0.25, rng);
+        let light = self.noise(2, uneven, rng);
+        let noise = uniform(0.0, 12.0, rng);
+        let mut image = RgbImage::new(self.window.width, self.window.height);
+        let mut bytes = vec![0; self.width()];
+        let pixels = image.as_chunks_mut::<3>().0.chunks_exact_mut(bytes.len());
+        let fields = heights
+            .chunks_exact(bytes.len())
+            .zip(light.chunks_exact(bytes.len()));
+        for (pixels, (heights, light)) in pixels.zip(fields) {
+            rng.fill_bytes(&mut bytes);
+            for (pixel, ((height, light), speck)) in
+                pixels.iter_mut().zip(heights.iter().zip(light).zip(&bytes))
+            {
+                let colour = &palette[byte(height * 255.0) as usize];
+                let light = 1.0 + light;
+                let speck = f32::from(*speck) * (noise / 255.0) - 0.5 * noise;
+                // Four channels, one of them unused, are one operation.
+                let mut values = [0; 4];
+                for (value, colour) in values.iter_mut().zip(colour) {
+                    *value = nearest(cut_off(colour * light + speck, 255.0)).0;
+                }
+                *pixel = [values[0] as u8, values[1] as u8, values[2] as u8];
+            }
         }
         image
     }
-}
-
-/// The greater of two numbers, none of which is "not a number".
-fn greater(a: f32, b: f32) -> f32 {
-    if a > b { a } else { b }
-}
-
-/// From 0 to `most`. Unlike `clamp`, which keeps what is no number, it is done for several at a time.
-fn cut_off(value: f32, most: f32) -> f32 {
-    let value = greater(value, 0.0);
-    if value < most { value } else { most }
 }
 
 /// 0 from `low` down, 1 from `high` up, smooth in between.
@@ -400,6 +482,7 @@ impl SmoothStep {
         }
     }
 
+    #[inline]
     fn at(self, value: f32) -> f32 {
         let t = cut_off((value - self.low) * self.scale, 1.0);
         t * t * (3.0 - 2.0 * t)
@@ -474,6 +557,7 @@ impl Line {
         }
     }
 
+    #[inline]
     fn height(self, at: f32) -> f32 {
         1.0 - self.edge.at((fraction(at) - 0.5).abs())
     }
