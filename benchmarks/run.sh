@@ -14,8 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=${PYTHON:-python3}
 daf=${DAF_CLI:-target/debug/daf-cli}
-export THREADS=${THREADS:-2} ROUNDS=${ROUNDS:-3} REPEATS=${REPEATS:-5}
-export OMP_NUM_THREADS=$THREADS
+threads=${THREADS:-2} rounds=${ROUNDS:-3} repeats=${REPEATS:-5}
+export OMP_NUM_THREADS=$threads
 
 [[ -x $daf ]] || { echo "run.sh: $daf is missing: \`make build\` makes it, or set DAF_CLI" >&2; exit 2; }
 "$python" -c 'import torch, sys; sys.exit(not torch.__version__.startswith("2.11.0"))' 2>/dev/null || {
@@ -34,12 +34,12 @@ note() {
 
 peer() { # WHAT REPEATS [OPTION…]
     note "round $round: peer $*"
-    "$python" benchmarks/peer.py "$1" --threads "$THREADS" --repeats "$2" "${@:3}" >>"$results"
+    "$python" benchmarks/peer.py "$1" --threads "$threads" --repeats "$2" "${@:3}" >>"$results"
 }
 
 daf() { # WHAT REPEATS PRECISION [OPTION…]
     note "round $round: daf $*"
-    "$daf" bench benchmarks/pipeline.yaml --only "$1" --threads "$THREADS" --warmup 3 --repeats "$2" --json \
+    "$daf" bench benchmarks/pipeline.yaml --only "$1" --threads "$threads" --warmup 3 --repeats "$2" --json \
         --set "precision=$3" "${@:4}" >>"$results"
 }
 
@@ -52,18 +52,18 @@ for runtime in onnxruntime openvino; do
     fi
 done
 
-images=$((10 * REPEATS))
-for ((round = 1; round <= ROUNDS; round++)); do
-    peer training_step "$REPEATS"
-    daf training_step "$REPEATS" float32
-    daf training_step "$REPEATS" bf16
+images=$((10 * repeats))
+for ((round = 1; round <= rounds; round++)); do
+    peer training_step "$repeats"
+    daf training_step "$repeats" float32
+    daf training_step "$repeats" bf16
     if [[ -n ${CACHED:-} ]]; then
-        daf training_step "$REPEATS" float32 --set "$CACHED" --label cached
-        daf training_step "$REPEATS" bf16 --set "$CACHED" --label cached
+        daf training_step "$repeats" float32 --set "$CACHED"
+        daf training_step "$repeats" bf16 --set "$CACHED"
     fi
     peer score "$images"
-    daf score "$images" float32
-    daf score "$images" bf16
+    daf score "$repeats" float32 # of single images it takes ten times as many itself
+    daf score "$repeats" bf16
     for runtime in "${runtimes[@]}"; do
         peer "$runtime" "$images" --onnx "$work/daf.onnx"
         if [[ $runtime == openvino ]]; then peer openvino "$images" --onnx "$work/daf.onnx" --precision bf16; fi

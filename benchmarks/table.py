@@ -6,6 +6,7 @@ median of the rounds' ratios and, behind it, the least and the largest.
 """
 
 import json
+import os
 import statistics
 import sys
 
@@ -22,7 +23,9 @@ def measurements(file):
             if "stages" not in record:
                 found.setdefault(("peer", record["what"], record["precision"]), []).append(record["ms"])
                 continue
-            precision = " ".join(filter(None, (record["precision"], record["label"])))
+            precision = record["precision"]
+            if os.environ.get("CACHED") in record["settings"]:
+                precision += ", cached"
             for stage in record["stages"]:
                 found.setdefault(("daf", stage["stage"], precision), []).append(stage["ms"])
     return found, records
