@@ -103,8 +103,17 @@ pub(crate) struct Timing {
     pub(crate) images: usize,
     /// Milliseconds of each measurement, in their order.
     pub(crate) ms: Vec<f64>,
-    /// Largest resident memory of the process meanwhile, in bytes.
-    pub(crate) peak: Option<u64>,
+    /// Where it was looked at.
+    pub(crate) memory: Option<Memory>,
+}
+
+/// Resident memory of this process, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Before the first round.
+    pub(crate) before: u64,
+    /// The largest from then on.
+    pub(crate) peak: u64,
 }
 
 impl Timing {
@@ -131,7 +140,8 @@ impl Timing {
             "p50_ms": self.quantile(0.5),
             "p99_ms": self.quantile(0.99),
             "images_per_second": self.images_per_second(),
-            "peak_mib": self.peak.map(mebibytes),
+            "before_mib": self.memory.map(|memory| mebibytes(memory.before)),
+            "peak_mib": self.memory.map(|memory| mebibytes(memory.peak)),
             "ms": self.ms,
         })
     }
@@ -221,13 +231,13 @@ impl Clock {
     }
 
     /// Keeps what was measured elsewhere.
-    pub(crate) fn add(&mut self, stage: Stage, images: usize, ms: Vec<f64>, peak: Option<u64>) {
+    pub(crate) fn add(&mut self, stage: Stage, images: usize, ms: Vec<f64>, memory: Option<Memory>) {
         if self.wants(stage) {
             self.timings.push(Timing {
                 stage,
                 images,
                 ms,
-                peak,
+                memory,
             });
         }
     }
@@ -250,24 +260,31 @@ pub(crate) fn milliseconds(since: Instant) -> f64 {
     1e3 * since.elapsed().as_secs_f64()
 }
 
-/// The largest resident memory of this process since a moment.
-pub(crate) struct Peak;
+/// Watches the memory of this process from a moment on.
+pub(crate) struct Peak {
+    before: Option<u64>,
+}
 
 impl Peak {
     /// From now on. Where the kernel does not let the peak be forgotten, it is that of the whole process.
     pub(crate) fn start() -> Self {
         let _ = fs::write("/proc/self/clear_refs", "5");
-        Self
+        Self {
+            before: status("VmRSS"),
+        }
     }
 
-    /// The peak in bytes; `None` where the system does not tell.
-    pub(crate) fn end(self) -> Option<u64> {
-        status("VmHWM")
+    /// What came of it; `None` where the system does not tell.
+    pub(crate) fn end(self) -> Option<Memory> {
+        Some(Memory {
+            before: self.before?,
+            peak: status("VmHWM")?,
+        })
     }
 }
 
 /// A size in bytes that the kernel tells of this process.
-pub(crate) fn status(key: &str) -> Option<u64> {
+fn status(key: &str) -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, key)
 }
 
@@ -288,7 +305,7 @@ mod tests {
             stage: Stage::Score,
             images: 2,
             ms,
-            peak: None,
+            memory: None,
         }
     }
 

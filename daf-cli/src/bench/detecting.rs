@@ -38,7 +38,10 @@ impl<'a> Detecting<'a> {
                 run.clone(),
                 vec![format!("input.size=[{}, {}]", size.height(), size.width())],
             ),
-            None if bench.target.is_dir() => (bench.target.clone(), bench.settings()),
+            None if bench.target.is_dir() => {
+                let settings = bench.settings(bench.sizes.first().copied(), bench.batches.first().copied());
+                (bench.target.clone(), settings)
+            }
             None => (throw_away(bench, folder.path())?, Vec::new()),
         };
         Ok(Self {

@@ -95,7 +95,8 @@ impl Bench {
         if self.sizes.len() > 1 || self.batches.len() > 1 {
             return table::run(self, context);
         }
-        let target = self.open(context)?;
+        let (side, images) = (self.sizes.first().copied(), self.batches.first().copied());
+        let target = self.open(side, images, context)?;
         let pipeline = target.pipeline();
         let timings = self.measure(pipeline, context)?;
         let hardware = Hardware::find(pipeline.device.resolve()?);
@@ -106,23 +107,21 @@ impl Bench {
         self.print(pipeline, &hardware, &timings, context)
     }
 
-    /// The settings that this measurement lays over the pipeline or run.
-    fn settings(&self) -> Vec<String> {
-        let size = self.sizes.first().map(|side| format!("input.size={side}"));
-        let batch = self
-            .batches
-            .first()
-            .map(|images| format!("trainer.batch_size={images}"));
+    /// The settings that are laid over the pipeline or run for a size and a batch.
+    fn settings(&self, side: Option<u32>, images: Option<u32>) -> Vec<String> {
+        let size = side.map(|side| format!("input.size={side}"));
+        let batch = images.map(|images| format!("trainer.batch_size={images}"));
         self.settings.iter().cloned().chain(size).chain(batch).collect()
     }
 
-    fn open(&self, context: &Context) -> Result<Target, Failure> {
+    fn open(&self, side: Option<u32>, images: Option<u32>, context: &Context) -> Result<Target, Failure> {
+        let settings = self.settings(side, images);
         if self.target.is_dir() {
-            return Ok(Target::Run(Run::open_with(&self.target, &self.settings())?));
+            return Ok(Target::Run(Run::open_with(&self.target, &settings)?));
         }
         let arguments = PipelineArgs {
             file: self.target.clone(),
-            settings: self.settings(),
+            settings,
             build: self.build,
         };
         let pipeline = arguments.load(&context.environment)?;
@@ -194,8 +193,8 @@ impl Bench {
                 writeln!(out, "{group}")?;
             }
             let peak = timing
-                .peak
-                .map_or_else(String::new, |bytes| format!("{:.0}", mebibytes(bytes)));
+                .memory
+                .map_or_else(String::new, |memory| format!("{:.0}", mebibytes(memory.peak)));
             // An image that has the right size already is not resized at all.
             let rate = match timing.images_per_second() {
                 rate if rate < 1e6 => format!("{rate:.1}"),
@@ -290,7 +289,8 @@ fn throw_away(bench: &Bench, folder: &Path) -> Result<PathBuf, Failure> {
     let run = folder.join("run");
     let mut command = std::process::Command::new(program()?);
     command.arg("train").arg(&bench.target).arg("--output").arg(&run);
-    for setting in bench.settings().iter().map(String::as_str).chain(QUICK) {
+    let settings = bench.settings(bench.sizes.first().copied(), None);
+    for setting in settings.iter().map(String::as_str).chain(QUICK) {
         command.args(["--set", setting]);
     }
     let output = command

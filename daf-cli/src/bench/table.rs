@@ -20,7 +20,11 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
             stage.name()
         )));
     }
-    let target = bench.open(context)?;
+    // A size that does not fit the network is refused before anything is measured.
+    for side in &bench.sizes {
+        bench.open(Some(*side), None, context)?;
+    }
+    let target = bench.open(bench.sizes.first().copied(), None, context)?;
     let pipeline = target.pipeline();
     let own = pipeline.input.size;
     let sizes = match &bench.sizes[..] {
@@ -75,13 +79,7 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
                     _ => measure(bench, side, *images, stage, detector.as_deref()),
                 };
                 match &measured {
-                    Ok(found) => {
-                        let found = Known {
-                            load,
-                            peak: found["stages"][0]["peak_mib"].as_f64().unwrap_or_default(),
-                        };
-                        *known = Some(found.larger_of(*known));
-                    }
+                    Ok(found) => *known = Known::of(&found["stages"][0], load).or(*known),
                     Err(reason) => notes.push(format!(
                         "{side}×{side}, batch {images}, {}: {reason}",
                         stage.name()
@@ -102,11 +100,9 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
                     writeln!(context.out, "{line}")?;
                 }
             } else {
-                write!(context.out, "{side:>5}  {images:>5}")?;
-                for cell in &cells {
-                    write!(context.out, "  {}", text(cell.as_ref()))?;
-                }
-                writeln!(context.out)?;
+                let cells: Vec<_> = cells.iter().map(|cell| text(cell.as_ref())).collect();
+                let line = format!("{side:>5}  {images:>5}  {}", cells.join("  "));
+                writeln!(context.out, "{}", line.trim_end())?;
             }
             context.out.flush()?;
         }
@@ -120,27 +116,34 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The largest measurement so far.
+/// What the last measurement took, in MiB.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// Pixels per batch.
     load: f64,
+    /// Before the first batch: libtorch and the network.
+    before: f64,
     peak: f64,
 }
 
 impl Known {
-    fn larger_of(self, other: Option<Self>) -> Self {
-        other.filter(|other| other.load > self.load).unwrap_or(self)
+    fn of(stage: &Value, load: f64) -> Option<Self> {
+        Some(Self {
+            load,
+            before: stage["before_mib"].as_f64()?,
+            peak: stage["peak_mib"].as_f64()?,
+        })
     }
 }
 
-/// Resident memory of a process that has loaded libtorch and a network, in MiB: what does not grow with the images.
-const IDLE: f64 = 300.0;
-
 /// Why a batch is not to be tried: memory grows with the pixels.
 fn too_large(known: Option<Known>, load: f64) -> Option<String> {
-    let known = known?;
-    let needed = IDLE + (known.peak - IDLE).max(0.0) * load / known.load;
+    let Known {
+        load: measured,
+        before,
+        peak,
+    } = known?;
+    let needed = before + (peak - before) * load / measured;
     let free = mebibytes(memory("MemAvailable")?);
     (needed > 0.95 * free).then(|| {
         format!(
@@ -223,7 +226,8 @@ mod tests {
         let free = mebibytes(memory("MemAvailable").unwrap());
         let known = Some(Known {
             load: 1e6,
-            peak: IDLE + 100.0,
+            before: 300.0,
+            peak: 400.0,
         });
         assert_eq!(too_large(None, 1e20), None);
         assert_eq!(too_large(known, 1e6), None);
