@@ -23,28 +23,31 @@ from which on an image counts as anomalous. An image that cannot be read is repo
 left out; the exit code is then 1.")]
 pub(crate) struct Detect {
     /// The run directory
-    run: PathBuf,
+    pub(crate) run: PathBuf,
     /// Images, folders of images, or patterns such as 'new/**/*.png'
     #[arg(required = true)]
-    images: Vec<PathBuf>,
+    pub(crate) images: Vec<PathBuf>,
+    /// Change a setting of the run's pipeline
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
     /// Print one JSON object per line
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Draw heat maps into this folder
     #[arg(long, value_name = "DIR")]
-    maps: Option<PathBuf>,
+    pub(crate) maps: Option<PathBuf>,
     /// Where to compute: auto, cpu or cuda:N; by default as the run was trained
     #[arg(long, value_parser = |text: &str| DeviceChoice::try_from(text.to_owned()))]
-    device: Option<DeviceChoice>,
+    pub(crate) device: Option<DeviceChoice>,
 }
 
 /// Images per forward pass.
-const BATCH: usize = 8;
+pub(crate) const BATCH: usize = 8;
 
 impl Detect {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let files = self.files()?;
-        let run = daf_core::run::Run::open(&self.run)?;
+        let run = daf_core::run::Run::open_with(&self.run, &self.settings)?;
         let device = self.device.unwrap_or(run.pipeline().device);
         let detector = Detector::new(run, device)?;
         // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
@@ -161,7 +164,8 @@ fn read(files: &[PathBuf]) -> (Vec<(&Path, RgbImage)>, usize) {
     (images, broken)
 }
 
-fn draw(
+/// Draws the heat map of an image of `file` into a folder; says where it is.
+pub(crate) fn draw(
     folder: &Path,
     file: &Path,
     image: &RgbImage,

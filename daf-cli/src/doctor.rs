@@ -88,19 +88,22 @@ fn libtorch() -> String {
     let Some(library) = cuda::loaded("libtorch_cpu.so") else {
         return "linked into the program".into();
     };
-    // libtorch and PyTorch keep their version in a file beside `lib`.
-    let version = library.ancestors().nth(2).and_then(|folder| {
-        let text = fs::read_to_string(folder.join("build-version"))
-            .or_else(|_| fs::read_to_string(folder.join("version.py")));
-        let text = text.ok()?;
-        let quoted = text.lines().find_map(|line| line.strip_prefix("__version__ = "));
-        Some(quoted.unwrap_or(&text).trim().trim_matches('\'').to_owned())
-    });
     format!(
         "{} in {}",
-        version.as_deref().unwrap_or("of unknown version"),
+        libtorch_version().as_deref().unwrap_or("of unknown version"),
         library.display()
     )
+}
+
+/// The version of the libtorch in use: libtorch and PyTorch keep it in a file beside `lib`.
+pub(crate) fn libtorch_version() -> Option<String> {
+    let library = cuda::loaded("libtorch_cpu.so")?;
+    let folder = library.ancestors().nth(2)?;
+    let text = fs::read_to_string(folder.join("build-version"))
+        .or_else(|_| fs::read_to_string(folder.join("version.py")))
+        .ok()?;
+    let quoted = text.lines().find_map(|line| line.strip_prefix("__version__ = "));
+    Some(quoted.unwrap_or(&text).trim().trim_matches('\'').to_owned())
 }
 
 fn devices() -> String {

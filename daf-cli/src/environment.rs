@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::progress;
 
 /// What the process environment says; read once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Environment {
     /// Settings of the pipeline, `DAF__…`.
     pub(crate) settings: Vec<(String, String)>,

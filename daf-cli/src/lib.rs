@@ -11,6 +11,7 @@
 //!
 //! This is the one crate that prints, reads the process environment and chooses exit codes.
 
+mod bench;
 mod build;
 mod check;
 mod compare;
@@ -85,6 +86,7 @@ enum Verb {
     Report(report::Report),
     Compare(compare::Compare),
     Detect(detect::Detect),
+    Bench(bench::Bench),
     Check(check::Check),
     Data(data::Data),
     Synth(synth::Synth),
@@ -123,6 +125,7 @@ impl Verb {
             Self::Report(verb) => verb.run(context),
             Self::Compare(verb) => verb.run(context),
             Self::Detect(verb) => verb.run(context),
+            Self::Bench(verb) => verb.run(context),
             Self::Check(verb) => verb.run(context),
             Self::Data(verb) => verb.run(context),
             Self::Synth(verb) => verb.run(context),

@@ -501,3 +501,148 @@ fn a_data_set_is_counted_and_its_faults_are_found() {
     let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(report["findings"][0]["finding"], "unreadable_image");
 }
+
+/// `bench` of what `target` names in a folder, once for each measurement.
+fn bench(folder: &Path, target: &str, arguments: &[&str]) -> Output {
+    let mut command = daf(folder);
+    command.args(["bench", target, "--repeats", "1", "--warmup", "0"]);
+    command.env("OMP_NUM_THREADS", "1").args(arguments);
+    command.output().unwrap()
+}
+
+#[test]
+fn every_stage_of_a_pipeline_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), SMALL).unwrap();
+    let output = bench(
+        folder.path(),
+        "p.yaml",
+        &["--json", "--batches", "2", "--threads", "1"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["height"], 96);
+    assert_eq!(found["batch_size"], 2);
+    assert_eq!(found["precision"], "float32");
+    assert_eq!(found["hardware"]["threads"], 1);
+    assert_eq!(found["hardware"]["device"], "cpu");
+    let stages = found["stages"].as_array().unwrap();
+    let expected = [
+        ("decode", 1, 10),
+        ("resize", 1, 10),
+        ("synthesize", 1, 10),
+        ("collate", 2, 1),
+        ("forward", 2, 1),
+        ("backward", 2, 1),
+        ("optimiser", 2, 1),
+        ("training_step", 2, 1),
+        ("score", 1, 10),
+        ("score_batch", 2, 1),
+        ("write", 1, 10),
+        ("first_epoch", 2, 1),
+        ("training", 2, 1),
+        ("detect", 8, 1),
+    ];
+    let names: Vec<_> = stages
+        .iter()
+        .map(|stage| stage["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, expected.map(|(name, ..)| name));
+    for (stage, (name, images, repeats)) in stages.iter().zip(expected) {
+        assert_eq!(stage["images"], images, "{name}");
+        assert_eq!(stage["repeats"], repeats, "{name}");
+        assert_eq!(stage["ms"].as_array().unwrap().len(), repeats, "{name}");
+        let number = |key: &str| stage[key].as_f64().unwrap();
+        assert!(number("images_per_second") > 0.0, "{name}");
+        assert!(
+            0.0 <= number("p50_ms") && number("p50_ms") <= number("p99_ms"),
+            "{name}"
+        );
+    }
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "a measurement leaves nothing behind: {left:?}");
+}
+
+#[test]
+fn a_run_is_measured_as_it_is_and_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), SMALL).unwrap();
+    let trained = daf(folder.path()).args(["train", "p.yaml"]).output().unwrap();
+    assert_eq!(trained.status.code(), Some(0), "{}", text(&trained.stderr));
+    let run = folder.path().join("runs/p");
+    let files = || {
+        let mut files: Vec<_> = fs::read_dir(&run)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        files.sort();
+        (files, fs::read(run.join("config.yaml")).unwrap())
+    };
+    let before = files();
+    let output = bench(
+        folder.path(),
+        "runs/p",
+        &["--only", "score,detect", "--set", "precision=bf16"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(
+        out.starts_with("runs/p: daf at 96×96, bf16, batches of 8\n"),
+        "{out}"
+    );
+    let stages: Vec<_> = out.lines().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(stages.len(), 2, "{out}");
+    assert!(
+        stages[0].starts_with("  score  ") && stages[1].starts_with("  detect  "),
+        "{out}"
+    );
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn a_table_of_sizes_says_what_it_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.yaml"), SMALL).unwrap();
+    let sizes = [
+        "--sizes",
+        "96,112",
+        "--batches",
+        "1,65536",
+        "--only",
+        "training_step",
+    ];
+    let output = bench(folder.path(), "p.yaml", &sizes);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    for start in [
+        "   96      1  ",
+        "   96  65536      left out",
+        "  112      1  ",
+        "  112  65536      left out",
+    ] {
+        assert!(out.lines().any(|line| line.starts_with(start)), "{start}\n{out}");
+    }
+    assert!(
+        out.contains("  96×96, batch 65536, training_step: would need about "),
+        "{out}"
+    );
+
+    let output = bench(folder.path(), "p.yaml", &["--sizes", "96,100"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("expected multiples of 16"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = bench(
+        folder.path(),
+        "p.yaml",
+        &["--sizes", "96,112", "--only", "decode"],
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).starts_with("error: --only decode: "),
+        "{}",
+        text(&output.stderr)
+    );
+}

@@ -1,0 +1,162 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use daf_core::image::RgbImage;
+use daf_core::run::Run;
+use daf_core::{Detector, Error, Item, Pipeline, Split};
+
+use super::clock::{Clock, Peak, Stage, milliseconds};
+use super::{Bench, items, throw_away};
+use crate::Context;
+use crate::detect::{self, Detect};
+use crate::failure::Failure;
+
+/// Images that are read, written and scored, again and again.
+const IMAGES: usize = 16;
+
+/// What detecting is measured with.
+pub(super) struct Detecting<'a> {
+    pipeline: &'a Pipeline,
+    items: Vec<Item>,
+    run: PathBuf,
+    /// What the run's own settings are changed by.
+    settings: Vec<String>,
+    /// Pictures and runs that are thrown away.
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Detecting<'a> {
+    pub(super) fn new(bench: &Bench, pipeline: &'a Pipeline) -> Result<Self, Failure> {
+        let folder =
+            tempfile::tempdir().map_err(|error| Failure::work(format!("a temporary folder: {error}")))?;
+        let mut items = items(pipeline, [Split::Test, Split::Train])?;
+        items.truncate(IMAGES);
+        let size = pipeline.input.size;
+        let (run, settings) = match &bench.detector {
+            // It was trained for all rows of a table, which differ in size.
+            Some(run) => (
+                run.clone(),
+                vec![format!("input.size=[{}, {}]", size.height(), size.width())],
+            ),
+            None if bench.target.is_dir() => {
+                let settings = bench.settings(bench.sizes.first().copied(), bench.batches.first().copied());
+                (bench.target.clone(), settings)
+            }
+            None => (throw_away(bench, folder.path())?, Vec::new()),
+        };
+        Ok(Self {
+            pipeline,
+            items,
+            run,
+            settings,
+            folder,
+        })
+    }
+
+    pub(super) fn measure(&self, clock: &mut Clock, context: &Context) -> Result<(), Failure> {
+        let image = |number: usize| self.image(number);
+        clock.single(Stage::Decode, |round| image(round).map(drop))?;
+
+        let images = (0..self.items.len()).map(image).collect::<Result<Vec<_>, _>>()?;
+        let geometry = self.pipeline.input.geometry();
+        clock.single(Stage::Resize, |round| {
+            let image = &images[round % images.len()];
+            let frame = geometry.frame(image.width(), image.height());
+            Ok(frame.content(image).map(drop)?)
+        })?;
+
+        let network = [Stage::Score, Stage::ScoreBatch, Stage::Write];
+        if network.iter().any(|stage| clock.wants(*stage)) {
+            self.network(&images, clock)?;
+        }
+        if clock.wants(Stage::Detect) {
+            self.end_to_end(&images, clock, context)?;
+        }
+        Ok(())
+    }
+
+    fn image(&self, number: usize) -> Result<RgbImage, Failure> {
+        let item = &self.items[number % self.items.len()];
+        let data = &self.pipeline.data;
+        let part = |source| Error::Part {
+            kind: daf_core::Kind::Dataset,
+            name: data.typetag_name().into(),
+            at: item.image.display().to_string(),
+            source,
+        };
+        Ok(data.image(item).map_err(part)?)
+    }
+
+    fn network(&self, images: &[RgbImage], clock: &mut Clock) -> Result<(), Failure> {
+        let run = Run::open_with(&self.run, &self.settings)?;
+        let detector = Detector::new(run, self.pipeline.device)?;
+        let size = self.pipeline.input.size;
+        let inputs = images
+            .iter()
+            .map(|image| daf_core::data::resize_rgb(image, size.width(), size.height()))
+            .collect::<Result<Vec<_>, _>>()?;
+        clock.single(Stage::Score, |round| {
+            Ok(detector.detect(&inputs[round % inputs.len()]).map(drop)?)
+        })?;
+        let batch = self.pipeline.trainer.batch_size;
+        let together: Vec<&RgbImage> = inputs.iter().cycle().take(batch).collect();
+        clock.batches(Stage::ScoreBatch, batch, |_| {
+            Ok(detector.detect_batch(&together).map(drop)?)
+        })?;
+        let found = detector.detect(&images[0])?;
+        let scale = detector
+            .calibration()
+            .map(|calibration| calibration.pixel.colours());
+        clock.single(Stage::Write, |_| {
+            detect::draw(
+                self.folder.path(),
+                Path::new("map.png"),
+                &images[0],
+                &found,
+                scale,
+            )
+            .map(drop)
+        })
+    }
+
+    /// Runs the verb on a few images and on many, so that its start can be taken off.
+    fn end_to_end(&self, images: &[RgbImage], clock: &mut Clock, context: &Context) -> Result<(), Failure> {
+        let files = images
+            .iter()
+            .enumerate()
+            .map(|(number, image)| {
+                let file = self.folder.path().join(format!("{number}.png"));
+                image
+                    .save(&file)
+                    .map_err(|error| Error::data(&file, error.to_string()))?;
+                Ok(file)
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        let detect = |count: usize| -> Result<f64, Failure> {
+            let started = Instant::now();
+            let files = files.iter().cycle().take(count).cloned().collect();
+            let maps = self.folder.path().join("maps");
+            let detect = Detect {
+                run: self.run.clone(),
+                images: files,
+                settings: self.settings.clone(),
+                json: true,
+                maps: Some(maps),
+                device: Some(self.pipeline.device),
+            };
+            detect.run(&mut Context {
+                out: &mut std::io::sink(),
+                environment: context.environment.clone(),
+            })?;
+            Ok(milliseconds(started))
+        };
+        let few = detect::BATCH;
+        let many = few * clock.repeats();
+        detect(few)?;
+        let start = detect(few)?;
+        let peak = Peak::start();
+        let whole = detect(few + many)?;
+        clock.add(Stage::Detect, many, vec![whole - start], peak.end());
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use daf_core::block::Mode;
+use daf_core::data::{self, Loader, Normals, Sample, SampleSettings, Samples};
+use daf_core::tch::{self, Device, Kind, Tensor};
+use daf_core::train::OptimizerState;
+use daf_core::{Batch, BuildContext, Error, Model, Pipeline};
+
+use super::clock::{Clock, Peak, Stage, milliseconds};
+use crate::failure::Failure;
+
+/// What training is measured with: the parts of the training loop.
+pub(super) struct Training<'a> {
+    pipeline: &'a Pipeline,
+    device: Device,
+    normals: Normals,
+}
+
+impl<'a> Training<'a> {
+    pub(super) fn new(pipeline: &'a Pipeline) -> Result<Self, Failure> {
+        Ok(Self {
+            pipeline,
+            device: pipeline.device.resolve()?,
+            normals: Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?,
+        })
+    }
+
+    pub(super) fn measure(&self, clock: &mut Clock) -> Result<(), Failure> {
+        let batch_size = self.pipeline.trainer.batch_size;
+        let samples = self.samples(batch_size)?;
+        let drawn = self.drawn(&samples, batch_size)?;
+        if self.pipeline.synthesizer.is_some() {
+            // The images are in memory now, so that only the synthesis is left.
+            clock.single(Stage::Synthesize, |round| {
+                let (epoch, place) = (round / samples.len(), round % samples.len());
+                Ok(samples.sample(1 + epoch as u64, place).map(drop)?)
+            })?;
+        }
+        let batch = || data::batch(&drawn, &self.pipeline.input, self.device);
+        clock.batches(Stage::Collate, batch_size, |_| Ok(batch().map(drop)?))?;
+
+        let steps = Stage::TRAINING[2..].iter();
+        if steps.into_iter().any(|stage| clock.wants(*stage)) {
+            let mut learner = Learner::new(self.pipeline, self.device)?;
+            self.steps(&mut learner, &batch()?, clock)?;
+            self.end_to_end(&mut learner, clock)?;
+        }
+        Ok(())
+    }
+
+    /// The samples of at most so many images.
+    fn samples(&self, images: usize) -> Result<Arc<Samples>, Failure> {
+        let trainer = &self.pipeline.trainer;
+        let mut items = self.normals.train.clone();
+        items.truncate(images);
+        let samples = Samples::new(
+            Arc::clone(&self.pipeline.data),
+            items,
+            self.pipeline.synthesizer.clone(),
+            SampleSettings {
+                geometry: self.pipeline.input.geometry(),
+                seed: self.pipeline.seed,
+                normal_share: trainer.normal_share,
+                cache_bytes: trainer.cache_mb << 20,
+            },
+        )?;
+        Ok(Arc::new(samples))
+    }
+
+    fn drawn(&self, samples: &Samples, count: usize) -> Result<Vec<Sample>, Failure> {
+        let sample = |number: usize| {
+            let epoch = (number / samples.len()) as u64;
+            Ok(samples.sample(epoch, number % samples.len())?)
+        };
+        (0..count).map(sample).collect()
+    }
+
+    fn steps(&self, learner: &mut Learner, batch: &Batch, clock: &mut Clock) -> Result<(), Failure> {
+        let images = batch.indices.len();
+        clock.batches(Stage::TrainingStep, images, |_| learner.step(batch, |_| ()))?;
+        let parts = [Stage::Forward, Stage::Backward, Stage::Optimiser];
+        if !parts.iter().any(|stage| clock.wants(*stage)) {
+            return Ok(());
+        }
+        // Apart from the whole steps: on a GPU every look at the clock waits for it.
+        let mut ms = parts.map(|_| Vec::with_capacity(clock.repeats()));
+        for round in 0..clock.warmup() + clock.repeats() {
+            clock.finish_device_work();
+            let mut last = Instant::now();
+            learner.step(batch, |part| {
+                clock.finish_device_work();
+                if round >= clock.warmup() {
+                    ms[part as usize].push(milliseconds(last));
+                }
+                last = Instant::now();
+            })?;
+        }
+        for (stage, ms) in parts.into_iter().zip(ms) {
+            clock.add(stage, images, ms, None);
+        }
+        Ok(())
+    }
+
+    /// Two epochs and more with the loader: images are read in the first and are in memory, as far as the cache goes, from
+    /// then on.
+    fn end_to_end(&self, learner: &mut Learner, clock: &mut Clock) -> Result<(), Failure> {
+        if !clock.wants(Stage::FirstEpoch) && !clock.wants(Stage::Training) {
+            return Ok(());
+        }
+        let trainer = &self.pipeline.trainer;
+        let batch_size = trainer.batch_size;
+        let samples = self.samples(clock.repeats() * batch_size)?;
+        let workers = trainer
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(8));
+        let peak = Peak::start();
+        let mut last = Instant::now();
+        let mut loader = Loader::start(&samples, 0, workers)?;
+        let first = samples.len().div_ceil(batch_size);
+        let mut ms = Vec::new();
+        for _ in 0..first + clock.repeats() {
+            let drawn = (0..batch_size)
+                .map(|_| loader.sample())
+                .collect::<Result<Vec<_>, _>>()?;
+            let batch = data::batch(&drawn, &self.pipeline.input, self.device)?;
+            learner.step(&batch, |_| ())?;
+            ms.push(milliseconds(last));
+            last = Instant::now();
+        }
+        let peak = peak.end();
+        let later = ms.split_off(first);
+        clock.add(Stage::FirstEpoch, batch_size, ms, None);
+        clock.add(Stage::Training, batch_size, later, peak);
+        Ok(())
+    }
+}
+
+/// A part of a training step that has ended.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Forward,
+    Backward,
+    Optimiser,
+}
+
+/// A model and its optimizer.
+struct Learner {
+    model: Box<dyn Model>,
+    optimizer: OptimizerState,
+    method: &'static str,
+}
+
+impl Learner {
+    fn new(pipeline: &Pipeline, device: Device) -> Result<Self, Failure> {
+        let size = pipeline.input.size;
+        tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or_default());
+        let context = BuildContext {
+            device,
+            size: (i64::from(size.height()), i64::from(size.width())),
+            mode: Mode::Train,
+            precision: pipeline.precision,
+            // Pretrained weights cost as much as others.
+            pretrained: None,
+        };
+        let method = pipeline.method.typetag_name();
+        let model = pipeline
+            .method
+            .build(&context)
+            .map_err(|source| part(method, "building the model", source))?;
+        let optimizer = OptimizerState::new(&pipeline.trainer.optimizer, &model.stores());
+        Ok(Self {
+            model,
+            optimizer,
+            method,
+        })
+    }
+
+    /// A step as the training loop does it. `ended` is told of each part when it has ended.
+    fn step(&mut self, batch: &Batch, mut ended: impl FnMut(Part)) -> Result<(), Failure> {
+        let losses = self
+            .model
+            .losses(batch)
+            .map_err(|source| part(self.method, "a training step", source))?;
+        let losses: Vec<&Tensor> = losses.iter().map(|(_, loss)| loss).collect();
+        let total = Tensor::f_stack(&losses, 0)
+            .map_err(|error| Failure::work(error.to_string()))?
+            .sum(Kind::Float);
+        let finite = total.double_value(&[]).is_finite();
+        ended(Part::Forward);
+        self.optimizer.zero_grad();
+        total.backward();
+        ended(Part::Backward);
+        if !finite || self.optimizer.not_finite().is_some() {
+            return Err(Failure::work(
+                "the training diverges: its losses or gradients are not finite",
+            ));
+        }
+        self.optimizer.step(1.0);
+        ended(Part::Optimiser);
+        Ok(())
+    }
+}
+
+fn part(method: &str, at: &str, source: daf_core::BoxError) -> Error {
+    Error::Part {
+        kind: daf_core::Kind::Method,
+        name: method.into(),
+        at: at.into(),
+        source,
+    }
+}
