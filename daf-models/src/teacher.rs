@@ -9,23 +9,30 @@ use tch::nn::VarStore;
 /// A backbone that never changes: what a student learns from, or what gives the features of a memory.
 #[derive(Debug)]
 pub struct Teacher {
+    name: &'static str,
     vars: VarStore,
     extractor: Box<dyn Extractor>,
     origin: Option<Origin>,
 }
 
 impl Teacher {
-    /// Builds the network and, where pretrained weights are at hand, loads those that the recipe names.
+    /// Builds the network and, where pretrained weights are at hand, loads those that the recipe names. Files and reports
+    /// call it `name`.
     ///
     /// # Errors
     /// If the recipe describes no network or its weights cannot be had.
-    pub fn build(recipe: &dyn Backbone, context: &BuildContext) -> Result<Self, BoxError> {
+    pub fn build(
+        name: &'static str,
+        recipe: &dyn Backbone,
+        context: &BuildContext,
+    ) -> Result<Self, BoxError> {
         let mut vars = VarStore::new(context.device);
         let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, context.precision);
         let extractor = recipe.build(&blocks)?;
-        let origin = pretrain("teacher", recipe, &vars, "", context)?;
+        let origin = pretrain(name, recipe, &vars, "", context)?;
         vars.freeze();
         Ok(Self {
+            name,
             vars,
             extractor,
             origin,
@@ -38,11 +45,11 @@ impl Teacher {
         tch::no_grad(|| self.extractor.extract(images))
     }
 
-    /// Its weights, as the file `teacher` of a run.
+    /// Its weights, as a file of a run.
     #[must_use]
     pub const fn store(&self) -> Store<'_> {
         Store {
-            name: "teacher",
+            name: self.name,
             vars: &self.vars,
             frozen: true,
         }

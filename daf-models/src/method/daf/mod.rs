@@ -81,7 +81,7 @@ impl Method for Daf {
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let mut origins = Vec::new();
-        let build = |recipe: &Arc<dyn Backbone>| Teacher::build(recipe.as_ref(), context);
+        let build = |recipe: &Arc<dyn Backbone>| Teacher::build("teacher", recipe.as_ref(), context);
         let teacher = self.teacher.as_ref().map(build).transpose()?;
         origins.extend(teacher.as_ref().and_then(Teacher::origin).cloned());
         let vars = VarStore::new(context.device);
