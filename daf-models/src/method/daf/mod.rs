@@ -79,6 +79,11 @@ impl Method for Daf {
             .unwrap_or(1)
     }
 
+    fn least_side(&self) -> i64 {
+        // Reflection by five positions at the coarsest stage needs six of them; the paper's networks have sixteen.
+        6 * self.stride()
+    }
+
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let mut origins = Vec::new();
         let build = |recipe: &Arc<dyn Backbone>| Teacher::build("teacher", recipe.as_ref(), context);
