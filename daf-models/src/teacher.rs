@@ -40,7 +40,6 @@ impl Teacher {
     }
 
     /// Features of every stage, fine to coarse; never differentiated, whoever calls.
-    #[must_use]
     pub fn extract(&self, images: &Tensor) -> Vec<Tensor> {
         tch::no_grad(|| self.extractor.extract(images))
     }

@@ -151,7 +151,6 @@ impl Residual {
     }
 
     /// N×`input`×h×w to N×`output`×h'×w', at least 0.
-    #[must_use]
     pub fn forward(&self, input: &Tensor) -> Tensor {
         let residual = self.second.forward(&self.first.forward(input).relu());
         match &self.shortcut {
