@@ -23,7 +23,8 @@ use crate::vgg::{Norms, Tower, Trace, VGG16, Vgg16};
 /// cloner is the official code's smaller one. As there, guided backpropagation changes the ReLUs of the cloner only.
 ///
 /// Departures: the noise of `smooth_grad` is the same for every image, so that a score does not depend on the images
-/// beside it; the official code opens its thresholded maps with a 3×3 ellipse before it measures.
+/// beside it; the official code opens its thresholded maps with a 3×3 ellipse before it measures. Multiply-adds are reported
+/// of the way forward only.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mkdad {

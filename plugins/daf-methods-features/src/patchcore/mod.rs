@@ -29,7 +29,8 @@ use outlier::local_outlier_factors;
 ///
 /// Departures: the official code takes the neighbourhood apart and averages it in pieces of 1,024 numbers in all, where
 /// this one averages every channel over it; it starts the coreset from distances to ten random patches instead of one
-/// patch; and it does not weigh the image's score.
+/// patch; and it does not weigh the image's score. The search for the nearest patch is not among the multiply-adds that are
+/// reported, which are those of convolutions.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PatchCore {

@@ -116,7 +116,7 @@ fn memory_map_and_score_agree_with_loops() {
     for (found, expected) in found.iter().zip(&scores) {
         slow::close(*found, *expected, 1e-3);
     }
-    // A memory that is searched in pieces finds the same.
+    // Without neighbours the score is the largest distance.
     let unweighed = Memory {
         neighbours: 0,
         ..memory
