@@ -152,9 +152,6 @@ impl fmt::Display for Size {
     }
 }
 
-/// Reflection by five positions at the coarsest stage needs six of them; the paper's networks have sixteen.
-const LEAST_POSITIONS: i64 = 6;
-
 impl Input {
     /// The network's input and the way that images take to it.
     #[must_use]
@@ -178,7 +175,8 @@ impl Input {
         }
     }
 
-    pub(super) fn check(&self, stride: i64) -> Result<()> {
+    /// Checks ranges; sides must be multiples of `stride` and at least `least`.
+    pub(super) fn check(&self, stride: i64, least: i64) -> Result<()> {
         let Tiles { overlap, scale } = self.tiles;
         if !(0.0..=0.9).contains(&overlap) {
             return Err(fault(
@@ -205,7 +203,10 @@ impl Input {
         }
         for side in [self.size.height(), self.size.width()].map(i64::from) {
             if side % stride != 0 || side == 0 {
-                let near = ((side + stride / 2) / stride).max(LEAST_POSITIONS) * stride;
+                let near = ((side + stride / 2) / stride)
+                    .max((least + stride - 1) / stride)
+                    .max(1)
+                    * stride;
                 return Err(fault(
                     "input.size",
                     format!(
@@ -214,14 +215,10 @@ impl Input {
                     ),
                 ));
             }
-            if stride > 1 && side < LEAST_POSITIONS * stride {
+            if side < least {
                 return Err(fault(
                     "input.size",
-                    format!(
-                        "expected sides of at least {}, found {}",
-                        LEAST_POSITIONS * stride,
-                        self.size
-                    ),
+                    format!("expected sides of at least {least}, found {}", self.size),
                 ));
             }
         }

@@ -381,7 +381,7 @@ impl Pipeline {
     /// Names the key, what was expected and what was found.
     pub fn check(&mut self) -> Result<()> {
         self.trainer.resolve()?;
-        self.input.check(self.method.stride())?;
+        self.input.check(self.method.stride(), self.method.least_side())?;
         let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
             if ok {
                 Ok(())

@@ -29,6 +29,11 @@ pub trait Method: Debug + Send + Sync {
         1
     }
 
+    /// Sides of the input must be at least this.
+    fn least_side(&self) -> i64 {
+        self.stride()
+    }
+
     /// Builds the model. Everything drawn at random comes from libtorch's generator, which the caller has seeded.
     ///
     /// # Errors
