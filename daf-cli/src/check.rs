@@ -4,7 +4,9 @@ use daf_core::block::{Mode, MultiplyAdds, count};
 use daf_core::config::Input;
 use daf_core::data::Normals;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BuildContext, Error, Item, Model, Pipeline, Split, Synthesized};
+use daf_core::{
+    Batch, BoxError, BuildContext, Error, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized,
+};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -87,7 +89,9 @@ impl Check {
             )?;
         }
         row("", &crate::train::work(counted))?;
-        row("losses", &losses)?;
+        if pipeline.method.learns() {
+            row("losses", &losses)?;
+        }
         row("scorer", pipeline.scorer.typetag_name())?;
         let trainer = &pipeline.trainer;
         let steps = grouped(trainer.total_steps(normals.train.len()));
@@ -95,10 +99,12 @@ impl Check {
             .epochs
             .map(|epochs| format!("{epochs} epochs, "))
             .unwrap_or_default();
-        row(
-            "trainer",
-            &format!("{epochs}{steps} steps, batch size {}", trainer.batch_size),
-        )?;
+        let length = if pipeline.method.learns() {
+            format!("{epochs}{steps} steps, batch size {}", trainer.batch_size)
+        } else {
+            "none: the method does not learn by steps".into()
+        };
+        row("trainer", &length)?;
         row("device", &device_name(device))?;
         Ok(writeln!(context.out, "\n{file} is sound")?)
     }
@@ -134,7 +140,7 @@ fn try_out(
         precision: pipeline.precision,
         pretrained: Some(weights),
     };
-    let model = pipeline
+    let mut model = pipeline
         .method
         .build(&context)
         .map_err(part("building the model"))?;
@@ -159,7 +165,15 @@ fn try_out(
         synthetic,
         indices: vec![0, 1],
     };
-    let losses = tch::no_grad(|| model.losses(&batch)).map_err(part("trying the model"))?;
+    let images = Noise(batch.normal.shallow_clone());
+    for when in [Fit::BeforeTraining, Fit::AfterTraining] {
+        tch::no_grad(|| model.fit(when, &images)).map_err(part("fitting the model to noise"))?;
+    }
+    let losses = if pipeline.method.learns() {
+        tch::no_grad(|| model.losses(&batch)).map_err(part("trying the model"))?
+    } else {
+        Vec::new()
+    };
     let losses = losses.iter().map(|(name, loss)| match loss.double_value(&[]) {
         value if value.is_finite() => Ok(format!("{name} {value:.3}")),
         value => Err(Failure::work(format!(
@@ -170,6 +184,15 @@ fn try_out(
     let (maps, counted) = count(|| tch::no_grad(|| model.infer(&one)));
     maps.map_err(part("trying the model"))?;
     Ok((model, losses.join(", "), counted))
+}
+
+/// Stands for the training images.
+struct Noise(Tensor);
+
+impl NormalImages for Noise {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {
+        Box::new(std::iter::once(Ok(self.0.shallow_clone())))
+    }
 }
 
 /// The images to measure with, by kind of defect.

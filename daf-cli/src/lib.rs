@@ -43,6 +43,8 @@ use tracing_subscriber::EnvFilter;
 
 // The default parts register themselves, but only from crates that are mentioned.
 use daf_data as _;
+use daf_methods_features as _;
+use daf_methods_synthetic as _;
 use daf_models as _;
 use daf_synth as _;
 

@@ -54,7 +54,7 @@ pub(crate) struct Training {
     last_line: Option<Instant>,
     /// Moving average of the seconds of a step.
     pace: Option<f64>,
-    thresholds: Option<Counter>,
+    counter: Option<Counter>,
 }
 
 impl Training {
@@ -68,8 +68,22 @@ impl Training {
             started: Instant::now(),
             last_line: None,
             pace: None,
-            thresholds: None,
+            counter: None,
         })
+    }
+}
+
+impl Training {
+    /// Shows how far work outside the steps is.
+    fn count(&mut self, what: &'static str, done: usize, all: usize) {
+        self.counter
+            .get_or_insert_with(|| Counter::new(what))
+            .set(done, all);
+        if done == all
+            && let Some(mut counter) = self.counter.take()
+        {
+            counter.finish();
+        }
     }
 }
 
@@ -80,7 +94,7 @@ impl Observer for Training {
         if plan.done > 0 {
             let _ = writeln!(io::stderr(), "going on at step {} of {}", plan.done, plan.steps);
         }
-        if io::stderr().is_terminal() {
+        if plan.steps > 0 && io::stderr().is_terminal() {
             let bar = ProgressBar::new(plan.steps).with_position(plan.done);
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {prefix}\n{msg}");
             self.bar = Some(style.map(|style| bar.clone().with_style(style)).unwrap_or(bar));
@@ -120,15 +134,12 @@ impl Observer for Training {
         }
     }
 
+    fn fitted(&mut self, done: usize, all: usize) {
+        self.count("reading normal images", done, all);
+    }
+
     fn calibrated(&mut self, done: usize, all: usize) {
-        self.thresholds
-            .get_or_insert_with(|| Counter::new("choosing thresholds"))
-            .set(done, all);
-        if done == all
-            && let Some(mut counter) = self.thresholds.take()
-        {
-            counter.finish();
-        }
+        self.count("choosing thresholds", done, all);
     }
 
     fn stop(&mut self) -> bool {

@@ -68,6 +68,15 @@ impl Show {
         for line in yaml.lines() {
             writeln!(out, "  {line}")?;
         }
+        if let Some(recipe) = part.recipe {
+            writeln!(
+                out,
+                "\n{bold}Recipe{bold:#}: what the rest of the pipeline is unless it says otherwise"
+            )?;
+            for line in recipe.lines() {
+                writeln!(out, "  {line}")?;
+            }
+        }
         Ok(())
     }
 }

@@ -70,7 +70,9 @@ impl Train {
 
     fn report(run: &Run, context: &mut Context) -> Result<(), Failure> {
         let weights = run.dir().join("weights");
-        Ok(writeln!(context.out, "weights: {}", weights.display())?)
+        writeln!(context.out, "weights: {}", weights.display())?;
+        let page = daf_report::write(run.dir())?;
+        Ok(writeln!(context.out, "report:  {}", page.display())?)
     }
 
     fn train(&self, context: &mut Context) -> Result<Run, Failure> {
@@ -229,9 +231,10 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
 pub(crate) fn work(counted: MultiplyAdds) -> String {
     let giga = |count: u64| count as f64 / 1e9;
     format!(
-        "{:.2} G multiply-adds per image ({:.2} G carried out)",
+        "{:.2} G multiply-adds per image ({:.2} G carried out, {:.2} G as papers count)",
         giga(counted.defined),
-        giga(counted.carried_out)
+        giga(counted.carried_out),
+        giga(counted.published)
     )
 }
 

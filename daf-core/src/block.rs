@@ -48,6 +48,10 @@ pub enum Start {
     FanOut,
     /// Kaiming normal over the fan-in and batch-norm bias 1e-4: the heads of the official DAF code.
     FanIn,
+    /// Normal with this standard deviation around 0, that of batch-norm weights around 1; biases 0.
+    Normal(f64),
+    /// Xavier uniform, biases 0.
+    Xavier,
 }
 
 /// Places blocks below one name in a variable store.
@@ -88,8 +92,12 @@ pub struct Shape {
     pub kernel: i64,
     /// Step of the kernel.
     pub stride: i64,
-    /// Zeros around the input.
+    /// Zeros around the input; a transposed convolution leaves out as many rows of its output instead.
     pub padding: i64,
+    /// Distance of the kernel's columns and rows.
+    pub dilation: i64,
+    /// Rows that a transposed convolution adds to the end of its output.
+    pub output_padding: i64,
     /// Groups of channels that do not see each other; `input` for a depthwise convolution.
     pub groups: i64,
     /// Whether a bias is added before the batch norm.
@@ -106,6 +114,8 @@ impl Shape {
             kernel,
             stride: 1,
             padding: kernel / 2,
+            dilation: 1,
+            output_padding: 0,
             groups: 1,
             bias: false,
         }
@@ -173,7 +183,13 @@ impl<'a> Blocks<'a> {
         ConvNorm::new(self, conv, norm, shape, false)
     }
 
-    /// A transposed convolution called `conv` and the batch norm `norm` after it. `shape.padding` is not used.
+    /// A bare transposed convolution called `name`.
+    #[must_use]
+    pub fn transposed_conv(&self, name: &str, shape: Shape) -> Conv {
+        Conv::new(self, name, shape, true)
+    }
+
+    /// A transposed convolution called `conv` and the batch norm `norm` after it.
     #[must_use]
     pub fn transposed_conv_norm(&self, conv: &str, norm: &str, shape: Shape) -> ConvNorm {
         ConvNorm::new(self, conv, norm, shape, true)
@@ -206,19 +222,27 @@ impl Conv {
             groups,
             ..
         } = shape;
-        let fan = match blocks.start {
-            Start::FanOut => FanInOut::FanOut,
-            Start::FanIn => FanInOut::FanIn,
+        let kaiming = |fan| Init::Kaiming {
+            dist: NormalOrUniform::Normal,
+            fan,
+            non_linearity: NonLinearity::ReLU,
         };
         let size = if transposed {
             [input, output / groups, kernel, kernel]
         } else {
             [output, input / groups, kernel, kernel]
         };
-        let init = Init::Kaiming {
-            dist: NormalOrUniform::Normal,
-            fan,
-            non_linearity: NonLinearity::ReLU,
+        let init = match blocks.start {
+            Start::FanOut => kaiming(FanInOut::FanOut),
+            Start::FanIn => kaiming(FanInOut::FanIn),
+            Start::Normal(stdev) => Init::Randn { mean: 0.0, stdev },
+            Start::Xavier => {
+                let bound = (6.0 / ((size[0] + size[1]) * kernel * kernel) as f64).sqrt();
+                Init::Uniform {
+                    lo: -bound,
+                    up: bound,
+                }
+            }
         };
         let weight = tch::nn::f_init(init, &size, path.device(), Kind::Float)
             .expect("a convolution has four dimensions");
@@ -226,7 +250,7 @@ impl Conv {
         let bias = shape.bias.then(|| {
             // PyTorch's default is uniform within 1/sqrt(fan-in), which the official code leaves as it is.
             let bound = match blocks.start {
-                Start::FanOut => 0.0,
+                Start::FanOut | Start::Normal(_) | Start::Xavier => 0.0,
                 Start::FanIn => 1.0 / ((size[1] * kernel * kernel) as f64).sqrt(),
             };
             path.uniform("bias", &[output], -bound, bound)
@@ -254,6 +278,8 @@ impl Conv {
         let Shape {
             stride,
             padding,
+            dilation,
+            output_padding,
             groups,
             ..
         } = self.shape;
@@ -263,18 +289,28 @@ impl Conv {
         // Each value of the one side meets every weight that leads to or from its channel.
         let per_value = |dimension: usize| weight.size()[dimension..].iter().product::<i64>() as u64;
         if self.transposed {
-            note(input.numel() as u64 * per_value(1));
-            input.conv_transpose2d(
+            let defined = input.numel() as u64 * per_value(1);
+            let output = input.conv_transpose2d(
                 &weight,
                 bias.as_ref(),
                 [stride; 2],
-                [0; 2],
-                [0; 2],
+                [padding; 2],
+                [output_padding; 2],
                 groups,
-                [1; 2],
-            )
+                [dilation; 2],
+            );
+            let whole = output.numel() as u64 * weight.numel() as u64 / self.shape.output as u64;
+            note_with(defined, whole.saturating_sub(defined));
+            output
         } else {
-            let output = input.conv2d(&weight, bias.as_ref(), [stride; 2], [padding; 2], [1; 2], groups);
+            let output = input.conv2d(
+                &weight,
+                bias.as_ref(),
+                [stride; 2],
+                [padding; 2],
+                [dilation; 2],
+                groups,
+            );
             note(output.numel() as u64 * per_value(1));
             output
         }
@@ -288,6 +324,10 @@ pub struct MultiplyAdds {
     pub defined: u64,
     /// As carried out: fewer where an identity of the convolution saves some.
     pub carried_out: u64,
+    /// As papers count: as defined, but a transposed convolution as if every value of its output met the whole kernel,
+    /// and with the pieces of a published network that inference leaves out (see [`left_out`]).
+    #[serde(default)]
+    pub published: u64,
 }
 
 thread_local! {
@@ -296,13 +336,25 @@ thread_local! {
 }
 
 fn note(carried_out: u64) {
+    note_with(carried_out, 0);
+}
+
+/// Notes what was carried out and by how much papers count more than is defined.
+fn note_with(carried_out: u64, more: u64) {
     COUNTED.with(|counted| {
         if let (Some(mut sum), factor) = counted.get() {
             sum.carried_out += carried_out;
             sum.defined += carried_out * factor;
+            sum.published += carried_out * factor + more;
             counted.set((Some(sum), factor));
         }
     });
+}
+
+/// Notes multiply-adds that papers count although inference leaves them out: layers behind the last stage of a published
+/// network, heads for training alone.
+pub fn left_out(multiply_adds: u64) {
+    note_with(0, multiply_adds);
 }
 
 /// Counts the multiply-adds of all blocks that run on this thread meanwhile.
@@ -344,11 +396,15 @@ impl Norm {
     fn new(blocks: &Blocks, name: &str, channels: i64) -> Self {
         let path = &blocks.path.sub(name);
         let bias = match blocks.start {
-            Start::FanOut => 0.0,
             Start::FanIn => 1e-4,
+            Start::FanOut | Start::Normal(_) | Start::Xavier => 0.0,
+        };
+        let weight = match blocks.start {
+            Start::Normal(stdev) => Init::Randn { mean: 1.0, stdev },
+            Start::FanOut | Start::FanIn | Start::Xavier => Init::Const(1.0),
         };
         Self {
-            weight: path.ones("weight", &[channels]),
+            weight: path.var("weight", &[channels], weight),
             bias: path.var("bias", &[channels], Init::Const(bias)),
             running_mean: path.zeros_no_train("running_mean", &[channels]),
             running_var: path.ones_no_train("running_var", &[channels]),

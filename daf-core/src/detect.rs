@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::config::DeviceChoice;
 use crate::data::geometry::{Frame, Window};
 use crate::run::Run;
-use crate::{BoxError, BuildContext, Error, Model, Pipeline, Result, ScoreMap, data};
+use crate::{BoxError, BuildContext, Error, Model, Pipeline, Rect, Result, ScoreMap, data};
 
 /// A trained model that scores images.
 ///
@@ -99,8 +99,8 @@ impl Detector {
         let pipeline = self.run.pipeline();
         let size = pipeline.input.size;
         let image = RgbImage::new(size.width(), size.height());
-        let (pixels, counted) = block::count(|| tch::no_grad(|| self.scoring.pixels(pipeline, &[&image])));
-        pixels.map(|_| counted)
+        let (found, counted) = block::count(|| tch::no_grad(|| self.scoring.look(pipeline, &[&image])));
+        found.map(|_| counted)
     }
 
     /// Scores one image of any size.
@@ -137,7 +137,7 @@ const TILES: usize = 8;
 
 /// A model for inference on a device.
 pub(crate) struct Scoring {
-    model: Box<dyn Model>,
+    pub(crate) model: Box<dyn Model>,
     device: Device,
 }
 
@@ -166,20 +166,29 @@ impl Scoring {
                 .iter()
                 .map(|image| geometry.frame(image.width(), image.height()))
                 .collect();
-            if frames.iter().all(Frame::is_whole) {
-                let contents = images
+            // Images that the network sees through one window each take one pass together.
+            if frames.iter().all(|frame| frame.len() == 1) {
+                let inputs = images
                     .iter()
                     .zip(&frames)
-                    .map(|(image, frame)| frame.content(image))
+                    .map(|(image, frame)| Ok(frame.only_window(frame.content(image)?)))
                     .collect::<Result<Vec<_>>>()?;
-                let inputs: Vec<&RgbImage> = contents.iter().map(AsRef::as_ref).collect();
-                return self.score_inputs(pipeline, &inputs);
+                let inputs: Vec<&RgbImage> = inputs.iter().map(AsRef::as_ref).collect();
+                let raw = self.look(pipeline, &inputs)?;
+                if frames.iter().all(Frame::is_whole) {
+                    return finish(pipeline, &raw);
+                }
+                let raw = &raw;
+                let rows = (0..).zip(&frames).flat_map(|(row, frame)| {
+                    let insides = frame.windows().map(|window| frame.inside(window));
+                    insides.map(move |inside| finish(pipeline, &raw.part(row, inside)))
+                });
+                return Ok(rows.collect::<Result<Vec<_>>>()?.concat());
             }
             let mut scored = Vec::with_capacity(images.len());
             for (image, frame) in images.iter().zip(&frames) {
                 let content = frame.content(image)?;
-                let pixels = self.tiled(pipeline, &content, frame)?;
-                scored.extend(finish(pipeline, &pixels.unsqueeze(0))?);
+                scored.extend(finish(pipeline, &self.tiled(pipeline, &content, frame)?)?);
             }
             Ok(scored)
         })
@@ -191,11 +200,11 @@ impl Scoring {
         pipeline: &Pipeline,
         inputs: &[&RgbImage],
     ) -> Result<Vec<(f64, ScoreMap)>> {
-        tch::no_grad(|| finish(pipeline, &self.pixels(pipeline, inputs)?))
+        tch::no_grad(|| finish(pipeline, &self.look(pipeline, inputs)?))
     }
 
-    /// Pixel scores N×H×W, not yet smoothed.
-    fn pixels(&self, pipeline: &Pipeline, inputs: &[&RgbImage]) -> Result<Tensor> {
+    /// What the network says of images that have the size of its input.
+    fn look(&self, pipeline: &Pipeline, inputs: &[&RgbImage]) -> Result<Raw> {
         let batch = data::images_to_tensor(inputs, &pipeline.input, self.device)?;
         let maps = self
             .model
@@ -204,23 +213,33 @@ impl Scoring {
         let size = pipeline.input.size;
         let size = (i64::from(size.height()), i64::from(size.width()));
         let scorer = &pipeline.scorer;
-        scorer
+        let pixels = scorer
             .pixels(&maps, size)
-            .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))
+            .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))?;
+        Ok(Raw {
+            pixels,
+            images: maps.images,
+        })
     }
 
-    /// Pixel scores of a content, h×w: those of its windows, blended where they overlap.
-    fn tiled(&self, pipeline: &Pipeline, content: &RgbImage, frame: &Frame) -> Result<Tensor> {
+    /// The same of one content: the pixel scores of its windows, blended where they overlap, and the largest of their
+    /// image scores.
+    fn tiled(&self, pipeline: &Pipeline, content: &RgbImage, frame: &Frame) -> Result<Raw> {
         let to_device = |values: &[f32]| Tensor::from_slice(values).to_device(self.device);
         let (columns, rows) = frame.weights();
         let weights = to_device(&rows).unsqueeze(1) * to_device(&columns).unsqueeze(0);
         let size = [i64::from(frame.height), i64::from(frame.width)];
         let sum = Tensor::zeros(size, (Kind::Float, self.device));
         let windows: Vec<Window> = frame.windows().collect();
+        let mut largest: Option<Tensor> = None;
         for windows in windows.chunks(TILES) {
             let cuts: Vec<RgbImage> = windows.iter().map(|window| frame.cut(content, *window)).collect();
-            let pixels = self.pixels(pipeline, &cuts.iter().collect::<Vec<_>>())?;
-            let pixels = pixels.to_kind(Kind::Float) * &weights;
+            let found = self.look(pipeline, &cuts.iter().collect::<Vec<_>>())?;
+            if let Some(images) = found.images {
+                let most = images.max();
+                largest = Some(largest.map_or_else(|| most.shallow_clone(), |before| before.maximum(&most)));
+            }
+            let pixels = found.pixels.to_kind(Kind::Float) * &weights;
             for (number, window) in (0..).zip(windows) {
                 let inside = frame.inside(*window);
                 let (width, height) = (i64::from(inside.width), i64::from(inside.height));
@@ -233,14 +252,44 @@ impl Scoring {
             }
         }
         let (columns, rows) = frame.total_weights();
-        Ok(sum / to_device(&rows).unsqueeze(1) / to_device(&columns).unsqueeze(0))
+        // In place: the map of a large image is large.
+        let mut pixels = sum;
+        pixels /= to_device(&rows).unsqueeze(1);
+        pixels /= to_device(&columns).unsqueeze(0);
+        Ok(Raw {
+            pixels: pixels.unsqueeze(0),
+            images: largest.map(|score| score.view(1)),
+        })
     }
 }
 
-/// Smooths pixel scores N×H×W and brings them and the image scores to the host.
-fn finish(pipeline: &Pipeline, pixels: &Tensor) -> Result<Vec<(f64, ScoreMap)>> {
-    let scores = pipeline.scorer.finish(pixels);
-    let images = Vec::<f64>::try_from(scores.images.to_kind(Kind::Double))?;
+/// What a model and a scorer say of images before anything is smoothed.
+struct Raw {
+    /// N×H×W.
+    pixels: Tensor,
+    /// N, if the method scores images itself.
+    images: Option<Tensor>,
+}
+
+impl Raw {
+    /// Those of one image, within a rectangle.
+    fn part(&self, row: i64, inside: Rect) -> Self {
+        let rows = self
+            .pixels
+            .narrow(0, row, 1)
+            .narrow(1, inside.y.into(), inside.height.into());
+        Self {
+            pixels: rows.narrow(2, inside.x.into(), inside.width.into()),
+            images: self.images.as_ref().map(|scores| scores.narrow(0, row, 1)),
+        }
+    }
+}
+
+/// Smooths pixel scores and brings them and the image scores to the host.
+fn finish(pipeline: &Pipeline, raw: &Raw) -> Result<Vec<(f64, ScoreMap)>> {
+    let scores = pipeline.scorer.finish(&raw.pixels);
+    let images = raw.images.as_ref().unwrap_or(&scores.images);
+    let images = Vec::<f64>::try_from(images.to_kind(Kind::Double))?;
     let (height, width) = match scores.pixels.size()[..] {
         [_, height, width] => (height as u32, width as u32),
         ref other => {

@@ -65,7 +65,7 @@ pub use part::{
     backbone::{Backbone, Extractor, Stage},
     decoder::{Decoder, DecoderInput, Segmenter},
     discrepancy::{Comparison, DiscrepancyMeasure},
-    method::{Batch, BuildContext, Losses, Method, Model, Store, Synthesized},
+    method::{Batch, BuildContext, Fit, Losses, Method, Model, NormalImages, Store, Synthesized},
     scorer::{Maps, Scorer, Scores},
 };
 

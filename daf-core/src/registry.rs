@@ -86,6 +86,8 @@ pub struct Component {
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// A complete example, as YAML would hold it, with `type` first.
     pub example: fn() -> Value,
+    /// For a method: the settings of the rest of the pipeline that its paper names, as YAML.
+    pub recipe: Option<&'static str>,
 }
 
 inventory::collect!(Component);
@@ -249,9 +251,18 @@ pub(crate) fn one_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
 ///
 /// assert!(daf_core::registry::find(daf_core::Kind::Synthesizer, "untouched").is_some());
 /// ```
+///
+/// A method may bring a recipe, the settings of the rest of the pipeline that its paper names: a layer of YAML that lies
+/// directly over the program's defaults, e.g. `register!(Method: Mine = "mine", recipe = include_str!("mine.yaml"));`.
 #[macro_export]
 macro_rules! register {
     ($kind:ident : $part:ty = $name:literal) => {
+        $crate::register!($kind: $part = $name, None);
+    };
+    ($kind:ident : $part:ty = $name:literal, recipe = $recipe:expr) => {
+        $crate::register!($kind: $part = $name, Some($recipe));
+    };
+    ($kind:ident : $part:ty = $name:literal, $recipe:expr) => {
         impl $part {
             /// The part's name in YAML.
             // A part need not be public to be registered.
@@ -267,6 +278,7 @@ macro_rules! register {
                 schema: <$part as $crate::schemars::JsonSchema>::json_schema,
                 example: || $crate::registry::example(
                     &<$part as ::std::default::Default>::default() as &dyn $crate::$kind),
+                recipe: $recipe,
             }
         }
     };

@@ -322,7 +322,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
 
 /// Copies named tensors into the variables of a store.
 ///
-/// Every variable must be among the tensors, with its shape; other tensors (the classifier of a published network)
+/// Every variable must be among the tensors, with its shape (one without elements takes theirs); other tensors (the classifier of a published network)
 /// are left alone unless `exact` is set.
 ///
 /// # Errors
@@ -359,7 +359,7 @@ fn load_into(
     for (name, variable) in &variables {
         match given.get(name.as_str()) {
             None => faults.push(format!("`{name}` is missing")),
-            Some(tensor) if tensor.size() != variable.size() => {
+            Some(tensor) if tensor.size() != variable.size() && variable.numel() > 0 => {
                 faults.push(format!(
                     "`{name}` should be {:?} but is {:?}",
                     variable.size(),
@@ -389,10 +389,20 @@ fn load_into(
     }
     tch::no_grad(|| {
         for (name, mut variable) in variables {
-            variable.copy_(given[name.as_str()]);
+            set(&mut variable, given[name.as_str()]);
         }
     });
     Ok(())
+}
+
+/// Gives a variable that is not trained a value of any shape; see [`Store`](crate::Store).
+pub fn set(variable: &mut Tensor, value: &Tensor) {
+    tch::no_grad(|| {
+        if variable.size() != value.size() {
+            let _ = variable.resize_(value.size());
+        }
+        variable.copy_(value);
+    });
 }
 
 /// Writes named tensors as safetensors and syncs the file.

@@ -4,6 +4,8 @@
 //! A (h×h) and B (w×w) holding window and reflection. As matrix products the blur needs no padded copies and no
 //! depthwise convolutions, and autograd knows its derivative.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 /// How the border continues.
@@ -24,6 +26,9 @@ pub(crate) struct Window {
 
 /// Matrices longer than this cost more than a convolution with the same window.
 const DENSE: i64 = 256;
+
+/// Values of large maps that are worked on at a time.
+pub(crate) const STRIP: i64 = 1 << 22;
 
 impl Window {
     pub(crate) fn gaussian(sigma: f64, radius: usize, border: Border) -> Self {
@@ -74,6 +79,27 @@ impl Window {
             .to_device(device)
     }
 
+    /// Blurs N×h×w maps; large ones in strips of rows, so that the work takes little memory beside them.
+    pub(crate) fn blur_maps(&self, maps: &Tensor) -> Tensor {
+        let (n, h, w) = maps.size3().expect("N×h×w maps");
+        if n * h * w <= STRIP || h.min(w) <= DENSE {
+            return self.blur(&maps.unsqueeze(-1)).squeeze_dim(-1);
+        }
+        let blurred = maps.empty_like();
+        let height = (STRIP / w).max(1);
+        for image in 0..n {
+            let map = maps.get(image).view([1, 1, h, w]);
+            for top in (0..h).step_by(height as usize) {
+                let rows = top..(top + height).min(h);
+                let count = rows.end - rows.start;
+                let strip = self.slide(&map, h, rows).reshape([count, 1, w, 1]);
+                let strip = self.slide(&strip, w, 0..w).view([count, w]);
+                blurred.get(image).narrow(0, top, count).copy_(&strip);
+            }
+        }
+        blurred
+    }
+
     /// Blurs N×h×w×C values over h and w; the channels lie innermost, as channels-last features have them.
     pub(crate) fn blur(&self, values: &Tensor) -> Tensor {
         let (n, h, w, c) = values.size4().expect("N×h×w×C values");
@@ -81,22 +107,23 @@ impl Window {
             self.matrix(h, values.device())
                 .matmul(&values.reshape([n, h, w * c]))
         } else {
-            self.slide(&values.reshape([n, 1, h, w * c]), h)
+            self.slide(&values.reshape([n, 1, h, w * c]), h, 0..h)
                 .reshape([n, h, w * c])
         };
         let columns = if w <= DENSE {
             self.matrix(w, values.device())
                 .matmul(&rows.reshape([n * h, w, c]))
         } else {
-            self.slide(&rows.reshape([n * h, 1, w, c]), w)
+            self.slide(&rows.reshape([n * h, 1, w, c]), w, 0..w)
         };
         columns.reshape([n, h, w, c])
     }
 
-    /// The same along dimension 2 of M×1×`length`×K values, as a convolution: its cost per value does not grow.
-    fn slide(&self, values: &Tensor, length: i64) -> Tensor {
+    /// The same along dimension 2 of M×1×`length`×K values, for the positions `wanted` of it, as a convolution: its cost
+    /// per value does not grow.
+    fn slide(&self, values: &Tensor, length: i64, wanted: Range<i64>) -> Tensor {
         let radius = self.radius();
-        let sources: Vec<i64> = (-radius..length + radius)
+        let sources: Vec<i64> = (wanted.start - radius..wanted.end + radius)
             .map(|i| self.source(i, length))
             .collect();
         let padded = values.index_select(2, &Tensor::from_slice(&sources).to_device(values.device()));
@@ -157,6 +184,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn strips_of_a_large_map_agree_with_the_whole() {
+        tch::manual_seed(1);
+        let window = Window::gaussian(4.0, 16, Border::Symmetric);
+        let maps = Tensor::rand([2, 2100, 2050], (Kind::Float, Device::Cpu));
+        let whole = window.blur(&maps.unsqueeze(-1)).squeeze_dim(-1);
+        let difference = (window.blur_maps(&maps) - whole).abs().max().double_value(&[]);
+        assert!(difference < 1e-6, "{difference}");
     }
 
     #[test]

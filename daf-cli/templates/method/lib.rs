@@ -126,7 +126,7 @@ impl Model for Autoencoder {
             .mean_dim(1, true, Kind::Float);
         Ok(Maps {
             discrepancy: vec![difference],
-            probability: None,
+            ..Maps::default()
         })
     }
 }

@@ -99,6 +99,7 @@ mod tests {
         let maps = Maps {
             discrepancy: vec![coarse],
             probability: Some(square),
+            images: None,
         };
         let scorer = MyPart {
             window: 3,

@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Pipeline, Plugins, words};
-use crate::{Error, Result};
+use crate::{Error, Result, registry};
 
-/// What a pipeline is read from: the defaults, a file, the environment and arguments, each laid over those before.
+/// What a pipeline is read from: the defaults, a file, the environment and arguments, each laid over those before. Directly
+/// over the defaults lies the recipe of the method that the layers name, if it brings one.
 ///
 /// Maps merge key by key and lists are replaced as a whole. A layer that names another `type` replaces the part, so that
 /// no settings of the old one are left; `null` switches a part off. Relative paths in a pipeline are relative to the
@@ -44,6 +45,8 @@ struct Layer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
     Defaults,
+    /// What the part that was chosen as method brings.
+    Recipe(String),
     File(String),
     Variable(String),
     Argument(String),
@@ -53,6 +56,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Defaults => f.write_str("defaults"),
+            Self::Recipe(method) => write!(f, "recipe of method {method}"),
             Self::File(path) => f.write_str(path),
             Self::Variable(name) => write!(f, "environment {name}"),
             Self::Argument(key) => write!(f, "--set {key}"),
@@ -202,6 +206,33 @@ impl Layers {
     /// Names the layer and the key at fault, what was expected and what was found, and the nearest name that there is. A
     /// plugin that is not linked comes before all others, since they may be due to it.
     pub fn resolve(&self) -> Result<Pipeline> {
+        let layers = self.with_recipe()?;
+        layers.resolve_all()
+    }
+
+    /// The layers and, directly over the defaults, the recipe of the method that they name.
+    fn with_recipe(&self) -> Result<Self> {
+        let value = self.merged()?;
+        let named = value
+            .pointer("/method/type")
+            .and_then(Value::as_str)
+            .and_then(|name| registry::find(registry::Kind::Method, name));
+        let mut layers = self.clone();
+        if let Some((method, recipe)) = named.and_then(|method| Some((method, method.recipe?))) {
+            let source = Origin::Recipe(method.name.into());
+            let value = read(recipe, &source)?;
+            let defaults = layers
+                .0
+                .iter()
+                .take_while(|layer| layer.source == Origin::Defaults);
+            let place = defaults.count();
+            let at = KeyPath::default();
+            layers.0.insert(place, Layer { source, at, value });
+        }
+        Ok(layers)
+    }
+
+    fn resolve_all(&self) -> Result<Pipeline> {
         let value = self.merged()?;
         for (name, plugin) in self.plugins_of(&value)? {
             if !plugin.is_linked(&name) {
@@ -289,6 +320,17 @@ impl Layers {
         let mut value = Value::Object(Map::new());
         for layer in &self.0 {
             put(&mut value, &layer.at.0, &layer.value).map_err(|reason| layer.source.fault(reason, None))?;
+            // A length in the one unit takes the place of one in the other.
+            let trainer = KeyPath::default().child("trainer");
+            let gives = |unit| layer.fills(&trainer.child(unit));
+            let replaced = match (gives("epochs"), gives("steps")) {
+                (true, false) => "steps",
+                (false, true) => "epochs",
+                _ => continue,
+            };
+            if let Some(Value::Object(trainer)) = value.get_mut("trainer") {
+                trainer.shift_remove(replaced);
+            }
         }
         if let Some(plugins) = value.get_mut("plugins") {
             *plugins = tables(plugins.take());
@@ -798,6 +840,43 @@ mod tests {
         }
     }
 
+    /// Learns nothing, in its own way.
+    #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    struct Drilled {}
+    crate::register!(
+        Method: Drilled = "drilled",
+        recipe = "{ synthesizer: null, trainer: { epochs: 700, batch_size: 64, schedule: { milestones: [80 %, 90 %] } } }"
+    );
+
+    #[typetag::serde(name = Drilled::NAME)]
+    impl Method for Drilled {
+        fn build(&self, _: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
+            Err("nothing to build".into())
+        }
+    }
+
+    #[test]
+    fn the_recipe_of_the_method_lies_between_the_defaults_and_the_file() {
+        let trainer = |file: &str, arguments: &[&str]| resolved(file, "", arguments)["trainer"].clone();
+        let recipe = trainer("method: { type: drilled }", &[]);
+        assert_eq!(recipe["batch_size"], 64);
+        assert_eq!(recipe["epochs"], 700);
+        assert_eq!(recipe["schedule"]["milestones"], json!([560, 630]));
+        assert_eq!(
+            resolved("", "", &["method.type=drilled"])["synthesizer"],
+            Value::Null
+        );
+        let own = trainer(
+            "method: { type: drilled }\ntrainer: { batch_size: 2 }",
+            &["trainer.steps=30"],
+        );
+        assert_eq!(own["batch_size"], 2);
+        assert_eq!((&own["epochs"], &own["steps"]), (&Value::Null, &json!(30)));
+        assert_eq!(own["schedule"]["milestones"], json!([24, 27]));
+        assert_eq!(trainer("", &[])["batch_size"], 8, "another method");
+    }
+
     /// Finds nothing.
     #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields, default)]
@@ -1024,8 +1103,8 @@ mod tests {
             "environment DAF__SYNTHESIZER__TYPE: synthesizer.type: there is no synthesizer `clam`"
         ));
         assert_eq!(
-            refused("trainer: { optimizer: { type: adam } }", "", &[]),
-            "pipeline.yaml: trainer.optimizer.type: there is no value `adam`, only `adamw` and `sgd` (did you mean `adamw`?)"
+            refused("trainer: { optimizer: { type: adamx } }", "", &[]),
+            "pipeline.yaml: trainer.optimizer.type: there is no value `adamx`, only `adamw`, `adam` and `sgd` (did you mean `adam`?)"
         );
         assert_eq!(
             refused("synthesizer: calm", "", &[]),

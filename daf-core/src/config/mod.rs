@@ -3,6 +3,7 @@
 mod every;
 mod input;
 mod layers;
+mod moment;
 mod plugins;
 mod schema;
 mod words;
@@ -21,6 +22,7 @@ use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
 pub use layers::{Layers, read_file};
+pub use moment::Moment;
 pub use plugins::{Dependency, Plugins};
 pub use schema::schema;
 
@@ -195,6 +197,18 @@ pub enum Optimizer {
         #[serde(default = "adamw_decay")]
         weight_decay: f64,
     },
+    /// Adam; ε 1e-8.
+    Adam {
+        /// Learning rate after the warm-up.
+        #[serde(default = "adam_rate")]
+        learning_rate: f64,
+        /// Shares of the gradient's mean and of its square's mean that are kept from step to step.
+        #[serde(default = "adam_betas")]
+        betas: (f64, f64),
+        /// Share of a weight that is added to its gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
     /// Stochastic gradient descent with momentum.
     Sgd {
         /// Learning rate after the warm-up.
@@ -214,6 +228,12 @@ const fn adamw_rate() -> f64 {
 const fn adamw_decay() -> f64 {
     1e-5
 }
+const fn adam_rate() -> f64 {
+    1e-3
+}
+const fn adam_betas() -> (f64, f64) {
+    (0.9, 0.999)
+}
 const fn sgd_momentum() -> f64 {
     0.9
 }
@@ -223,7 +243,9 @@ impl Optimizer {
     #[must_use]
     pub const fn learning_rate(&self) -> f64 {
         match self {
-            Self::Adamw { learning_rate, .. } | Self::Sgd { learning_rate, .. } => *learning_rate,
+            Self::Adamw { learning_rate, .. }
+            | Self::Adam { learning_rate, .. }
+            | Self::Sgd { learning_rate, .. } => *learning_rate,
         }
     }
 }
@@ -237,24 +259,28 @@ impl Default for Optimizer {
     }
 }
 
-/// How the learning rate changes, in the unit of the trainer's length: epochs or steps.
+/// How the learning rate changes. Moments are in the unit of the trainer's length, epochs or steps, or shares of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
     /// Length of the linear rise from 0.
-    pub warmup: u64,
+    pub warmup: Moment,
     /// When the rate is multiplied by `gamma`, counted from the start.
-    pub milestones: Vec<u64>,
+    pub milestones: Vec<Moment>,
     /// The factor at each milestone.
     pub gamma: f64,
+    /// Share of the rate, 0 to 1, that is left at the end of a fall along half a cosine, which begins after the warm-up;
+    /// `null` does without.
+    pub cosine_to: Option<f64>,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            warmup: 0,
+            warmup: Moment::After(0),
             milestones: Vec::new(),
             gamma: 0.2,
+            cosine_to: None,
         }
     }
 }
@@ -448,17 +474,32 @@ impl Trainer {
             return Err(fault(&format!("trainer.{unit}"), "expected at least 1, found 0"));
         }
         let schedule = self.schedule.get_or_insert_with(|| Schedule {
-            warmup: length / 24,
-            milestones: vec![length.saturating_mul(7) / 12, length.saturating_mul(5) / 6],
-            gamma: 0.2,
+            warmup: (length / 24).into(),
+            milestones: vec![
+                (length.saturating_mul(7) / 12).into(),
+                (length.saturating_mul(5) / 6).into(),
+            ],
+            ..Schedule::default()
         });
+        for moment in schedule.milestones.iter_mut().chain([&mut schedule.warmup]) {
+            *moment = moment.of(length).into();
+        }
+        if let Some(share) = schedule.cosine_to.filter(|share| !(0.0..=1.0).contains(share)) {
+            return Err(fault(
+                "trainer.schedule.cosine_to",
+                format!("expected a share of 0 to 1, found {share}"),
+            ));
+        }
         if !(schedule.gamma > 0.0 && schedule.gamma <= 1.0) {
             return Err(fault(
                 "trainer.schedule.gamma",
                 format!("expected a number over 0 and at most 1, found {}", schedule.gamma),
             ));
         }
-        if !schedule.milestones.is_sorted() {
+        if !schedule
+            .milestones
+            .is_sorted_by_key(|milestone| milestone.of(length))
+        {
             return Err(fault("trainer.schedule.milestones", "expected rising numbers"));
         }
         if self.batch_size == 0 {
@@ -478,6 +519,21 @@ impl Trainer {
                 learning_rate,
                 weight_decay,
             } => {
+                vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
+            }
+            Optimizer::Adam {
+                learning_rate,
+                betas,
+                weight_decay,
+            } => {
+                for beta in [betas.0, betas.1] {
+                    if !(0.0..1.0).contains(&beta) {
+                        return Err(fault(
+                            "trainer.optimizer.betas",
+                            format!("expected shares of 0 to under 1, found {beta}"),
+                        ));
+                    }
+                }
                 vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
             }
             Optimizer::Sgd {
@@ -526,18 +582,24 @@ impl Trainer {
         } else {
             self.epoch(step, images)
         };
+        let length = self.steps.or(self.epochs).unwrap_or(1200);
+        let warmup = schedule.warmup.of(length);
         // The official warm-up starts at a rate of 0: its first epoch only moves the statistics of the batch norms.
-        let rise = if time < schedule.warmup {
-            time as f64 / schedule.warmup as f64
+        let rise = if time < warmup {
+            time as f64 / warmup as f64
         } else {
             1.0
         };
         let passed = schedule
             .milestones
             .iter()
-            .filter(|&&milestone| time >= milestone)
+            .filter(|milestone| time >= milestone.of(length))
             .count();
-        rise * schedule.gamma.powi(i32::try_from(passed).unwrap_or(i32::MAX))
+        let fallen = schedule.cosine_to.map_or(1.0, |share| {
+            let part = time.saturating_sub(warmup) as f64 / length.saturating_sub(warmup).max(1) as f64;
+            share + (1.0 - share) * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos()) / 2.0
+        });
+        rise * fallen * schedule.gamma.powi(i32::try_from(passed).unwrap_or(i32::MAX))
     }
 
     /// The epoch, counted from 0, in which a step begins.

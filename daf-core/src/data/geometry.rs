@@ -246,6 +246,14 @@ impl Frame {
         (self.width, self.height) == self.window
     }
 
+    /// What the network sees of a content that has one window.
+    pub(crate) fn only_window<'i>(&self, content: Cow<'i, RgbImage>) -> Cow<'i, RgbImage> {
+        match self.windows().next() {
+            Some(window) if !self.is_whole() => Cow::Owned(self.cut(&content, window)),
+            _ => content,
+        }
+    }
+
     /// A window at any place, for training: `along(n)` draws one of 0 to n.
     pub fn any_window(&self, mut along: impl FnMut(u32) -> u32) -> Window {
         let mut place = |edges: &[i64], length: u32, window: u32| match edges {

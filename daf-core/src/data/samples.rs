@@ -207,6 +207,19 @@ impl Samples {
         })
     }
 
+    /// What the network sees of image `index`, undamaged: the image, or all of its tiles.
+    ///
+    /// # Errors
+    /// Names the image.
+    pub fn inputs(&self, index: usize) -> Result<Vec<Arc<RgbImage>>> {
+        let content = self.content(index)?;
+        Ok(content
+            .frame
+            .windows()
+            .map(|window| content.cut(window))
+            .collect())
+    }
+
     fn content(&self, index: usize) -> Result<Content> {
         if let Some(kept) = self.cache[index].get() {
             return Ok(kept.clone());

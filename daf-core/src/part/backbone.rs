@@ -22,6 +22,13 @@ pub trait Backbone: Debug + Send + Sync {
         None
     }
 
+    /// Multiply-adds of the layers that the published network has behind the last stage, for an input of this height and
+    /// width: papers count them although nothing needs them. The classifier, a thousandth of it, does not count.
+    fn layers_behind(&self, size: (i64, i64)) -> u64 {
+        let _ = size;
+        0
+    }
+
     /// Builds the network from blocks, with the names that published weights use.
     ///
     /// # Errors

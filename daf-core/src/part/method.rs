@@ -19,6 +19,11 @@ pub trait Method: Debug + Send + Sync {
         false
     }
 
+    /// Whether it learns by steps. One that does not is only [fitted](Model::fit), and the `trainer` has no effect.
+    fn learns(&self) -> bool {
+        true
+    }
+
     /// Sides of the input must be multiples of this.
     fn stride(&self) -> i64 {
         1
@@ -73,6 +78,18 @@ pub trait Model: Send {
     /// If the batch lacks what the method needs.
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError>;
 
+    /// Takes from the undamaged images of the training split what is not learned by steps: a memory of features, a mean,
+    /// a density. Called once before the first step ([`Fit::BeforeTraining`], on the model that will learn: what it
+    /// finds belongs into a frozen store) and once after the last ([`Fit::AfterTraining`], on a model built for
+    /// inference with the trained weights). Says whether any store has changed.
+    ///
+    /// # Errors
+    /// If an image cannot be read or processed.
+    fn fit(&mut self, when: Fit, images: &dyn NormalImages) -> Result<bool, BoxError> {
+        let _ = (when, images);
+        Ok(false)
+    }
+
     /// Maps of N×3×H×W images.
     ///
     /// # Errors
@@ -80,7 +97,23 @@ pub trait Model: Send {
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError>;
 }
 
-/// A set of weights and buffers with a file of its own.
+/// When a model is [fitted](Model::fit).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Before the first step.
+    BeforeTraining,
+    /// After the last step.
+    AfterTraining,
+}
+
+/// The undamaged images of the training split, as often as they are asked for.
+pub trait NormalImages {
+    /// All of them, always in the same order, in batches n×3×H×W on the model's device.
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_>;
+}
+
+/// A set of weights and buffers with a file of its own. A variable without elements takes the shape that the file has: for
+/// what depends on the data, such as a memory of features.
 #[derive(Debug, Clone, Copy)]
 pub struct Store<'a> {
     /// Name of the file, without extension.

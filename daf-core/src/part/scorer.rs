@@ -39,6 +39,9 @@ pub struct Maps {
     pub discrepancy: Vec<Tensor>,
     /// Probability of a defect, N×1×H×W in 0..=1, if the method has one.
     pub probability: Option<Tensor>,
+    /// Scores of whole images, N, if the method has its own: they take the place of those that the scorer draws from the
+    /// pixels. That of an image in tiles is the largest of its tiles.
+    pub images: Option<Tensor>,
 }
 
 /// Scores of a batch.

@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod checkpoint;
+mod fit;
 mod history;
 mod optimizer;
 
@@ -20,10 +21,11 @@ use crate::overlay;
 use crate::results::{HISTORY, Record, SYNTHESIS};
 use crate::run::{Run, write_file, write_json};
 use crate::weights::{self, WeightFolders};
-use crate::{BuildContext, Error, Item, Method, Model, Pipeline, Result};
+use crate::{BuildContext, Error, Fit, Item, Method, Model, Pipeline, Result};
 
 use calibrate::calibrate;
 use checkpoint::Position;
+use fit::fit;
 use history::History;
 pub use optimizer::OptimizerState;
 
@@ -37,6 +39,11 @@ pub trait Observer {
     /// Called after every step.
     fn stepped(&mut self, record: &Record) {
         let _ = record;
+    }
+
+    /// Called while the model is fitted, before the first step or after the last: how many of how many images were read.
+    fn fitted(&mut self, done: usize, all: usize) {
+        let _ = (done, all);
     }
 
     /// Called after the last step, while thresholds are chosen: how many of how many images are scored.
@@ -63,6 +70,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn stepped(&mut self, record: &Record) {
         self.0.stepped(record);
         self.1.stepped(record);
+    }
+
+    fn fitted(&mut self, done: usize, all: usize) {
+        self.0.fitted(done, all);
+        self.1.fitted(done, all);
     }
 
     fn calibrated(&mut self, done: usize, all: usize) {
@@ -116,7 +128,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         // A resumed run has its own weights, whatever has become of the published ones since.
         pretrained: newest.is_none().then_some(folders),
     };
-    let model = build(pipeline.method.as_ref(), &context)?;
+    let mut model = build(pipeline.method.as_ref(), &context)?;
     let mut optimizer = OptimizerState::new(&trainer.optimizer, &model.stores());
     let position = match &newest {
         Some(folder) => {
@@ -124,6 +136,8 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
             checkpoint::load(folder, model.as_ref(), &mut optimizer)?
         }
         None => {
+            let before = Fit::BeforeTraining;
+            fit(pipeline, model.as_mut(), before, &samples, device, observer)?;
             run.save_frozen(model.as_ref())?;
             if pipeline.output.maps && pipeline.synthesizer.is_some() {
                 picture(&samples, &run.dir().join(SYNTHESIS))?;
@@ -135,7 +149,11 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
 
     let plan = Plan {
         images: samples.len(),
-        steps: trainer.total_steps(samples.len()),
+        steps: if pipeline.method.learns() {
+            trainer.total_steps(samples.len())
+        } else {
+            0
+        },
         done: position.step,
         batch_size: trainer.batch_size,
     };
@@ -145,9 +163,13 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
             .map_or(1, std::num::NonZero::get)
             .min(8)
     });
-    let mut loader = Loader::start(&samples, plan.done * trainer.batch_size as u64, workers)?;
+    let first = plan.done * trainer.batch_size as u64;
+    let mut loader = (plan.done < plan.steps)
+        .then(|| Loader::start(&samples, first, workers))
+        .transpose()?;
     let mut due = Due::new(trainer.checkpoint_every, &plan);
     for step in plan.done..plan.steps {
+        let Some(loader) = &mut loader else { break };
         let started = Instant::now();
         let drawn = (0..trainer.batch_size)
             .map(|_| loader.sample())
@@ -198,8 +220,13 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
             return Err(Error::Interrupted { step: done });
         }
     }
+    drop(loader);
     run.save_weights(model.as_ref())?;
-    let scoring = Scoring::of(run, device)?;
+    let mut scoring = Scoring::of(run, device)?;
+    let (fitted, after) = (scoring.model.as_mut(), Fit::AfterTraining);
+    if fit(pipeline, fitted, after, &samples, device, observer)? {
+        run.save_weights(scoring.model.as_ref())?;
+    }
     let calibration = calibrate(pipeline, &scoring, &normals, |done, all| {
         observer.calibrated(done, all);
     })?;

@@ -40,7 +40,9 @@ impl OptimizerState {
             })
             .map(|(name, parameter)| {
                 let moments = match rule {
-                    Optimizer::Adamw { .. } => vec![parameter.zeros_like(), parameter.zeros_like()],
+                    Optimizer::Adamw { .. } | Optimizer::Adam { .. } => {
+                        vec![parameter.zeros_like(), parameter.zeros_like()]
+                    }
                     Optimizer::Sgd { .. } => vec![parameter.zeros_like()],
                 };
                 Slot {
@@ -156,13 +158,23 @@ impl Slot {
                 [mean, square],
             ) => {
                 let rate = learning_rate * factor;
-                let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(steps).unwrap_or(i32::MAX));
                 *parameter *= 1.0 - rate * weight_decay;
-                let _ = mean.lerp_(gradient, 1.0 - BETAS.0);
-                *square *= BETAS.1;
-                *square += gradient.square() * (1.0 - BETAS.1);
-                let deviation = square.sqrt() / correction(BETAS.1).sqrt() + EPSILON;
-                *parameter -= (&*mean / deviation) * (rate / correction(BETAS.0));
+                adam(parameter, [mean, square], gradient, BETAS, rate, steps);
+            }
+            (
+                Optimizer::Adam {
+                    learning_rate,
+                    betas,
+                    weight_decay,
+                },
+                [mean, square],
+            ) => {
+                let gradient = match *weight_decay {
+                    0.0 => gradient.shallow_clone(),
+                    decay => gradient + &*parameter * decay,
+                };
+                let rate = learning_rate * factor;
+                adam(parameter, [mean, square], &gradient, *betas, rate, steps);
             }
             (
                 Optimizer::Sgd {
@@ -179,6 +191,23 @@ impl Slot {
             _ => unreachable!("`new` gives each rule its moments"),
         }
     }
+}
+
+/// The step that Adam and AdamW share.
+fn adam(
+    parameter: &mut Tensor,
+    [mean, square]: [&mut Tensor; 2],
+    gradient: &Tensor,
+    betas: (f64, f64),
+    rate: f64,
+    steps: u64,
+) {
+    let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(steps).unwrap_or(i32::MAX));
+    let _ = mean.lerp_(gradient, 1.0 - betas.0);
+    *square *= betas.1;
+    *square += gradient.square() * (1.0 - betas.1);
+    let deviation = square.sqrt() / correction(betas.1).sqrt() + EPSILON;
+    *parameter -= (&*mean / deviation) * (rate / correction(betas.0));
 }
 
 /// The trainable variables of a store with their names.
@@ -215,9 +244,14 @@ mod tests {
         state.step(factor);
     }
 
-    const RULES: [Optimizer; 2] = [
+    const RULES: [Optimizer; 3] = [
         Optimizer::Adamw {
             learning_rate: 0.01,
+            weight_decay: 0.1,
+        },
+        Optimizer::Adam {
+            learning_rate: 0.01,
+            betas: (0.5, 0.99),
             weight_decay: 0.1,
         },
         Optimizer::Sgd {
@@ -226,6 +260,28 @@ mod tests {
             weight_decay: 0.1,
         },
     ];
+
+    #[test]
+    fn adam_follows_its_definition() {
+        let rule = &RULES[1];
+        let (vars, x) = variable(&Tensor::from_slice(&[0.5f64]).to_kind(Kind::Float));
+        let mut state = OptimizerState::new(rule, &stores(&vars));
+        let (mut value, mut mean, mut square) = (0.5f64, 0.0f64, 0.0f64);
+        for (number, gradient) in (1..).zip([0.3, -0.2, 0.1]) {
+            step(
+                &mut state,
+                &x,
+                &Tensor::from_slice(&[gradient]).to_kind(Kind::Float),
+                1.0,
+            );
+            let full = gradient + 0.1 * value;
+            mean = 0.5 * mean + 0.5 * full;
+            square = 0.99 * square + 0.01 * full * full;
+            let deviation = (square / (1.0 - 0.99f64.powi(number))).sqrt() + 1e-8;
+            value -= 0.01 * mean / (1.0 - 0.5f64.powi(number)) / deviation;
+            assert!((x.double_value(&[0]) - value).abs() < 1e-6, "step {number}");
+        }
+    }
 
     #[test]
     fn golden_adamw_agrees_with_the_reference() {

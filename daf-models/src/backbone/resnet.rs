@@ -5,25 +5,37 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// The first three stages of ResNet18: 64, 128 and 256 channels at strides 4, 8 and 16.
+/// ResNet18: 64, 128, 256 and 512 channels at strides 4, 8, 16 and 32, of which the first three stages are the default.
 ///
 /// Names are torchvision's, so its files of weights load unchanged.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResNet18 {
     /// Where the weights come from.
     pub weights: Weights,
+    /// How many stages are built, 1 to 4.
+    pub stages: usize,
 }
 daf_core::register!(Backbone: ResNet18 = "resnet18");
 
-const CHANNELS: [i64; 3] = [64, 128, 256];
+impl Default for ResNet18 {
+    fn default() -> Self {
+        Self {
+            weights: Weights::default(),
+            stages: 3,
+        }
+    }
+}
+
+const CHANNELS: [i64; 4] = [64, 128, 256, 512];
 
 #[typetag::serde(name = ResNet18::NAME)]
 impl Backbone for ResNet18 {
     fn stages(&self) -> Vec<Stage> {
         CHANNELS
             .iter()
-            .zip([4, 8, 16])
+            .zip([4, 8, 16, 32])
+            .take(self.stages)
             .map(|(&channels, stride)| Stage { channels, stride })
             .collect()
     }
@@ -40,6 +52,24 @@ impl Backbone for ResNet18 {
         })
     }
 
+    fn layers_behind(&self, (height, width): (i64, i64)) -> u64 {
+        let stage = |((input, output), stride): ((&i64, &i64), i64)| {
+            let positions = (height / stride) * (width / stride);
+            // The first convolution, three more of the same width, and the shortcut.
+            positions * output * (9 * input + 3 * 9 * output + input)
+        };
+        let pairs = CHANNELS.iter().zip(&CHANNELS[1..]).zip([8, 16, 32]);
+        pairs.skip(self.stages - 1).map(stage).sum::<i64>() as u64
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        if (1..=CHANNELS.len()).contains(&self.stages) {
+            Ok(())
+        } else {
+            Err(format!("`stages` must be 1 to {}, found {}", CHANNELS.len(), self.stages).into())
+        }
+    }
+
     fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
         let stem = Shape {
             kernel: 7,
@@ -48,13 +78,17 @@ impl Backbone for ResNet18 {
             ..Shape::same(3, 64, 7)
         };
         let mut input = 64;
-        let stages = CHANNELS.iter().zip(1..).map(|(&output, number)| {
-            let stage = blocks.sub(&format!("layer{number}"));
-            let stride = if number == 1 { 1 } else { 2 };
-            let first = Residual::new(&stage.sub("0"), input, output, stride);
-            input = output;
-            [first, Residual::new(&stage.sub("1"), output, output, 1)]
-        });
+        let stages = CHANNELS
+            .iter()
+            .zip(1..)
+            .take(self.stages)
+            .map(|(&output, number)| {
+                let stage = blocks.sub(&format!("layer{number}"));
+                let stride = if number == 1 { 1 } else { 2 };
+                let first = Residual::new(&stage.sub("0"), input, output, stride);
+                input = output;
+                [first, Residual::new(&stage.sub("1"), output, output, 1)]
+            });
         Ok(Box::new(ResNet {
             stages: stages.collect(),
             stem: blocks.conv_norm("conv1", "bn1", stem),

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::window::{Border, Window};
+use crate::window::{Border, STRIP, Window};
 
 /// Discrepancy of all stages plus λ times the probability, smoothed; the image's score is the mean of its largest pixels.
 ///
@@ -18,8 +18,11 @@ pub struct Gaussian {
     pub discrepancy: f64,
     /// Standard deviation of the smoothing in pixels of the network's input; 0 does not smooth.
     pub sigma: f64,
-    /// How many of the largest pixels the image's score averages; 1 takes the maximum.
-    pub top_k: i64,
+    /// How many of the largest pixels the image's score averages; 1 takes the maximum, `null` the mean of all.
+    pub top_k: Option<i64>,
+    /// Side of the square that every pixel is averaged over, with zeros around the image, before the largest are taken
+    /// for the image's score; odd, 1 takes the pixels as they are.
+    pub pool: i64,
     /// How the stages are joined.
     pub fuse: Fuse,
 }
@@ -42,7 +45,8 @@ impl Default for Gaussian {
             lambda: 3.0,
             discrepancy: 1.0,
             sigma: 4.0,
-            top_k: 50,
+            top_k: Some(50),
+            pool: 1,
             fuse: Fuse::Sum,
         }
     }
@@ -84,13 +88,23 @@ impl Scorer for Gaussian {
             // scipy.ndimage.gaussian_filter cuts the window at four standard deviations and repeats the edge.
             let radius = (4.0 * self.sigma + 0.5) as usize;
             let window = Window::gaussian(self.sigma, radius, Border::Symmetric);
-            window.blur(&pixels.unsqueeze(-1)).squeeze_dim(-1)
+            window.blur_maps(pixels)
         } else {
             pixels.shallow_clone()
         };
-        let flat = pixels.flatten(1, 2);
-        let k = self.top_k.clamp(1, flat.size()[1]);
-        let images = flat.topk(k, 1, true, false).0.mean_dim(1, false, Kind::Float);
+        let pooled = if self.pool > 1 {
+            let padding = self.pool / 2;
+            let images = pixels.unsqueeze(1);
+            images.avg_pool2d([self.pool; 2], [1; 2], [padding; 2], false, true, None)
+        } else {
+            pixels.shallow_clone()
+        };
+        let flat = pooled.flatten(1, -1);
+        let counted = match self.top_k {
+            Some(k) => largest(&flat, k),
+            None => flat,
+        };
+        let images = counted.mean_dim(1, false, Kind::Float);
         Scores { pixels, images }
     }
 
@@ -104,9 +118,26 @@ impl Scorer for Gaussian {
                 return Err(format!("`{name}` must not be negative, found {value}").into());
             }
         }
-        if self.top_k < 1 {
-            return Err(format!("`top_k` must be at least 1, found {}", self.top_k).into());
+        if let Some(k) = self.top_k.filter(|&k| k < 1) {
+            return Err(format!("`top_k` must be at least 1 or null, found {k}").into());
+        }
+        if self.pool < 1 || self.pool % 2 == 0 {
+            return Err(format!("`pool` must be odd and at least 1, found {}", self.pool).into());
         }
         Ok(())
     }
+}
+
+/// The `k` largest of every row of N×P values, or all if there are fewer; those of large rows piece by piece, since
+/// libtorch sorts a copy of the row and its places.
+fn largest(rows: &Tensor, k: i64) -> Tensor {
+    let of = |values: &Tensor| {
+        let k = k.clamp(1, values.size()[1]);
+        values.topk(k, 1, true, false).0
+    };
+    if rows.size()[1] <= STRIP {
+        return of(rows);
+    }
+    let pieces: Vec<Tensor> = rows.split(STRIP, 1).iter().map(of).collect();
+    of(&Tensor::cat(&pieces, 1))
 }

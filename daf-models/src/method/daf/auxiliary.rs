@@ -30,6 +30,15 @@ impl Auxiliary {
         Ok(())
     }
 
+    /// Multiply-adds of the heads for an image of this height and width.
+    pub(super) fn multiply_adds(&self, stages: &[Stage], (height, width): (i64, i64)) -> u64 {
+        let head = |stage: &Stage| {
+            let inner = (stage.channels / self.reduction).max(1);
+            (height / stage.stride) * (width / stage.stride) * inner * (9 * stage.channels + 1)
+        };
+        stages.iter().map(head).sum::<i64>() as u64
+    }
+
     pub(super) fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Heads {
         let head = |(number, stage): (i64, &Stage)| {
             let blocks = blocks.sub(&number.to_string());

@@ -5,7 +5,7 @@ mod segmentation;
 
 use std::sync::Arc;
 
-use daf_core::block::{Blocks, Mode, Start, channels_last};
+use daf_core::block::{Blocks, Mode, Start, channels_last, left_out};
 use daf_core::weights::{self, Weights};
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Extractor, Losses,
@@ -53,6 +53,7 @@ impl Default for Daf {
             teacher: Some(Arc::new(ResNet18::default())),
             student: Arc::new(ResNet18 {
                 weights: Weights::Random,
+                ..ResNet18::default()
             }),
             discrepancy: Some(Arc::new(Sum::default())),
             decoder: Some(Arc::new(Fusion::default())),
@@ -110,6 +111,14 @@ impl Method for Daf {
                 .map(|stage| measure.channels(stage.channels))
                 .collect()
         };
+        let behind = self
+            .teacher
+            .as_ref()
+            .map_or(0, |teacher| teacher.layers_behind(context.size));
+        let heads_work = self
+            .auxiliary
+            .as_ref()
+            .map_or(0, |auxiliary| auxiliary.multiply_adds(&stages, context.size));
         let input = DecoderInput {
             stages: stages.clone(),
             discrepancy: self.discrepancy.as_ref().map(channels).unwrap_or_default(),
@@ -141,6 +150,7 @@ impl Method for Daf {
             auxiliary,
             segmentation: self.segmentation,
             origins,
+            left_out: behind + heads_work,
         }))
     }
 
@@ -222,6 +232,8 @@ struct DafModel {
     auxiliary: Option<Heads>,
     segmentation: Segmentation,
     origins: Vec<Origin>,
+    /// Multiply-adds per image that the paper's Table II counts although inference does without them.
+    left_out: u64,
 }
 
 impl DafModel {
@@ -299,6 +311,7 @@ impl Model for DafModel {
     }
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
+        left_out(self.left_out * images.size()[0] as u64);
         let images = channels_last(images);
         let teacher = self.teach(&images);
         let student = self.student.extract(&images);
@@ -317,6 +330,7 @@ impl Model for DafModel {
         Ok(Maps {
             discrepancy,
             probability,
+            images: None,
         })
     }
 }
