@@ -433,3 +433,295 @@ fn mark_best(figures: &mut [Vec<Figure>], places: &[(usize, usize)], most: bool)
 fn head(axis: &str) -> &str {
     axis.rsplit('.').next().unwrap_or(axis)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use daf_core::block::MultiplyAdds;
+    use daf_core::results::{Measurements, Metrics, Value};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::manifest::{AxisNames, Manifest};
+    use crate::sweep::State;
+    use crate::view::{Names, View};
+
+    fn measured(image_auroc: Option<f64>) -> Measurements {
+        let missing = || Value::Missing {
+            unavailable: "no masks".into(),
+        };
+        Measurements {
+            overall: Metrics {
+                normal: 1,
+                anomalous: 1,
+                image_auroc: image_auroc.map_or_else(missing, Value::Number),
+                image_ap: missing(),
+                image_f1_max: missing(),
+                pixel_auroc: missing(),
+                pixel_pro: missing(),
+                pixel_ap: missing(),
+                pixel_f1_max: missing(),
+                pixel_iou_max: missing(),
+                aupimo: missing(),
+            },
+            intervals: BTreeMap::new(),
+            by_category: BTreeMap::new(),
+            mean: None,
+            by_defect: BTreeMap::new(),
+            at_threshold: None,
+            calibration: None,
+            colours: None,
+            weights: Vec::new(),
+            size: (1, 1),
+            mask_rule: "nearest".into(),
+            pro_limit: 0.3,
+            without_mask: 0,
+            pixel_error: None,
+            images_per_second: 10.0,
+            multiply_adds: MultiplyAdds::default(),
+        }
+    }
+
+    const AXES: [(&str, &[&str]); 4] = [
+        ("category", &["a", "b"]),
+        ("method", &["DAF", "NSA"]),
+        ("strategy", &["DRA", "simple"]),
+        ("seed", &["1", "2", "3"]),
+    ];
+
+    /// Outcomes of the whole grid; `value` gives a metric, none for a job that was not run, or leaves the place out.
+    fn outcomes(value: impl Fn(&[&str]) -> Option<Option<f64>>) -> Outcomes {
+        let mut cells: Vec<Vec<&str>> = vec![Vec::new()];
+        for (_, variants) in AXES {
+            let longer = |cell: &Vec<&'static str>| {
+                let with = |variant: &&'static str| cell.iter().copied().chain([*variant]).collect();
+                variants.iter().map(with).collect::<Vec<Vec<&str>>>()
+            };
+            cells = cells.iter().flat_map(longer).collect();
+        }
+        // The order in which they come does not matter.
+        cells.reverse();
+        let outcome = |cell: &Vec<&str>| {
+            let found = value(cell)?;
+            Some(Outcome {
+                number: 1,
+                hash: cell.concat(),
+                cell: cell.iter().map(|name| (*name).to_owned()).collect(),
+                state: if found.is_some() {
+                    State::Finished
+                } else {
+                    State::Waiting
+                },
+                metrics: found.map(|value| measured(Some(value))),
+                dir: "nowhere".into(),
+            })
+        };
+        let list = cells.iter().filter_map(outcome).collect();
+        let axes = AXES.map(|(name, variants)| AxisNames {
+            name: name.into(),
+            variants: variants.iter().map(|name| (*name).to_owned()).collect(),
+        });
+        let manifest = Manifest {
+            daf: String::new(),
+            title: "test".into(),
+            smoke: false,
+            axes: axes.into(),
+            view: View::default(),
+            jobs: Vec::new(),
+        };
+        Outcomes::new(manifest, list)
+    }
+
+    fn table(yaml: serde_json::Value) -> Table {
+        serde_json::from_value(yaml).unwrap()
+    }
+
+    fn known(figure: &Figure) -> (f64, Option<f64>, bool) {
+        match figure {
+            Figure::Known { spread, best, .. } => (spread.mean, spread.std, *best),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Category a 0.1 more than b, NSA 0.2 less than DAF, `simple` 0.1 less for DAF and 0.3 for NSA, seeds 0.01 apart.
+    fn value(cell: &[&str]) -> f64 {
+        let category = if cell[0] == "a" { 0.8 } else { 0.7 };
+        let loss = match (cell[1], cell[2]) {
+            ("DAF", "DRA") => 0.0,
+            ("DAF", _) => 0.1,
+            (_, "DRA") => 0.2,
+            _ => 0.5,
+        };
+        category - loss + 0.01 * cell[3].parse::<f64>().unwrap()
+    }
+
+    fn near(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    #[test]
+    fn figures_are_means_over_the_rest_and_spread_over_the_seeds() {
+        let outcomes = outcomes(|cell| Some(Some(value(cell))));
+        let wanted = table(serde_json::json!({
+            "title": "T", "rows": ["strategy", "method"], "columns": ["category"], "metrics": ["image_auroc"],
+            "mean": "category",
+        }));
+        let found = outcomes.table(&wanted);
+        assert_eq!(found.heads, ["strategy", "method"]);
+        assert_eq!(found.columns, ["a", "b", "Mean"]);
+        assert_eq!(found.rows.len(), 4);
+        assert_eq!(found.rows[3].names, ["simple", "NSA"]);
+        let expected = [
+            [0.82, 0.72, 0.77],
+            [0.62, 0.52, 0.57],
+            [0.72, 0.62, 0.67],
+            [0.32, 0.22, 0.27],
+        ];
+        for (row, expected) in found.rows.iter().zip(expected) {
+            for (figure, expected) in row.figures.iter().zip(expected) {
+                let (mean, std, best) = known(figure);
+                near(mean, expected);
+                near(std.unwrap(), 0.01);
+                assert_eq!(best, row.names[1] == "DAF", "{:?}", row.names);
+            }
+        }
+        // The mean as a row, and the methods side by side: they still compete.
+        let turned = table(serde_json::json!({
+            "title": "T", "rows": ["category"], "columns": ["method"], "metrics": ["image_auroc"], "mean": "category",
+            "only": { "strategy": "DRA" },
+        }));
+        let found = outcomes.table(&turned);
+        assert_eq!(found.columns, ["DAF", "NSA"]);
+        assert_eq!(found.rows[2].names, ["Mean"]);
+        assert!(found.rows[2].is_mean && !found.rows[1].is_mean);
+        near(known(&found.rows[2].figures[0]).0, 0.77);
+        assert!(known(&found.rows[0].figures[0]).2 && !known(&found.rows[0].figures[1]).2);
+    }
+
+    #[test]
+    fn a_drop_is_the_loss_of_each_seed_and_the_smallest_is_best() {
+        // The seeds differ much, but each loses the same.
+        let outcomes = outcomes(|cell| Some(Some(value(cell) + if cell[3] == "2" { 0.1 } else { 0.0 })));
+        let wanted = table(serde_json::json!({
+            "title": "T", "rows": ["method"], "columns": ["strategy"], "metrics": ["image_auroc"],
+            "drop": { "strategy": "DRA" },
+        }));
+        let found = outcomes.table(&wanted);
+        assert!(found.is_drop);
+        assert_eq!(found.columns, ["simple"], "the reference has no loss");
+        for (row, expected) in found.rows.iter().zip([0.1, 0.3]) {
+            let (mean, std, best) = known(&row.figures[0]);
+            near(mean, expected);
+            near(std.unwrap(), 0.0);
+            assert_eq!(best, row.names == ["DAF"]);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_never_a_number() {
+        // NSA lacks a category under one seed, DAF under all; `b` has no strategy but DRA.
+        let outcomes = outcomes(|cell| match cell {
+            ["b", _, "simple", _] => None,
+            ["a", "NSA", "DRA", "2"] | ["a", "DAF", "DRA", _] => Some(None),
+            _ => Some(Some(value(cell))),
+        });
+        let wanted = table(serde_json::json!({
+            "title": "T", "rows": ["method"], "columns": ["category"], "metrics": ["image_auroc"], "mean": "category",
+            "only": { "strategy": ["DRA"] },
+        }));
+        let found = outcomes.table(&wanted);
+        assert_eq!(
+            found.rows[0].figures[0],
+            Figure::Missing("3 of 3 values are missing (not run yet)".into())
+        );
+        assert_eq!(
+            found.rows[0].figures[2],
+            Figure::Missing("3 of 6 values are missing (not run yet)".into())
+        );
+        let Figure::Known { spread, note, .. } = &found.rows[1].figures[2] else {
+            panic!("{found:?}");
+        };
+        // Seeds 1 and 3 have both categories.
+        near(spread.mean, 0.57);
+        assert_eq!(spread.seeds, 2);
+        assert_eq!(
+            note.as_deref(),
+            Some("mean of 2 of 3 seeds: 1 of 6 values are missing (not run yet)")
+        );
+        let outside = table(serde_json::json!({
+            "title": "T", "rows": ["category", "strategy"], "columns": ["method"], "metrics": ["image_auroc"],
+        }));
+        let found = outcomes.table(&outside);
+        // A row that the grid does not have is left out.
+        assert_eq!(found.rows.len(), 3);
+        let drop = table(serde_json::json!({
+            "title": "T", "rows": ["category", "method"], "columns": ["strategy"], "metrics": ["image_auroc"],
+            "drop": { "strategy": "simple" },
+        }));
+        let found = outcomes.table(&drop);
+        assert_eq!(
+            found.rows[2].figures[0],
+            Figure::Missing("3 of 3 values are missing (the sweep has no simple here)".into())
+        );
+    }
+
+    #[test]
+    fn metrics_that_a_run_lacks_are_missing_with_its_reason() {
+        let outcomes = outcomes(|cell| Some(Some(value(cell))));
+        let wanted = table(serde_json::json!({ "title": "T", "rows": ["method"] }));
+        let found = outcomes.table(&wanted);
+        assert_eq!(found.columns, ["I-AUC", "P-AUC", "P-PRO", "P-mAP"]);
+        assert_eq!(
+            found.rows[0].figures[1],
+            Figure::Missing("12 of 12 values are missing (no masks)".into())
+        );
+    }
+
+    #[test]
+    fn profiles_have_a_point_per_place_or_none() {
+        let outcomes = outcomes(|cell| {
+            Some((cell != ["a", "NSA", "simple", "1"] && cell[3] == "1").then(|| value(cell)))
+        });
+        let plot: Plot = serde_json::from_value(serde_json::json!({
+            "title": "P", "x": "strategy", "lines": "method", "metrics": ["image_auroc"],
+        }))
+        .unwrap();
+        let found = outcomes.profiles(&plot).remove(0);
+        assert_eq!(found.places, ["DRA", "simple"]);
+        assert_eq!(found.lines[1].name, "NSA");
+        assert!(found.lines[0].points.iter().all(Option::is_some));
+        assert!(found.lines[1].points[0].is_some() && found.lines[1].points[1].is_none());
+        near(found.lines[0].points[1].unwrap().mean, 0.66);
+        assert_eq!(
+            found.lines[0].points[1].unwrap().std,
+            None,
+            "a single seed has no spread"
+        );
+    }
+
+    #[test]
+    fn names_are_read_alone_and_as_lists() {
+        let read = |text: &str| serde_json::from_str::<Names>(text);
+        assert_eq!(read("\"a\"").unwrap().0, ["a"]);
+        assert_eq!(read("[1, \"b\", true]").unwrap().0, ["1", "b", "true"]);
+        assert!(read("{}").is_err() && read("[[1]]").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_spread_is_that_of_the_textbook(values in prop::collection::vec(0.0..1.0f64, 1..12), shift in -1.0..1.0f64) {
+            let found = Spread::of(&values).unwrap();
+            let moved = Spread::of(&values.iter().map(|value| value + shift).collect::<Vec<_>>()).unwrap();
+            prop_assert!((moved.mean - found.mean - shift).abs() < 1e-12);
+            prop_assert_eq!(found.std.is_some(), values.len() > 1);
+            if let (Some(a), Some(b)) = (found.std, moved.std) {
+                prop_assert!((a - b).abs() < 1e-9);
+                // Mean of the squared differences of all pairs: the same, without a mean.
+                let count = values.len() as f64;
+                let pairs: f64 = values.iter().flat_map(|x| values.iter().map(move |y| (x - y).powi(2))).sum();
+                prop_assert!((a * a - pairs / (2.0 * count * (count - 1.0))).abs() < 1e-12);
+            }
+        }
+    }
+}

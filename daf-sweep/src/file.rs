@@ -32,7 +32,7 @@ struct Written {
     #[serde(default)]
     exclude: Vec<Selection>,
     #[serde(default)]
-    smoke: Map<String, Value>,
+    smoke: Base,
     #[serde(default)]
     tables: Vec<Table>,
     #[serde(default)]
@@ -41,9 +41,9 @@ struct Written {
     panels: Vec<Panels>,
 }
 
-/// The pipeline that all jobs have in common.
+/// Settings that all jobs have in common, or the pipeline file that holds them.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, expecting = "expected a pipeline or the path of one")]
+#[serde(untagged, expecting = "expected settings or the path of a pipeline file")]
 enum Base {
     File(PathBuf),
     Inline(Map<String, Value>),
@@ -87,7 +87,7 @@ const SMOKE: &str = "smoke";
 pub struct Plan<'a> {
     /// The lowest layer, as YAML.
     pub defaults: &'a str,
-    /// Whether the small form of the sweep is planned.
+    /// Whether the small form of the sweep is planned: with its settings, and with random in place of published weights.
     pub smoke: bool,
     /// Variables such as `DAF__TRAINER__STEPS`, over the file.
     pub environment: &'a [(String, String)],
@@ -232,13 +232,13 @@ impl SweepFile {
             view: self.view(),
             jobs: Vec::new(),
         };
-        let base = self.base(plan)?;
+        let defaults = Layers::new(plan.defaults)?;
         for cell in self.cells() {
             let names: Vec<String> = cell.iter().map(|(_, variant)| variant.name.clone()).collect();
             let job = self
-                .layers(&base, &cell, plan)
+                .layers(&defaults, &cell, plan)
                 .and_then(|layers| layers.resolve())
-                .and_then(Job::new)
+                .and_then(|pipeline| Job::new(pipeline, plan.smoke))
                 .map_err(|source| PlanError::Job {
                     file: self.path.clone(),
                     at: manifest.describe_cell(&names),
@@ -263,36 +263,36 @@ impl SweepFile {
     /// # Errors
     /// Names the layer and the key at fault.
     pub fn plugins(&self, plan: &Plan) -> Result<Plugins> {
-        let base = self.base(plan)?;
+        let defaults = Layers::new(plan.defaults)?;
         let mut plugins = Plugins::new();
         for cell in self.cells() {
-            plugins.extend(self.layers(&base, &cell, plan)?.plugins()?);
+            plugins.extend(self.layers(&defaults, &cell, plan)?.plugins()?);
         }
         Ok(plugins)
     }
 
-    fn base(&self, plan: &Plan) -> Result<Layers> {
-        let defaults = Layers::new(plan.defaults)?;
-        match &self.written.base {
-            Base::File(path) => defaults.file(self.path.parent().unwrap_or(Path::new("")).join(path)),
-            Base::Inline(settings) => Ok(defaults.settings(&self.path, "base", settings.clone())),
+    /// Lays what all jobs have in common over the layers so far.
+    fn lay(&self, layers: Layers, at: &str, common: &Base, cell: &[(&Axis, &Variant)]) -> Result<Layers> {
+        match common {
+            Base::File(path) => layers.file(self.path.parent().unwrap_or(Path::new("")).join(path)),
+            Base::Inline(settings) => Ok(layers.settings(&self.path, at, filled(settings, cell))),
         }
     }
 
-    fn layers(&self, base: &Layers, cell: &[(&Axis, &Variant)], plan: &Plan) -> Result<Layers> {
-        let mut layers = base.clone();
+    fn layers(&self, defaults: &Layers, cell: &[(&Axis, &Variant)], plan: &Plan) -> Result<Layers> {
+        let mut layers = self.lay(defaults.clone(), "base", &self.written.base, cell)?;
         for (axis, variant) in cell {
             let at = format!("axes.{}.{}", axis.name, variant.name);
             layers = match &variant.settings {
-                Layer::Map(settings) => layers.settings(&self.path, &at, settings.clone()),
+                Layer::Map(settings) => layers.settings(&self.path, &at, filled(settings, cell)),
                 Layer::Value(value) => layers.setting(&self.path, &axis.name, value.clone())?,
             };
         }
         if plan.smoke {
-            layers = layers.settings(&self.path, SMOKE, self.written.smoke.clone());
+            layers = self.lay(layers, SMOKE, &self.written.smoke, cell)?;
             for (axis, variant) in cell {
                 let at = format!("axes.{}.{}.{SMOKE}", axis.name, variant.name);
-                layers = layers.settings(&self.path, &at, variant.smoke.clone());
+                layers = layers.settings(&self.path, &at, filled(&variant.smoke, cell));
             }
         }
         layers
@@ -321,6 +321,29 @@ impl SweepFile {
         };
         cells.retain(|cell| !excluded(cell));
         cells
+    }
+}
+
+/// The settings with the names of the cell's variants in place of `{axis}` in texts.
+fn filled(settings: &Map<String, Value>, cell: &[(&Axis, &Variant)]) -> Map<String, Value> {
+    let fill = |value: &Value| fill(value, cell);
+    settings
+        .iter()
+        .map(|(key, value)| (key.clone(), fill(value)))
+        .collect()
+}
+
+fn fill(value: &Value, cell: &[(&Axis, &Variant)]) -> Value {
+    match value {
+        Value::String(text) if text.contains('{') => {
+            let put = |text: String, (axis, variant): &(&Axis, &Variant)| {
+                text.replace(&format!("{{{}}}", axis.name), &variant.name)
+            };
+            Value::String(cell.iter().fold(text.clone(), put))
+        }
+        Value::Object(map) => Value::Object(filled(map, cell)),
+        Value::Array(list) => Value::Array(list.iter().map(|value| fill(value, cell)).collect()),
+        other => other.clone(),
     }
 }
 
@@ -402,5 +425,404 @@ impl Variant {
             settings: Layer::Map(settings),
             smoke,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    // Their parts.
+    use daf_data as _;
+    use daf_models as _;
+    use daf_synth as _;
+
+    use super::*;
+
+    const SMALL: &str = "
+base:
+  data: { type: demo, size: 64 }
+  trainer: { steps: 3 }
+axes:
+  data.kind: [wood, washer]
+  strategy:
+    DRA: { synthesizer: { type: dra, opacity: [0.1, 0.2] } }
+    Simple Texture: { synthesizer: { type: simple_texture } }
+  method:
+    DAF:
+    only T-S: { method: { decoder: null, auxiliary: null } }
+  seed: [7, 8]
+";
+
+    fn read(text: &str) -> Result<SweepFile> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.yaml");
+        fs::write(&path, text).unwrap();
+        SweepFile::read(&path)
+    }
+
+    fn planned(text: &str, plan: Plan) -> Manifest {
+        let plan = Plan {
+            defaults: daf_models::DEFAULTS,
+            ..plan
+        };
+        read(text).unwrap().plan(&plan).unwrap()
+    }
+
+    /// The message with which a file is refused, after its name.
+    #[track_caller]
+    fn refused(text: &str) -> String {
+        let message = match read(text) {
+            Err(error) => error.to_string(),
+            Ok(file) => {
+                let plan = Plan {
+                    defaults: daf_models::DEFAULTS,
+                    ..Plan::default()
+                };
+                let error = file.plan(&plan).unwrap_err();
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                cause.unwrap_or_else(|| error.to_string())
+            }
+        };
+        let (_, message) = message.split_once("s.yaml: ").unwrap_or(("", &message));
+        message.to_owned()
+    }
+
+    #[test]
+    fn every_combination_becomes_a_job_and_the_last_axis_changes_fastest() {
+        let manifest = planned(SMALL, Plan::default());
+        assert_eq!(manifest.jobs.len(), 2 * 2 * 2 * 2);
+        assert_eq!(manifest.jobs[0].cells, [["wood", "DRA", "DAF", "7"]]);
+        assert_eq!(manifest.jobs[1].cells, [["wood", "DRA", "DAF", "8"]]);
+        assert_eq!(manifest.jobs[2].cells, [["wood", "DRA", "only T-S", "7"]]);
+        assert_eq!(
+            manifest.jobs[15].cells,
+            [["washer", "Simple Texture", "only T-S", "8"]]
+        );
+        let job = &manifest.jobs[3].pipeline;
+        assert_eq!(job["seed"], 8);
+        assert_eq!(job["data"]["kind"], "wood");
+        assert_eq!(job["synthesizer"]["opacity"], serde_json::json!([0.1, 0.2]));
+        assert!(job["method"]["decoder"].is_null() && !job["method"]["teacher"].is_null());
+        assert_eq!(job["trainer"]["steps"], 3);
+        // Another type replaces the part with all of its settings.
+        assert_ne!(
+            manifest.jobs[4].pipeline["synthesizer"]["opacity"],
+            serde_json::json!([0.1, 0.2])
+        );
+    }
+
+    #[test]
+    fn jobs_go_by_what_they_are_and_not_by_their_place() {
+        let hashes = |text: &str| {
+            let jobs = planned(text, Plan::default()).jobs;
+            jobs.into_iter()
+                .map(|job| (job.hash, job.cells))
+                .collect::<Vec<_>>()
+        };
+        let first = hashes(SMALL);
+        assert_eq!(first, hashes(SMALL));
+        let unique: BTreeSet<_> = first.iter().map(|(hash, _)| hash).collect();
+        assert_eq!(unique.len(), first.len());
+        // Axes in another order, settings in another order, another name: the same pipelines.
+        let turned = "
+axes:
+  seed: [8, 7]
+  method:
+    other name: {}
+    halved: { method: { auxiliary: null, decoder: null } }
+  data.kind: [washer, wood]
+  strategy:
+    a: { synthesizer: { opacity: [0.1, 0.2], type: dra } }
+    b: { synthesizer: { type: simple_texture } }
+base: { trainer: { steps: 3 }, data: { size: 64, type: demo } }
+";
+        let turned: BTreeSet<_> = hashes(turned).into_iter().map(|(hash, _)| hash).collect();
+        assert_eq!(turned, unique.into_iter().cloned().collect());
+    }
+
+    #[test]
+    fn where_a_run_is_put_and_its_threads_make_no_other_job() {
+        let hash = |settings: &[String]| {
+            let plan = Plan {
+                settings,
+                ..Plan::default()
+            };
+            planned(SMALL, plan).jobs[0].hash.clone()
+        };
+        let plain = hash(&[]);
+        assert_eq!(
+            hash(&["trainer.workers=3".into(), "output.dir=elsewhere".into()]),
+            plain
+        );
+        assert_ne!(hash(&["trainer.steps=4".into()]), plain);
+    }
+
+    #[test]
+    fn equal_pipelines_share_a_job_and_excluded_places_have_none() {
+        let text = "
+base: { data: { type: demo } }
+axes:
+  strategy: { A: { synthesizer: { type: dra } }, B: { synthesizer: { type: simple_shape } }, /: { synthesizer: null } }
+  method: { DAF: {}, again: { method: { type: daf } }, T-S: { method: { decoder: null, auxiliary: null } } }
+exclude:
+  - { strategy: /, method: [DAF, again] }
+  - { strategy: [A, B], method: T-S }
+";
+        let manifest = planned(text, Plan::default());
+        let cells: Vec<_> = manifest
+            .jobs
+            .iter()
+            .map(|job| job.cells.concat().join(" "))
+            .collect();
+        assert_eq!(cells, ["A DAF A again", "B DAF B again", "/ T-S"]);
+        assert_eq!(
+            manifest.describe(&manifest.jobs[0]),
+            "strategy A, method DAF (and 1 more)"
+        );
+    }
+
+    #[test]
+    fn the_small_form_lies_over_the_variants_and_under_the_arguments() {
+        let text = "
+base: { data: { type: mvtec, root: nowhere } }
+axes:
+  data.category: [bottle, cable]
+  strategy:
+    DRA: { synthesizer: { type: dra, textures: no/folder }, smoke: { synthesizer: { textures: procedural } } }
+    NSA_B: { synthesizer: { type: nsa, preset: \"{data.category}\" } }
+smoke: { data: { type: demo, size: 96 }, trainer: { steps: 2 } }
+";
+        let settings = ["trainer.batch_size=3".to_owned(), "trainer.steps=1".to_owned()];
+        let smoke = Plan {
+            smoke: true,
+            settings: &settings,
+            ..Plan::default()
+        };
+        let manifest = planned(text, smoke);
+        let jobs: Vec<_> = manifest.jobs.iter().map(|job| job.cells.len()).collect();
+        assert_eq!(
+            jobs,
+            [2, 1, 1],
+            "the category no longer matters, but for the preset"
+        );
+        let pipeline = &manifest.jobs[0].pipeline;
+        assert_eq!(pipeline["data"]["type"], "demo");
+        assert_eq!(pipeline["synthesizer"]["textures"], "procedural");
+        assert_eq!(pipeline["trainer"]["steps"], 1);
+        assert_eq!(pipeline["trainer"]["batch_size"], 3);
+        assert_eq!(pipeline["method"]["teacher"]["weights"], "random");
+        assert!(manifest.smoke);
+    }
+
+    #[test]
+    fn a_base_may_be_a_file_beside_the_sweep() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("p.yaml"), "data: { type: demo }\nseed: 5").unwrap();
+        let path = folder.path().join("s.yaml");
+        fs::write(&path, "base: p.yaml\naxes: { trainer.steps: [1, 2] }").unwrap();
+        let plan = Plan {
+            defaults: daf_models::DEFAULTS,
+            ..Plan::default()
+        };
+        let manifest = SweepFile::read(&path).unwrap().plan(&plan).unwrap();
+        assert_eq!(manifest.title, "s");
+        assert_eq!(manifest.jobs[1].pipeline["seed"], 5);
+        assert_eq!(manifest.jobs[1].pipeline["trainer"]["steps"], 2);
+        assert_eq!(manifest.view.tables[0].rows, ["trainer.steps"]);
+    }
+
+    #[test]
+    fn a_manifest_survives_being_frozen_and_one_that_was_altered_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = planned(SMALL, Plan::default());
+        let sweep = crate::Sweep::create(folder.path(), manifest.clone()).unwrap();
+        assert_eq!(sweep.manifest(), &manifest);
+        assert_eq!(crate::Sweep::open(folder.path()).unwrap().manifest(), &manifest);
+        for job in &manifest.jobs {
+            // What the file says makes the same pipeline again.
+            let again = Job::new(job.pipeline(&sweep.manifest_file()).unwrap(), false).unwrap();
+            assert_eq!(again.hash, job.hash);
+        }
+        let file = folder.path().join("manifest.json");
+        let text = fs::read_to_string(&file)
+            .unwrap()
+            .replacen("\"steps\": 3", "\"steps\": 4", 1);
+        fs::write(&file, text).unwrap();
+        let error = crate::Sweep::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains(&manifest.jobs[0].hash) && error.contains("frozen"),
+            "{error}"
+        );
+        assert!(crate::Sweep::create(folder.path(), manifest).is_err());
+    }
+
+    #[test]
+    fn jobs_are_found_by_number_and_by_the_beginning_of_their_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = crate::Sweep::create(folder.path(), planned(SMALL, Plan::default())).unwrap();
+        let jobs = &sweep.manifest().jobs;
+        assert_eq!(sweep.find("2").unwrap(), (2, &jobs[1]));
+        assert_eq!(sweep.find(&jobs[4].hash).unwrap().0, 5);
+        assert_eq!(sweep.find(&jobs[4].hash[..12]).unwrap().0, 5);
+        for (name, message) in [
+            ("0", "only 1 to 16"),
+            ("17", "only 1 to 16"),
+            ("xyz", "or a hash"),
+            ("", "or a hash"),
+        ] {
+            let error = sweep.find(name).unwrap_err().to_string();
+            assert!(error.contains(message), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_claimed_by_one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = crate::Sweep::create(folder.path(), planned(SMALL, Plan::default())).unwrap();
+        let job = &sweep.manifest().jobs[0];
+        let state = || sweep.state(job).unwrap();
+        assert_eq!(state(), crate::State::Waiting);
+        let claim = sweep.claim(job).unwrap().unwrap();
+        assert_eq!(state(), crate::State::Running(None));
+        assert!(sweep.claim(job).unwrap().is_none());
+        let progress = crate::Progress {
+            phase: "training".into(),
+            done: 3,
+            of: 9,
+            images_per_second: Some(2.5),
+            loss: None,
+        };
+        claim.progress(&progress);
+        assert_eq!(state(), crate::State::Running(Some(progress)));
+        claim.fail("no room").unwrap();
+        drop(claim);
+        assert_eq!(state(), crate::State::Failed("no room".into()));
+        // The next process begins without a stain.
+        drop(sweep.claim(job).unwrap().unwrap());
+        assert_eq!(state(), crate::State::Waiting);
+        fs::create_dir_all(sweep.run_dir(job)).unwrap();
+        assert_eq!(state(), crate::State::Interrupted);
+    }
+
+    #[test]
+    fn faults_name_the_key_what_was_expected_and_what_is_near() {
+        let base = "base: { data: { type: demo } }\n";
+        let axes = "axes: { seed: [1, 2], method: { DAF: {}, T-S: { method: { decoder: null } } } }\n";
+        for (text, message) in [
+            ("base: {}\n", "axes: missing"),
+            (
+                "axes: {}",
+                "axes: expected at least one, found none (for example `axes: { seed: [1, 2, 3] }`)",
+            ),
+            ("axes: 3", "axes: expected a map, found 3"),
+            (
+                "axes: { seed: 3 }",
+                "axes.seed: expected named variants, or a list of values for the key",
+            ),
+            (
+                "axes: { seed: [] }",
+                "axes.seed: expected at least one variant, found none",
+            ),
+            ("axes: { seed: [1, 1] }", "axes.seed: `1` is given twice"),
+            (
+                "axes: { seed: [{ a: 1 }] }",
+                "axes.seed[0]: expected a number or a text",
+            ),
+            (
+                "axes: { a: { x: 3 } }",
+                "axes.a.x: expected a map of settings, as in a pipeline",
+            ),
+            (
+                "axes: { a: { x: { smoke: 1 } } }",
+                "axes.a.x.smoke: expected a map of settings",
+            ),
+            (
+                "axes: { metric: [1] }",
+                "axes.metric: this name has a meaning of its own",
+            ),
+            ("axis: { seed: [1] }", "axis: unknown key (did you mean `axes`?"),
+            (
+                "base: 3\naxes: { seed: [1] }",
+                "base: expected settings or the path of a pipeline file",
+            ),
+            (
+                &format!("{axes}exclude: [{{ methd: DAF }}]"),
+                "exclude[0].methd: there is no axis `methd`, only `seed`, `method` (did you mean `method`?)",
+            ),
+            (
+                &format!("{axes}exclude: [{{ method: DAV }}]"),
+                "exclude[0].method: there is no variant of `method` `DAV`, only `DAF`, `T-S` (did you mean `DAF`?)",
+            ),
+            (
+                &format!("{axes}exclude: [{{}}]"),
+                "exclude[0]: expected variants of axes, found an empty map",
+            ),
+            (
+                &format!("{base}{axes}exclude: [{{ seed: [1, 2] }}]"),
+                "exclude: nothing is left of the grid",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [metod] }}]"),
+                "tables[0].rows[0]: there is no axis `metod`",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [] }}]"),
+                "tables[0].rows: expected at least one, found none",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [seed, seed] }}]"),
+                "tables[0].rows[1]: `seed` is given twice",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [seed], metrics: [image_auc] }}]"),
+                "tables[0].metrics[0]: there is no value `image_auc`",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [seed, method], mean: seed }}]"),
+                "tables[0].mean: expected the last one of the rows or columns, found `seed`",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [seed], compare: method }}]"),
+                "tables[0].compare: expected one of the rows or columns",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [seed], drop: {{ method: DAF }} }}]"),
+                "tables[0].drop.method: `method` has to be among the rows or columns",
+            ),
+            (
+                &format!("{axes}tables: [{{ title: T, rows: [method], drop: {{}} }}]"),
+                "tables[0].drop: expected one axis and the variant",
+            ),
+            (
+                &format!("{axes}plots: [{{ title: P, x: seed, lines: meth }}]"),
+                "plots[0].lines: there is no axis `meth`",
+            ),
+            (
+                &format!("{axes}panels: [{{ title: P, of: method, images: 0 }}]"),
+                "panels[0].images: expected at least 1, found 0",
+            ),
+            (
+                "axes: { a: { x: { seeed: 1 } } }\nbase: { data: { type: demo } }",
+                "axes.a.x: seeed: unknown key (did you mean `seed`?",
+            ),
+            (
+                "axes: { trainer.stps: [1] }\nbase: { data: { type: demo } }",
+                "axes.trainer.stps: trainer.stps: unknown key (did you mean `steps`?",
+            ),
+            (
+                "axes: { trainer..steps: [1] }\nbase: { data: { type: demo } }",
+                "axes.trainer..steps: `trainer..steps` is not a key",
+            ),
+            ("axes: { seed: [1] }", "data: missing"),
+            ("axes: { seed: [1] }\nbase: nowhere.yaml", "there is no such file"),
+        ] {
+            let found = refused(text);
+            assert!(
+                found.contains(message),
+                "`{message}` is not in:\n{found}\nfor {text}"
+            );
+        }
     }
 }

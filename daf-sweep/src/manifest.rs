@@ -50,14 +50,18 @@ impl Job {
     /// A job of this pipeline, without a place yet.
     ///
     /// The hash is that of everything that a run depends on: where the run is put, and how many threads prepare its images,
-    /// is left out of the job.
+    /// is left out of the job. With `smoke` published weights, which may have to be downloaded, give way to random ones.
     ///
     /// # Errors
     /// If a part does not serialise.
-    pub fn new(mut pipeline: Pipeline) -> Result<Self> {
+    pub fn new(mut pipeline: Pipeline, smoke: bool) -> Result<Self> {
         pipeline.output.dir = None;
         pipeline.trainer.workers = None;
-        let pipeline = match serde_json::to_value(&pipeline) {
+        let mut value = serde_json::to_value(&pipeline);
+        if let (true, Ok(value)) = (smoke, &mut value) {
+            forget_weights(value);
+        }
+        let pipeline = match value {
             Ok(Value::Object(map)) => map,
             Ok(_) => Map::new(),
             Err(error) => {
@@ -125,6 +129,23 @@ impl Manifest {
     /// The first job whose pipeline is not what its hash was made of.
     pub(crate) fn altered(&self) -> Option<&Job> {
         self.jobs.iter().find(|job| hash(&job.pipeline) != job.hash)
+    }
+}
+
+/// Puts random weights in place of published ones, whatever part has them.
+fn forget_weights(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if key == "weights" && (value == "imagenet" || value == "auto") {
+                    *value = "random".into();
+                } else {
+                    forget_weights(value);
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(forget_weights),
+        _ => {}
     }
 }
 
