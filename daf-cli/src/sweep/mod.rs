@@ -7,10 +7,9 @@ mod status;
 
 use std::path::{Path, PathBuf};
 
-use daf_sweep::{Plan, PlanError, SweepFile};
+use daf_sweep::SweepFile;
 
 use crate::Context;
-use crate::environment::Environment;
 use crate::failure::Failure;
 
 /// Run a grid of pipelines and make tables of what they measure
@@ -25,6 +24,7 @@ use crate::failure::Failure;
   daf-cli sweep sweep.yaml --jobs 4 --set trainer.steps=600
   daf-cli sweep status sweep.yaml           what is finished, running, failed?
   daf-cli sweep collect sweep.yaml          tables of what there is so far
+  daf-cli sweep plan sweep.yaml             freeze the list of jobs, run none
   daf-cli sweep job runs/sweep 7            one job, e.g. in an array of a cluster's scheduler
 
 A sweep file names a `base` pipeline and `axes` of variants; docs/sweeps.md has its
@@ -42,6 +42,7 @@ pub(crate) struct Sweep {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Run(run::RunArgs),
+    Plan(run::PlanArgs),
     Status(status::Status),
     Collect(collect::Collect),
     Job(job::JobVerb),
@@ -52,6 +53,7 @@ impl Sweep {
         match &self.verb {
             None => self.run.run(context),
             Some(Verb::Run(verb)) => verb.run(context),
+            Some(Verb::Plan(verb)) => verb.run(context),
             Some(Verb::Status(verb)) => verb.run(context),
             Some(Verb::Collect(verb)) => verb.run(context),
             Some(Verb::Job(verb)) => verb.run(context),
@@ -129,18 +131,4 @@ impl Target {
             }
         }
     }
-}
-
-/// The layers under and over a sweep file.
-fn plan<'a>(environment: &'a Environment, settings: &'a [String], smoke: bool) -> Plan<'a> {
-    Plan {
-        defaults: daf_models::DEFAULTS,
-        smoke,
-        environment: &environment.settings,
-        settings,
-    }
-}
-
-fn unplanned(error: PlanError) -> Failure {
-    Failure::usage(error)
 }

@@ -2,16 +2,17 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use daf_core::{Error, tch};
-use daf_sweep::{Job, State, Sweep, SweepFile};
+use daf_sweep::{Job, Manifest, Plan, State, Sweep, SweepFile};
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Found, Target, collect, job, plan, status, unplanned};
+use super::{Found, Target, collect, job, status};
 use crate::Context;
 use crate::build;
 use crate::environment::{Environment, VISIBLE_GPUS};
@@ -22,11 +23,8 @@ use crate::progress::stop_on_interrupt;
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
-    target: Target,
-    /// Change a setting of every job, e.g. --set trainer.steps=600
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
-    /// Only list the jobs
+    plan: PlanArgs,
+    /// Only list the jobs; nothing is written
     #[arg(long)]
     dry_run: bool,
     /// Jobs at a time; by default one per GPU, without one a single one
@@ -35,6 +33,16 @@ pub(crate) struct RunArgs {
     /// Threads per job; by default the cores are divided among the jobs that run at a time
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
+}
+
+/// Freeze the list of jobs without running any, for a scheduler that will
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Change a setting of every job, e.g. --set trainer.steps=600
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
     /// Take up changes of the file: jobs that it still has stay as they are
     #[arg(long)]
     update: bool,
@@ -43,38 +51,22 @@ pub(crate) struct RunArgs {
     build: bool,
 }
 
+/// Jobs, and where they are if they are to be frozen.
+enum Planned {
+    Frozen(Sweep),
+    File(SweepFile, PathBuf, Manifest),
+}
+
 impl RunArgs {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let (sweep, file) = match self.target.find()? {
-            Found::Directory(dir) => {
-                if !self.settings.is_empty() || self.update {
-                    return Err(Failure::usage(format!(
-                        "{}: the jobs of a sweep are frozen; --set and --update need the sweep file",
-                        dir.display()
-                    )));
-                }
-                (Sweep::open(&dir).map_err(Failure::usage)?, None)
-            }
-            Found::File(file, dir) => {
-                let plan = plan(&context.environment, &self.settings, self.target.smoke);
-                if self.build {
-                    let plugins = file.plugins(&plan).map_err(Failure::usage)?;
-                    if !plugins.is_empty() {
-                        return Err(build::go_on(&plugins, &context.environment));
-                    }
-                }
-                let planned = file.plan(&plan).map_err(unplanned)?;
-                if self.dry_run {
-                    return list(&planned, context);
-                }
-                (self.freeze(&dir, planned)?, Some(file))
-            }
+        let (sweep, file) = match self.plan.plan(context)? {
+            Planned::File(_, _, manifest) if self.dry_run => return list(&manifest, context),
+            Planned::Frozen(sweep) if self.dry_run => return list(sweep.manifest(), context),
+            Planned::Frozen(sweep) => (sweep, None),
+            Planned::File(file, dir, manifest) => (self.plan.freeze(&dir, manifest)?, Some(file)),
         };
-        if self.dry_run {
-            return list(sweep.manifest(), context);
-        }
         let failed = Runner::new(&sweep, self, &context.environment)?.run(context)?;
-        let view = file.as_ref().map(|file: &SweepFile| (self.target.path(), file));
+        let view = file.as_ref().map(|file| (self.plan.target.path(), file));
         collect::collect(&sweep, view, context)?;
         if failed > 0 {
             let jobs = if failed == 1 { "job" } else { "jobs" };
@@ -85,9 +77,54 @@ impl RunArgs {
         }
         Ok(())
     }
+}
+
+impl PlanArgs {
+    pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
+        let sweep = match self.plan(context)? {
+            Planned::Frozen(sweep) => sweep,
+            Planned::File(_, dir, manifest) => self.freeze(&dir, manifest)?,
+        };
+        list(sweep.manifest(), context)?;
+        Ok(writeln!(
+            context.out,
+            "manifest: {}",
+            sweep.manifest_file().display()
+        )?)
+    }
+
+    fn plan(&self, context: &Context) -> Result<Planned, Failure> {
+        match self.target.find()? {
+            Found::Directory(dir) => {
+                if !self.settings.is_empty() || self.update {
+                    return Err(Failure::usage(format!(
+                        "{}: the jobs of a sweep are frozen; --set and --update need the sweep file",
+                        dir.display()
+                    )));
+                }
+                Ok(Planned::Frozen(Sweep::open(&dir).map_err(Failure::usage)?))
+            }
+            Found::File(file, dir) => {
+                let plan = Plan {
+                    defaults: daf_models::DEFAULTS,
+                    smoke: self.target.smoke,
+                    environment: &context.environment.settings,
+                    settings: &self.settings,
+                };
+                if self.build {
+                    let plugins = file.plugins(&plan).map_err(Failure::usage)?;
+                    if !plugins.is_empty() {
+                        return Err(build::go_on(&plugins, &context.environment));
+                    }
+                }
+                let manifest = file.plan(&plan).map_err(Failure::usage)?;
+                Ok(Planned::File(file, dir, manifest))
+            }
+        }
+    }
 
     /// Freezes a plan, unless the directory has the same one already.
-    fn freeze(&self, dir: &std::path::Path, planned: daf_sweep::Manifest) -> Result<Sweep, Failure> {
+    fn freeze(&self, dir: &Path, planned: Manifest) -> Result<Sweep, Failure> {
         if !Sweep::is_at(dir) {
             return Ok(Sweep::create(dir, planned)?);
         }
@@ -116,7 +153,7 @@ impl RunArgs {
     }
 }
 
-fn list(manifest: &daf_sweep::Manifest, context: &mut Context) -> Result<(), Failure> {
+fn list(manifest: &Manifest, context: &mut Context) -> Result<(), Failure> {
     for (number, job) in (1..).zip(&manifest.jobs) {
         let number: usize = number;
         for (place, cell) in job.cells.iter().enumerate() {
