@@ -145,6 +145,7 @@ fn table(figures: &Figures) -> Table {
     let plain = |name: &String| Column {
         name: name.clone(),
         meaning: "",
+        is_text: true,
     };
     table.columns.extend(heads.map(plain));
     table.columns.extend(figures.columns.iter().map(|name| {

@@ -18,6 +18,8 @@ pub(crate) struct Table {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) meaning: &'static str,
+    /// Whether it holds words, which begin at the left.
+    pub(crate) is_text: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Table {
         let column = |name: &str, meaning| Column {
             name: name.to_owned(),
             meaning,
+            is_text: false,
         };
         let images = column("images", "normal images + images with a defect");
         let metrics = METRICS
@@ -193,6 +196,7 @@ impl Table {
         self.columns.push(Column {
             name: name.to_owned(),
             meaning,
+            is_text: false,
         });
         for (place, value) in values.iter().enumerate() {
             let cell = match value {
@@ -213,6 +217,7 @@ impl Table {
         self.columns.push(Column {
             name: name.to_owned(),
             meaning: "",
+            is_text: true,
         });
         for (row, text) in self.rows.iter_mut().zip(texts) {
             row.cells.push(Cell::plain(text));
@@ -262,8 +267,9 @@ impl Table {
             })
             .map(|width| width.unwrap_or(0).max(3))
             .collect();
+        let left = |place: usize| place == 0 || self.columns[place - 1].is_text;
         let rule = |(place, width): (usize, &usize)| {
-            let colon = if place == 0 { "-" } else { ":" };
+            let colon = if left(place) { "-" } else { ":" };
             format!("{}{colon}", "-".repeat(width - 1))
         };
         let rule: Vec<String> = widths.iter().enumerate().map(rule).collect();
@@ -272,7 +278,7 @@ impl Table {
         for line in lines {
             out.push('|');
             for ((place, cell), width) in line.iter().enumerate().zip(&widths) {
-                let cell = if place == 0 {
+                let cell = if left(place) {
                     format!(" {cell:<width$} |")
                 } else {
                     format!(" {cell:>width$} |")
