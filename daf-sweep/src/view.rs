@@ -338,16 +338,15 @@ impl Checker<'_> {
                 seen.push(name);
             }
         }
-        let empty = [
-            ("rows", table.rows.is_empty()),
-            ("metrics", table.metrics.is_empty()),
-        ];
-        for (key, _) in empty.into_iter().filter(|(_, empty)| *empty) {
-            return Err(self.fault(
-                &format!("{at}.{key}"),
-                "expected at least one, found none".into(),
-                None,
-            ));
+        let lacks = |key: &str| {
+            let reason = "expected at least one, found none".into();
+            Err(self.fault(&format!("{at}.{key}"), reason, None))
+        };
+        if table.rows.is_empty() {
+            return lacks("rows");
+        }
+        if table.metrics.is_empty() {
+            return lacks("metrics");
         }
         if let Some(mean) = &table.mean {
             let at = format!("{at}.mean");
