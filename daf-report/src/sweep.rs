@@ -149,12 +149,11 @@ fn table(figures: &Figures) -> Table {
     };
     table.columns.extend(heads.map(plain));
     table.columns.extend(figures.columns.iter().map(|name| {
+        let metric = Metric::ALL.iter().find(|metric| metric.short() == name);
         Column {
             name: name.clone(),
-            meaning: Metric::ALL
-                .iter()
-                .find(|metric| metric.short() == name)
-                .map_or("", |metric| meaning(metric.name())),
+            meaning: metric.map_or("", |metric| meaning(metric.name())),
+            is_text: false,
         }
     }));
     for row in &figures.rows {
