@@ -221,12 +221,11 @@ const PROFILE: (u32, u32) = (480, 290);
 const NAMES: u32 = 66;
 const NAME_LINE: i32 = 16;
 
+/// One for each place: the value and how far it spreads, where it is known.
+pub(crate) type Points = Vec<Option<(f64, f64)>>;
+
 /// Values at named places with how far they spread; a line is broken where a value is missing.
-pub(crate) fn profile(
-    y_name: &'static str,
-    places: &[String],
-    series: &[(String, Vec<Option<(f64, f64)>>)],
-) -> Result<Drawn> {
+pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String, Points)]) -> Result<Drawn> {
     let ends = series.iter().flat_map(|(_, points)| points).flatten();
     let (low, high) = span(ends.flat_map(|(mean, spread)| [mean - spread, mean + spread]));
     let room = 0.06 * (high - low);
@@ -321,7 +320,7 @@ fn broken(name: &str, letters: usize) -> Vec<String> {
     for word in name.split_inclusive([' ', '-', '_', '/']) {
         match lines.last_mut() {
             Some(line) if line.chars().count() + word.trim_end().chars().count() <= letters => {
-                line.push_str(word)
+                line.push_str(word);
             }
             _ => lines.push(word.to_owned()),
         }
