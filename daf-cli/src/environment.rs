@@ -7,6 +7,9 @@ use daf_core::weights::WeightFolders;
 use crate::failure::Failure;
 use crate::progress;
 
+/// The variable that tells CUDA which GPUs a process may use.
+pub(crate) const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
+
 /// What the process environment says; read once.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
@@ -16,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) weights: Option<PathBuf>,
     /// `DAF_CACHE`, or `daf` in the user's cache folder.
     pub(crate) cache: PathBuf,
+    /// `CUDA_VISIBLE_DEVICES`: the GPUs that this process may use, by the names that its processes are to be given.
+    pub(crate) gpus: Vec<String>,
     /// `CARGO`, which `cargo run` sets, or `cargo`.
     pub(crate) cargo: OsString,
     /// `CARGO_TARGET_DIR`, from the current folder.
@@ -46,6 +51,12 @@ impl Environment {
         Ok(Self {
             settings,
             weights: path("DAF_WEIGHTS"),
+            gpus: env::var(VISIBLE_GPUS)
+                .unwrap_or_default()
+                .split(',')
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
             cache,
             cargo: path("CARGO").map_or_else(|| "cargo".into(), PathBuf::into_os_string),
             target: path("CARGO_TARGET_DIR").map(|target| std::path::absolute(&target).unwrap_or(target)),

@@ -23,6 +23,6 @@ impl Evaluate {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let run = Run::open_with(&self.run, &self.settings)?;
         let device: DeviceChoice = run.pipeline().device;
-        crate::train::measure(run, device, context)
+        crate::train::measure(run, device, context, |_, _| ())
     }
 }

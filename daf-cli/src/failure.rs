@@ -30,6 +30,23 @@ impl Failure {
         Self::Work(error.into())
     }
 
+    /// What the user is told, one line per cause.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Usage(error) | Self::Work(error) => joined(&lines(error.as_ref())),
+            Self::Closed => "nobody reads the output".into(),
+            Self::Arguments(error) => error.to_string(),
+        }
+    }
+
+    /// Whether the work was stopped on request and can go on.
+    pub(crate) fn is_interruption(&self) -> bool {
+        let (Self::Work(error) | Self::Usage(error)) = self else {
+            return false;
+        };
+        matches!(error.downcast_ref(), Some(daf_core::Error::Interrupted { .. }))
+    }
+
     /// Prints the failure and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let (error, code) = match self {
@@ -98,9 +115,13 @@ fn first_line(message: &str) -> String {
     message[..end.unwrap_or(message.len())].trim_end().to_owned()
 }
 
+fn joined(lines: &[String]) -> String {
+    lines.join("\n  caused by: ")
+}
+
 fn print_error(lines: &[String]) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    let text = lines.join("\n  caused by: ");
+    let text = joined(lines);
     // Nobody is left to be told if this fails.
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {text}");
 }

@@ -31,6 +31,7 @@ mod report;
 mod schema;
 mod show;
 mod source;
+mod sweep;
 mod synth;
 mod train;
 
@@ -67,6 +68,7 @@ const EXAMPLES: &str = "Examples:
   daf-cli run pipeline.yaml         learn, measure, draw maps
   daf-cli detect runs/pipeline new/ score images
   daf-cli compare runs/*            put runs side by side
+  daf-cli sweep sweep.yaml          run a grid of pipelines, make tables
   daf-cli check pipeline.yaml       is everything there, do the parts fit?
   daf-cli list synthesizer          what can damage images?
   daf-cli synth preview pipeline.yaml   what do synthetic defects look like?
@@ -90,6 +92,7 @@ enum Verb {
     Check(check::Check),
     Data(data::Data),
     Synth(synth::Synth),
+    Sweep(sweep::Sweep),
     List(list::List),
     Show(show::Show),
     Schema(schema::Schema),
@@ -129,6 +132,7 @@ impl Verb {
             Self::Check(verb) => verb.run(context),
             Self::Data(verb) => verb.run(context),
             Self::Synth(verb) => verb.run(context),
+            Self::Sweep(verb) => verb.run(context),
             Self::List(verb) => verb.run(context),
             Self::Show(verb) => verb.run(context),
             Self::Schema(verb) => verb.run(context),

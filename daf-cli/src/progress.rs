@@ -31,6 +31,20 @@ pub(crate) fn download(file: &str, done: u64, total: Option<u64>) {
 /// How often a plain line is printed where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// A flag that the first Ctrl-C (or SIGTERM) raises, with `message`; the second one ends the program at once.
+pub(crate) fn stop_on_interrupt(message: &'static str) -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::SeqCst) {
+            std::process::exit(1);
+        }
+        let _ = writeln!(io::stderr(), "\n{message}; again to stop at once");
+    })
+    .map_err(|error| Failure::work(format!("Ctrl-C cannot be caught: {error}")))?;
+    Ok(stop)
+}
+
 /// Shows how far a training is, and stops it on Ctrl-C: a bar on a terminal, otherwise plain lines.
 pub(crate) struct Training {
     stop: Arc<AtomicBool>,
@@ -46,15 +60,7 @@ pub(crate) struct Training {
 impl Training {
     /// From here on, the first Ctrl-C (or SIGTERM) lets the step end and a checkpoint be saved; the second ends at once.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
-        ctrlc::set_handler(move || {
-            if asked.swap(true, Ordering::SeqCst) {
-                std::process::exit(1);
-            }
-            let _ = writeln!(io::stderr(), "\nstopping after this step; again to stop at once");
-        })
-        .map_err(|error| Failure::work(format!("Ctrl-C cannot be caught: {error}")))?;
+        let stop = stop_on_interrupt("stopping after this step")?;
         Ok(Self {
             stop,
             bar: None,

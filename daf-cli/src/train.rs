@@ -5,10 +5,12 @@ use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
 use daf_core::results::{Measurements, Metrics, Results, Value, short_name};
 use daf_core::run::Run;
-use daf_core::{Detector, Pipeline, Split, train};
+use daf_core::train::{self, Observer};
+use daf_core::{Detector, Pipeline, Split};
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
+use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::pipeline::PipelineArgs;
 use crate::progress::{Counter, Training};
@@ -56,7 +58,7 @@ impl RunVerb {
             return Train::report(&run, context);
         }
         let device = run.pipeline().device;
-        measure(run, device, context)
+        measure(run, device, context, |_, _| ())
     }
 }
 
@@ -75,15 +77,7 @@ impl Train {
 
     fn train(&self, context: &mut Context) -> Result<Run, Failure> {
         let run = self.open(self.pipeline.load(&context.environment)?)?;
-        if !run.is_trained() {
-            let events = TrainingEvents::new(run.dir().to_path_buf());
-            let mut observer = (Training::new()?, events);
-            let trained = train::train(&run, &context.environment.weight_folders(), &mut observer);
-            if let Some(error) = observer.1.failure() {
-                tracing::warn!("TensorBoard will not see all of the training: {error}");
-            }
-            trained?;
-        }
+        learn(&run, &context.environment, ())?;
         Ok(run)
     }
 
@@ -120,12 +114,34 @@ impl Train {
     }
 }
 
-/// Evaluates a trained run and prints what came of it.
-pub(crate) fn measure(run: Run, device: DeviceChoice, context: &mut Context) -> Result<(), Failure> {
+/// Trains a run, from where it was broken off, unless it is trained already; `observer` watches as well.
+pub(crate) fn learn(run: &Run, environment: &Environment, observer: impl Observer) -> Result<(), Failure> {
+    if run.is_trained() {
+        return Ok(());
+    }
+    let events = TrainingEvents::new(run.dir().to_path_buf());
+    let mut observer = (Training::new()?, (events, observer));
+    let trained = train::train(run, &environment.weight_folders(), &mut observer);
+    if let Some(error) = observer.1.0.failure() {
+        tracing::warn!("TensorBoard will not see all of the training: {error}");
+    }
+    Ok(trained?)
+}
+
+/// Evaluates a trained run and prints what came of it; `progress` hears how many of how many images are scored.
+pub(crate) fn measure(
+    run: Run,
+    device: DeviceChoice,
+    context: &mut Context,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<(), Failure> {
     let dir = run.dir().to_path_buf();
     let maps = run.pipeline().output.maps;
     let mut counter = Counter::new("scoring");
-    let found = evaluate(&Detector::new(run, device)?, |done, all| counter.set(done, all))?;
+    let found = evaluate(&Detector::new(run, device)?, |done, all| {
+        counter.set(done, all);
+        progress(done, all);
+    })?;
     counter.finish();
     print(&found, context)?;
     writeln!(context.out)?;

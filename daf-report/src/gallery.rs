@@ -240,19 +240,7 @@ fn picture(
     side: u32,
     quality: u8,
 ) -> std::result::Result<Picture, String> {
-    let path = prediction
-        .picture
-        .as_ref()
-        .ok_or("no pictures were drawn (output.maps: false)")?;
-    let inside = Path::new(path)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if !inside {
-        return Err(format!("{path}: expected a path within the run directory"));
-    }
-    let whole = image::open(dir.join(path))
-        .map_err(|error| format!("{path}: {error}"))?
-        .into_rgb8();
+    let whole = drawn(dir, prediction)?;
     let (parts, names) = split(&whole);
     let (width, height) = (whole.width() / parts.len() as u32, whole.height());
     let (_, _, first_width, _) = parts[0];
@@ -267,10 +255,39 @@ fn picture(
         imageops::replace(&mut strip, &part, i64::from(place * size.0), 0);
     }
     Ok(Picture {
-        jpeg: STANDARD.encode(jpeg(&strip, quality).map_err(|error| format!("{path}: {error}"))?),
+        jpeg: encoded(&strip, quality)?,
         parts: names,
         size,
     })
+}
+
+/// The picture that an evaluation drew of a test image.
+pub(crate) fn drawn(dir: &Path, prediction: &Prediction) -> std::result::Result<RgbImage, String> {
+    let path = prediction
+        .picture
+        .as_ref()
+        .ok_or("no pictures were drawn (output.maps: false)")?;
+    let inside = Path::new(path)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !inside {
+        return Err(format!("{path}: expected a path within the run directory"));
+    }
+    let whole = image::open(dir.join(path)).map_err(|error| format!("{path}: {error}"))?;
+    Ok(whole.into_rgb8())
+}
+
+/// An image as JPEG in base64.
+pub(crate) fn encoded(image: &RgbImage, quality: u8) -> std::result::Result<String, String> {
+    let jpeg = jpeg(image, quality).map_err(|error| error.to_string())?;
+    Ok(STANDARD.encode(jpeg))
+}
+
+/// The parts of a picture by their names.
+pub(crate) fn parts(picture: &RgbImage) -> Vec<(&'static str, RgbImage)> {
+    let (parts, names) = split(picture);
+    let cut = |(x, y, width, height): Part| imageops::crop_imm(picture, x, y, width, height).to_image();
+    names.iter().copied().zip(parts.into_iter().map(cut)).collect()
 }
 
 /// A rectangle: left, top, width, height.

@@ -4,6 +4,7 @@
 //! * [`write`] makes `report.html`: figures, curves, the history of the training, and all test images with their heat
 //!   maps on one page that stands alone.
 //! * [`compare`] puts runs side by side, as a table for a terminal and as a page.
+//! * [`sweep`] makes tables, plots and panels of what the jobs of a sweep measured.
 //! * [`events`] writes TensorBoard event files.
 //!
 //! ```no_run
@@ -23,8 +24,11 @@ mod compare;
 pub mod events;
 mod gallery;
 mod page;
+mod panels;
 mod plot;
+mod sweep;
 mod table;
 
 pub use compare::{Comparison, compare};
 pub use page::{FILE, page, write};
+pub use sweep::{SweepReport, sweep};

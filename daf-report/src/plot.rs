@@ -1,5 +1,7 @@
 //! Charts as inline SVG. Their colours are CSS variables, so that a page's theme decides.
 
+use std::borrow::Cow;
+
 use daf_core::{Error, Result};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
@@ -62,7 +64,7 @@ impl Ink {
 #[derive(Debug, askama::Template)]
 #[template(path = "chart.html")]
 pub(crate) struct Chart {
-    pub(crate) title: &'static str,
+    pub(crate) title: Cow<'static, str>,
     /// For those who cannot see it.
     pub(crate) description: String,
     /// The SVG element, or why there is none.
@@ -73,7 +75,7 @@ pub(crate) struct Chart {
 impl Chart {
     /// A chart of `drawn`, or the reason why there is nothing to draw.
     pub(crate) fn new(
-        title: &'static str,
+        title: impl Into<Cow<'static, str>>,
         description: String,
         drawn: std::result::Result<Result<Drawn>, String>,
     ) -> Result<Self> {
@@ -82,7 +84,7 @@ impl Chart {
             Err(reason) => (Err(reason), Vec::new()),
         };
         Ok(Self {
-            title,
+            title: title.into(),
             description,
             svg,
             legend,
@@ -140,7 +142,7 @@ pub(crate) fn lines(axes: &Axes, series: &[Series], mark: Option<&Mark>) -> Resu
         let (low, high) = span(points().map(|point| point.1));
         [span(points().map(|point| point.0)), (low.min(0.0), high * 1.05)]
     });
-    let svg = draw(|area| {
+    let svg = draw(SIZE, |area| {
         let mut chart = frame(area, axes, x, y)?;
         for (number, series) in series.iter().enumerate() {
             let style = Ink::Series(number).stand_in().stroke_width(2);
@@ -187,7 +189,7 @@ pub(crate) fn histogram(axes: &Axes, groups: &[(&str, Vec<f64>)], mark: Option<&
         .collect();
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let (x, y) = ((low, high), (0.0, most as f64 * 1.05));
-    let svg = draw(|area| {
+    let svg = draw(SIZE, |area| {
         let mut chart = frame(area, axes, x, y)?;
         for (number, counts) in counts.iter().enumerate() {
             let colour = Ink::Series(number).stand_in();
@@ -213,14 +215,128 @@ pub(crate) fn histogram(axes: &Axes, groups: &[(&str, Vec<f64>)], mark: Option<&
     Ok((svg, keys.chain(mark_key(mark)).collect()))
 }
 
-fn draw(content: impl FnOnce(&Area) -> Result<()>) -> Result<String> {
+/// Width and height of a profile, whose places have names.
+const PROFILE: (u32, u32) = (480, 290);
+/// Pixels under a profile for those names, and of a line of them.
+const NAMES: u32 = 66;
+const NAME_LINE: i32 = 16;
+
+/// One for each place: the value and how far it spreads, where it is known.
+pub(crate) type Points = Vec<Option<(f64, f64)>>;
+
+/// Values at named places with how far they spread; a line is broken where a value is missing.
+pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String, Points)]) -> Result<Drawn> {
+    let ends = series.iter().flat_map(|(_, points)| points).flatten();
+    let (low, high) = span(ends.flat_map(|(mean, spread)| [mean - spread, mean + spread]));
+    let room = 0.06 * (high - low);
+    let (x, y) = ((-0.5, places.len() as f64 - 0.5), (low - room, high + room));
+    let svg = draw(PROFILE, |area| {
+        let text = |size: i32| ("sans-serif", size).into_font().color(&Ink::Text.stand_in());
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(8)
+            .margin_right(8)
+            .x_label_area_size(NAMES)
+            .y_label_area_size(64)
+            .build_cartesian_2d(x.0..x.1, y.0..y.1)
+            .map_err(|error| failed(&error))?;
+        let digits = digits(y);
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .x_labels(0)
+            .y_labels(6)
+            .y_desc(y_name)
+            .y_label_formatter(&|value| number(*value, digits))
+            .label_style(text(16))
+            .axis_desc_style(text(16))
+            .axis_style(Ink::Text.stand_in())
+            .bold_line_style(Ink::Grid.stand_in())
+            .light_line_style(TRANSPARENT)
+            .draw()
+            .map_err(|error| failed(&error))?;
+        let width = (PROFILE.0 - 72) as usize / places.len().max(1);
+        for (place, name) in places.iter().enumerate() {
+            let (left, top) = chart.backend_coord(&(place as f64, y.0));
+            let style = text(14).pos(Pos::new(HPos::Center, VPos::Top));
+            for (line, words) in broken(name, width / 7).into_iter().zip(0..) {
+                let at = (left, top + 8 + words * NAME_LINE);
+                area.draw(&Text::new(line, at, style.clone()))
+                    .map_err(|error| failed(&error))?;
+            }
+        }
+        // Beside each other, so that the spreads can be told apart.
+        let step = 0.5 / series.len().max(1) as f64;
+        for (number, (_, points)) in series.iter().enumerate() {
+            let shift = step * (number as f64 - (series.len() as f64 - 1.0) / 2.0);
+            let ink = Ink::Series(number).stand_in();
+            let style = ink.stroke_width(2);
+            let at = |place: usize, value: f64| (place as f64 + shift, value);
+            let known: Vec<(usize, (f64, f64))> = points
+                .iter()
+                .enumerate()
+                .filter_map(|(place, point)| Some((place, (*point)?)))
+                .collect();
+            for run in known.chunk_by(|a, b| a.0 + 1 == b.0) {
+                let line = run.iter().map(|(place, (mean, _))| at(*place, *mean));
+                if number < COLOURS {
+                    chart
+                        .draw_series(LineSeries::new(line, style))
+                        .map_err(|error| failed(&error))?;
+                } else {
+                    chart
+                        .draw_series(DashedLineSeries::new(line, 6, 4, style))
+                        .map_err(|error| failed(&error))?;
+                }
+            }
+            let dots = known
+                .iter()
+                .map(|(place, (mean, _))| Circle::new(at(*place, *mean), 4, ink.filled()));
+            chart.draw_series(dots).map_err(|error| failed(&error))?;
+            let whiskers =
+                known
+                    .iter()
+                    .filter(|(_, (_, spread))| *spread > 0.0)
+                    .map(|(place, (mean, spread))| {
+                        PathElement::new(
+                            vec![at(*place, mean - spread), at(*place, mean + spread)],
+                            ink.stroke_width(1),
+                        )
+                    });
+            chart.draw_series(whiskers).map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    })?;
+    let keys = series.iter().enumerate().map(|(number, (name, _))| Key {
+        name: name.clone(),
+        colour: Ink::Series(number).css(),
+        dashed: number >= COLOURS,
+    });
+    Ok((svg, keys.collect()))
+}
+
+/// A name in lines of about so many letters, broken between its words; what does not fit in three lines is cut off.
+fn broken(name: &str, letters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split_inclusive([' ', '-', '_', '/']) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.trim_end().chars().count() <= letters => {
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.truncate(3);
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn draw(size: (u32, u32), content: impl FnOnce(&Area) -> Result<()>) -> Result<String> {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         content(&area)?;
         area.present().map_err(|error| failed(&error))?;
     }
-    Ok(themed(&svg))
+    Ok(themed(&svg, size))
 }
 
 /// Axes, grid and labels.
@@ -286,8 +402,8 @@ fn mark_key(mark: Option<&Mark>) -> Option<Key> {
 }
 
 /// Puts the theme's colours in place of the stand-ins, and drops the fixed size.
-fn themed(svg: &str) -> String {
-    let size = format!("width=\"{}\" height=\"{}\" ", SIZE.0, SIZE.1);
+fn themed(svg: &str, size: (u32, u32)) -> String {
+    let size = format!("width=\"{}\" height=\"{}\" ", size.0, size.1);
     let svg = svg.replacen(&size, "", 1);
     Ink::ALL.into_iter().fold(svg, |svg, ink| {
         let RGBColor(r, g, b) = ink.stand_in();

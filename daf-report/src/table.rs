@@ -7,10 +7,10 @@ use daf_core::results::{Measurements, Metrics, Value, short_name};
 #[template(path = "table.html")]
 pub(crate) struct Table {
     /// What the rows are.
-    pub(crate) of: &'static str,
+    pub(crate) of: String,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row>,
-    /// Why values are missing.
+    /// Why values are missing, and other remarks on them.
     pub(crate) notes: Vec<String>,
 }
 
@@ -18,6 +18,8 @@ pub(crate) struct Table {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) meaning: &'static str,
+    /// Whether it holds words, which begin at the left.
+    pub(crate) is_text: bool,
 }
 
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub(crate) struct Cell {
     /// By which cells of a column are compared.
     pub(crate) value: Option<f64>,
     pub(crate) best: bool,
-    /// Number of the note, from 1, that says why there is no value.
+    /// Number of the note, from 1, that says why there is no value, or what is special about it.
     pub(crate) note: Option<usize>,
 }
 
@@ -42,7 +44,7 @@ pub(crate) struct Cell {
 pub(crate) type Figure = Result<(f64, String), String>;
 
 impl Cell {
-    fn plain(text: String) -> Self {
+    pub(crate) fn plain(text: String) -> Self {
         Self {
             text,
             value: None,
@@ -75,17 +77,18 @@ pub(crate) fn percent(share: f64) -> String {
 
 impl Table {
     /// Of metrics in percent; what the rows are stands over the first column.
-    pub(crate) fn new(of: &'static str) -> Self {
+    pub(crate) fn new(of: &str) -> Self {
         let column = |name: &str, meaning| Column {
             name: name.to_owned(),
             meaning,
+            is_text: false,
         };
         let images = column("images", "normal images + images with a defect");
         let metrics = METRICS
             .iter()
             .map(|metric| column(short_name(metric), meaning(metric)));
         Self {
-            of,
+            of: of.to_owned(),
             columns: std::iter::once(images).chain(metrics).collect(),
             rows: Vec::new(),
             notes: Vec::new(),
@@ -144,14 +147,14 @@ impl Table {
     }
 
     /// A table with columns of its own, to which [`add_column`](Self::add_column) adds.
-    pub(crate) fn of(of: &'static str, rows: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn of(of: &str, rows: impl IntoIterator<Item = String>) -> Self {
         let row = |name| Row {
             name,
             total: false,
             cells: Vec::new(),
         };
         Self {
-            of,
+            of: of.to_owned(),
             columns: Vec::new(),
             rows: rows.into_iter().map(row).collect(),
             notes: Vec::new(),
@@ -193,6 +196,7 @@ impl Table {
         self.columns.push(Column {
             name: name.to_owned(),
             meaning,
+            is_text: false,
         });
         for (place, value) in values.iter().enumerate() {
             let cell = match value {
@@ -213,29 +217,41 @@ impl Table {
         self.columns.push(Column {
             name: name.to_owned(),
             meaning: "",
+            is_text: true,
         });
         for (row, text) in self.rows.iter_mut().zip(texts) {
             row.cells.push(Cell::plain(text));
         }
     }
 
-    fn note(&mut self, reason: &str) -> usize {
-        if let Some(place) = self.notes.iter().position(|known| known == reason) {
+    /// The note that says why there is no value.
+    pub(crate) fn note(&mut self, reason: &str) -> usize {
+        self.remark(&format!("not available: {reason}"))
+    }
+
+    /// The note that says this.
+    pub(crate) fn remark(&mut self, text: &str) -> usize {
+        if let Some(place) = self.notes.iter().position(|known| known == text) {
             return place + 1;
         }
-        self.notes.push(reason.to_owned());
+        self.notes.push(text.to_owned());
         self.notes.len()
     }
 
     /// The table as Markdown, its columns aligned so that it reads well in a terminal; the best values in bold.
     pub(crate) fn markdown(&self) -> String {
-        let text = |cell: &Cell| match cell {
-            Cell { note: Some(note), .. } => format!("– ({note})"),
-            Cell { best: true, text, .. } => format!("**{text}**"),
-            Cell { text, .. } => escaped(text),
+        let text = |cell: &Cell| {
+            let text = match cell {
+                Cell {
+                    text, note: Some(_), ..
+                } if text.is_empty() => "–".to_owned(),
+                Cell { best: true, text, .. } => format!("**{text}**"),
+                Cell { text, .. } => escaped(text),
+            };
+            cell.note.map_or(text.clone(), |note| format!("{text} ({note})"))
         };
-        let head =
-            std::iter::once(self.of.to_owned()).chain(self.columns.iter().map(|column| column.name.clone()));
+        let columns = self.columns.iter().map(|column| escaped(&column.name));
+        let head = std::iter::once(escaped(&self.of)).chain(columns);
         let mut lines: Vec<Vec<String>> = vec![head.collect()];
         for row in &self.rows {
             let name = std::iter::once(escaped(&row.name));
@@ -251,8 +267,9 @@ impl Table {
             })
             .map(|width| width.unwrap_or(0).max(3))
             .collect();
+        let left = |place: usize| place == 0 || self.columns[place - 1].is_text;
         let rule = |(place, width): (usize, &usize)| {
-            let colon = if place == 0 { "-" } else { ":" };
+            let colon = if left(place) { "-" } else { ":" };
             format!("{}{colon}", "-".repeat(width - 1))
         };
         let rule: Vec<String> = widths.iter().enumerate().map(rule).collect();
@@ -261,7 +278,7 @@ impl Table {
         for line in lines {
             out.push('|');
             for ((place, cell), width) in line.iter().enumerate().zip(&widths) {
-                let cell = if place == 0 {
+                let cell = if left(place) {
                     format!(" {cell:<width$} |")
                 } else {
                     format!(" {cell:>width$} |")
@@ -271,7 +288,7 @@ impl Table {
             out.push('\n');
         }
         for (number, note) in (1..).zip(&self.notes) {
-            out.push_str(&format!("\n({number}) not available: {note}\n"));
+            out.push_str(&format!("\n({number}) {note}\n"));
         }
         out
     }
@@ -297,7 +314,7 @@ fn number(share: f64) -> Cell {
     }
 }
 
-fn missing(note: usize) -> Cell {
+pub(crate) fn missing(note: usize) -> Cell {
     Cell {
         note: Some(note),
         ..Cell::plain(String::new())

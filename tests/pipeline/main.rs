@@ -9,6 +9,7 @@ mod registry;
 mod resume;
 mod samples;
 mod scoring;
+mod sweep;
 mod weights;
 
 // Links the crates, so that their parts are registered.

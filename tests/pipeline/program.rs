@@ -239,6 +239,11 @@ impl Working {
         }
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, e.g. `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")

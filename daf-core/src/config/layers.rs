@@ -96,37 +96,39 @@ impl Layers {
     /// If the file cannot be read, is empty, or is not the YAML of a map.
     pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let source = Origin::File(path.display().to_string());
-        let bytes = fs::read(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => source.fault(
-                "there is no such file",
-                Some("`daf-cli init` writes one to start from".into()),
-            ),
-            std::io::ErrorKind::IsADirectory => source.fault("is a folder, not a pipeline file", None),
-            _ => source.fault(format!("cannot be read: {error}"), None),
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count();
-            source.fault(
-                format!("is not a text in UTF-8: line {line} has other bytes"),
-                None,
-            )
-        })?;
-        let mut value = read(&text, &source)?;
-        if let Some(Value::Object(plugins)) = value.get_mut("plugins") {
-            root_paths(plugins, path);
+        let layer = Layer::of_file(path)?;
+        if layer.value.as_object().is_some_and(Map::is_empty) {
+            return Err(layer
+                .source
+                .fault("is empty; a pipeline names at least `data`", Some(DATA.into())));
         }
-        if value.as_object().is_some_and(Map::is_empty) {
-            return Err(source.fault("is empty; a pipeline names at least `data`", Some(DATA.into())));
+        self.0.push(layer);
+        Ok(self)
+    }
+
+    /// Lays settings over the layers so far that stand at `at` in a file of another kind, as those of a sweep do.
+    #[must_use]
+    pub fn settings(mut self, file: &Path, at: &str, settings: Map<String, Value>) -> Self {
+        let mut value = Value::Object(settings);
+        if let Some(Value::Object(plugins)) = value.get_mut("plugins") {
+            root_paths(plugins, file);
         }
         self.0.push(Layer {
-            source,
+            source: Origin::File(format!("{}: {at}", file.display())),
             at: KeyPath::default(),
             value,
         });
+        self
+    }
+
+    /// Lays one value over the layers so far, that of the key `key`, which stands among the axes of the sweep `file`.
+    ///
+    /// # Errors
+    /// If `key` is none.
+    pub fn setting(mut self, file: &Path, key: &str, value: Value) -> Result<Self> {
+        let source = Origin::File(format!("{}: axes.{key}", file.display()));
+        let at = key.parse().map_err(|reason: String| source.fault(reason, None))?;
+        self.0.push(Layer { source, at, value });
         Ok(self)
     }
 
@@ -421,7 +423,48 @@ impl Layers {
 pub(super) const DATA: &str =
     "say where images come from, for example `data: { type: mvtec, root: /data/mvtec, category: bottle }`";
 
+/// Reads a YAML file that is no pipeline, with the messages that pipelines have. Maps keep the order of their keys.
+///
+/// # Errors
+/// Names the file and the key at fault, what was expected and what was found, and the nearest name that there is.
+pub fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let layers = Layers(vec![Layer::of_file(path)?]);
+    layers.typed(&layers.merged()?)
+}
+
 impl Layer {
+    /// The map in a YAML file.
+    fn of_file(path: &Path) -> Result<Self> {
+        let source = Origin::File(path.display().to_string());
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => source.fault(
+                "there is no such file",
+                Some("`daf-cli init` writes one to start from".into()),
+            ),
+            std::io::ErrorKind::IsADirectory => source.fault("is a folder, not a pipeline file", None),
+            _ => source.fault(format!("cannot be read: {error}"), None),
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count();
+            source.fault(
+                format!("is not a text in UTF-8: line {line} has other bytes"),
+                None,
+            )
+        })?;
+        let mut value = read(&text, &source)?;
+        if let Some(Value::Object(plugins)) = value.get_mut("plugins") {
+            root_paths(plugins, path);
+        }
+        Ok(Self {
+            source,
+            at: KeyPath::default(),
+            value,
+        })
+    }
+
     /// Whether the layer says something at `at` or below.
     fn has(&self, at: &KeyPath) -> bool {
         self.says(at, |_| true)

@@ -21,7 +21,7 @@ use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
 
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
-pub use layers::Layers;
+pub use layers::{Layers, read_file};
 pub use moment::Moment;
 pub use plugins::{Dependency, Plugins};
 pub use schema::schema;

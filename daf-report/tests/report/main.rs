@@ -4,4 +4,5 @@ mod browser;
 mod comparison;
 mod drawn;
 mod page;
+mod sweep;
 mod tensorboard;

@@ -1,0 +1,234 @@
+//! Test images with the heat maps of several jobs side by side.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use daf_core::overlay::sheet;
+use daf_core::results::{Prediction, Results};
+use daf_core::{Error, Result};
+use daf_sweep::{Outcome, Outcomes, Panels, State};
+use image::imageops::{FilterType, resize};
+use image::{ImageFormat, Rgb, RgbImage};
+
+use crate::gallery::{drawn, encoded, parts};
+
+/// Pictures in rows, one per test image.
+#[derive(Debug)]
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    /// What the pictures of a row are.
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<PanelRow>,
+    /// Why there are fewer pictures than there could be.
+    pub(crate) notes: Vec<String>,
+    /// The pictures as one PNG, and its name.
+    pub(crate) png: Vec<u8>,
+    pub(crate) file: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct PanelRow {
+    pub(crate) name: String,
+    /// JPEG in base64, with width and height.
+    pub(crate) pictures: Vec<Option<(String, (u32, u32))>>,
+}
+
+/// Pixels of the longer side of a picture.
+const SIDE: u32 = 160;
+const QUALITY: u8 = 85;
+
+/// The jobs that differ in the axis of the panels only.
+struct Group<'a> {
+    name: String,
+    /// One for each variant of that axis.
+    runs: Vec<Option<(&'a Outcome, Results)>>,
+}
+
+impl Panel {
+    pub(crate) fn of(outcomes: &Outcomes, wanted: &Panels, number: usize) -> Result<Self> {
+        let axes = &outcomes.manifest().axes;
+        let mut panel = Self {
+            title: wanted.title.clone(),
+            columns: Vec::new(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+            png: Vec::new(),
+            file: format!("panels-{number}.png"),
+        };
+        let Some(axis) = axes.iter().position(|axis| axis.name == wanted.of) else {
+            return Ok(panel);
+        };
+        let only = wanted.only.get(&wanted.of);
+        let variants = axes[axis].variants.iter();
+        let variants: Vec<&String> = variants
+            .filter(|name| only.is_none_or(|only| only.has(name)))
+            .collect();
+        panel.columns = ["image".to_owned(), "true defect".to_owned()]
+            .into_iter()
+            .chain(variants.iter().map(|name| (*name).clone()))
+            .collect();
+        let groups = groups(outcomes, wanted, axis, &variants, &mut panel.notes)?;
+        let share = wanted.images.div_ceil(groups.len().max(1));
+        let mut sheet_rows = Vec::new();
+        for group in &groups {
+            let Some((_, first)) = group.runs.iter().flatten().next() else {
+                continue;
+            };
+            for prediction in spread(&first.predictions, share) {
+                if panel.rows.len() == wanted.images {
+                    break;
+                }
+                let pictures = pictures(group, prediction, &mut panel.notes);
+                let label = &prediction.label;
+                let file = prediction.image.rsplit('/').next().unwrap_or_default();
+                let gap = if group.name.is_empty() { "" } else { ", " };
+                let name = format!("{}{gap}{label}/{file}", group.name);
+                panel.rows.push(PanelRow {
+                    name,
+                    pictures: pictures
+                        .iter()
+                        .map(|picture| {
+                            let picture = picture.as_ref()?;
+                            Some((encoded(picture, QUALITY).ok()?, picture.dimensions()))
+                        })
+                        .collect(),
+                });
+                sheet_rows.push(pictures);
+            }
+        }
+        // What is missing is white, so that every column stays below its head.
+        let (width, height) = sheet_rows
+            .iter()
+            .flatten()
+            .flatten()
+            .map(RgbImage::dimensions)
+            .fold((1, 1), |(width, height), (w, h)| (width.max(w), height.max(h)));
+        let blank = || RgbImage::from_pixel(width, height, Rgb([255; 3]));
+        let rows: Vec<Vec<RgbImage>> = sheet_rows
+            .into_iter()
+            .map(|row| {
+                row.into_iter()
+                    .map(|picture| picture.unwrap_or_else(blank))
+                    .collect()
+            })
+            .collect();
+        if !rows.is_empty() {
+            let mut png = Cursor::new(Vec::new());
+            sheet(&rows)
+                .write_to(&mut png, ImageFormat::Png)
+                .map_err(|error| Error::data(&panel.file, error.to_string()))?;
+            panel.png = png.into_inner();
+        }
+        Ok(panel)
+    }
+}
+
+/// The selected jobs by what they have in common; of several seeds the first.
+fn groups<'a>(
+    outcomes: &'a Outcomes,
+    wanted: &Panels,
+    axis: usize,
+    variants: &[&String],
+    notes: &mut Vec<String>,
+) -> Result<Vec<Group<'a>>> {
+    let axes = &outcomes.manifest().axes;
+    let mut groups: Vec<Group> = Vec::new();
+    for outcome in outcomes.list() {
+        let names = || axes.iter().zip(&outcome.cell);
+        let selected =
+            names().all(|(axis, name)| wanted.only.get(&axis.name).is_none_or(|only| only.has(name)));
+        let first_seed =
+            names().all(|(axis, name)| axis.name != daf_sweep::SEED || axis.variants.first() == Some(name));
+        let column = variants.iter().position(|name| **name == outcome.cell[axis]);
+        let (true, true, Some(column)) = (selected, first_seed, column) else {
+            continue;
+        };
+        let common = names().enumerate().filter(|(place, (other, _))| {
+            *place != axis && other.name != daf_sweep::SEED && other.variants.len() > 1
+        });
+        let common: Vec<&str> = common.map(|(_, (_, name))| name.as_str()).collect();
+        let name = common.join(", ");
+        if !groups.iter().any(|group| group.name == name) {
+            groups.push(Group {
+                name: name.clone(),
+                runs: variants.iter().map(|_| None).collect(),
+            });
+        }
+        let Some(group) = groups.iter_mut().find(|group| group.name == name) else {
+            continue;
+        };
+        if outcome.state == State::Finished {
+            group.runs[column] = Some((outcome, Results::read(&outcome.dir)?));
+        } else {
+            let gap = if name.is_empty() { "" } else { ", " };
+            notes.push(format!(
+                "{}{gap}{name}: {}",
+                outcome.cell[axis],
+                outcome.state.name()
+            ));
+        }
+    }
+    Ok(groups)
+}
+
+/// So many defective images, spread over the kinds of defect: the first of each, then the second of each.
+fn spread(predictions: &[Prediction], count: usize) -> Vec<&Prediction> {
+    let mut kinds: BTreeMap<&str, Vec<&Prediction>> = BTreeMap::new();
+    for prediction in predictions.iter().filter(|prediction| prediction.is_anomalous()) {
+        kinds.entry(&prediction.label).or_default().push(prediction);
+    }
+    let longest = kinds.values().map(Vec::len).max().unwrap_or(0);
+    (0..longest)
+        .flat_map(|place| {
+            kinds
+                .values()
+                .filter_map(move |images| images.get(place).copied())
+        })
+        .take(count)
+        .collect()
+}
+
+/// The image, its true defect, and the heat map of every run.
+fn pictures(group: &Group, prediction: &Prediction, notes: &mut Vec<String>) -> Vec<Option<RgbImage>> {
+    let mut pictures = vec![None, None];
+    for run in &group.runs {
+        let mut heat = None;
+        if let Some((outcome, results)) = run {
+            let same = results
+                .predictions
+                .iter()
+                .find(|other| other.image == prediction.image);
+            let picture = same
+                .ok_or_else(|| format!("{}: is not among the test images", prediction.image))
+                .and_then(|same| drawn(&results.dir, same));
+            match picture {
+                Ok(picture) => {
+                    for (name, part) in parts(&picture) {
+                        let slot = match name {
+                            "image" => &mut pictures[0],
+                            "true defect" => &mut pictures[1],
+                            "heat map" => &mut heat,
+                            _ => continue,
+                        };
+                        slot.get_or_insert_with(|| small(&part));
+                    }
+                }
+                Err(reason) => {
+                    let note = format!("{}: {reason}", outcome.hash);
+                    if !notes.contains(&note) {
+                        notes.push(note);
+                    }
+                }
+            }
+        }
+        pictures.push(heat);
+    }
+    pictures
+}
+
+fn small(picture: &RgbImage) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
+    let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
+    resize(picture, side(width), side(height), FilterType::Triangle)
+}

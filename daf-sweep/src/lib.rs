@@ -1,0 +1,34 @@
+#![forbid(unsafe_code)]
+//! Grids of runs.
+//!
+//! A [`SweepFile`] names a base pipeline and axes of variants. It is planned into a [`Manifest`] of jobs, each a whole
+//! pipeline that goes by the hash of its content, which is frozen in the directory of a [`Sweep`]. A job is run by any
+//! process on any machine that sees the directory: jobs share nothing, and what has become of one is told by its files.
+//! What they measured is [collected](Sweep::collect) into [`Outcomes`], from which [`tables`](Outcomes::table) and
+//! [`profiles`](Outcomes::profile) are made.
+//!
+//! ```no_run
+//! use daf_sweep::{Plan, Sweep, SweepFile};
+//!
+//! let file = SweepFile::read("sweep.yaml".as_ref())?;
+//! let plan = Plan { defaults: "scorer: { type: gaussian }", ..Plan::default() };
+//! let sweep = Sweep::create("runs/sweep".as_ref(), file.plan(&plan)?)?;
+//! for job in &sweep.manifest().jobs {
+//!     println!("{} {}: {:?}", job.hash, sweep.manifest().describe(job), sweep.state(job)?);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+
+mod figures;
+mod file;
+mod manifest;
+mod outcomes;
+mod sweep;
+mod view;
+
+pub use figures::{Figure, FigureRow, Figures, Line, Profile, Spread};
+pub use file::{Plan, PlanError, SweepFile};
+pub use manifest::{AxisNames, Job, Manifest};
+pub use outcomes::{Outcome, Outcomes};
+pub use sweep::{Claim, Progress, State, Sweep};
+pub use view::{METRIC, Metric, Names, Panels, Plot, SEED, Selection, Table, View};

@@ -1,0 +1,218 @@
+//! The frozen list of a sweep's jobs.
+
+use daf_core::config::Layers;
+use daf_core::{Error, Pipeline, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+use crate::view::View;
+
+/// The jobs of a sweep, and what its file wants made of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of daf that it was planned with.
+    pub daf: String,
+    /// Name of the sweep.
+    pub title: String,
+    /// Whether it is the small form of the sweep.
+    pub smoke: bool,
+    /// The axes with the names of their variants.
+    pub axes: Vec<AxisNames>,
+    /// What is made of the metrics.
+    pub view: View,
+    /// The jobs, in the order of the grid.
+    pub jobs: Vec<Job>,
+}
+
+/// An axis with the names of its variants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AxisNames {
+    /// Its name.
+    pub name: String,
+    /// Their names.
+    pub variants: Vec<String>,
+}
+
+/// A pipeline to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// 16 digits of the SHA-256 of the pipeline's content.
+    pub hash: String,
+    /// The places in the grid that have this pipeline, each with a variant of every axis.
+    pub cells: Vec<Vec<String>>,
+    /// The pipeline, fully resolved.
+    pub pipeline: Map<String, Value>,
+}
+
+impl Job {
+    /// A job of this pipeline, without a place yet.
+    ///
+    /// The hash is that of everything that a run depends on: where the run is put, and how many threads prepare its images,
+    /// is left out of the job. With `smoke` published weights, which may have to be downloaded, give way to random ones.
+    ///
+    /// # Errors
+    /// If a part does not serialise.
+    pub fn new(mut pipeline: Pipeline, smoke: bool) -> Result<Self> {
+        pipeline.output.dir = None;
+        pipeline.trainer.workers = None;
+        let mut value = serde_json::to_value(&pipeline);
+        if let (true, Ok(value)) = (smoke, &mut value) {
+            forget_weights(value);
+        }
+        let pipeline = match value {
+            Ok(Value::Object(map)) => map,
+            Ok(_) => Map::new(),
+            Err(error) => {
+                return Err(Error::Config {
+                    layer: "pipeline".into(),
+                    at: String::new(),
+                    reason: format!("cannot be written: {error}"),
+                    hint: None,
+                });
+            }
+        };
+        Ok(Self {
+            hash: hash(&pipeline),
+            cells: Vec::new(),
+            pipeline,
+        })
+    }
+
+    /// The pipeline with all its parts.
+    ///
+    /// # Errors
+    /// If a part's crate is not linked, or a part finds fault with this machine, e.g. for want of a folder.
+    pub fn pipeline(&self, manifest: &Path) -> Result<Pipeline> {
+        Layers::new("")?
+            .settings(manifest, &format!("job {}", self.hash), self.pipeline.clone())
+            .resolve()
+    }
+}
+
+impl Manifest {
+    /// The variants of a job's first place, and how many others share it.
+    #[must_use]
+    pub fn describe(&self, job: &Job) -> String {
+        let Some(cell) = job.cells.first() else {
+            return String::new();
+        };
+        let mut text = self.describe_cell(cell);
+        if job.cells.len() > 1 {
+            text += &format!(" (and {} more)", job.cells.len() - 1);
+        }
+        text
+    }
+
+    /// A place of the grid in words.
+    #[must_use]
+    pub fn describe_cell(&self, cell: &[String]) -> String {
+        let names = self.axes.iter().zip(cell);
+        let names: Vec<_> = names
+            .map(|(axis, variant)| format!("{} {variant}", axis.name))
+            .collect();
+        names.join(", ")
+    }
+
+    /// Adds a place of the grid: to the job that has this pipeline already, or with a new one.
+    pub(crate) fn add(&mut self, cell: Vec<String>, job: Job) {
+        match self.jobs.iter_mut().find(|known| known.hash == job.hash) {
+            Some(known) => known.cells.push(cell),
+            None => self.jobs.push(Job {
+                cells: vec![cell],
+                ..job
+            }),
+        }
+    }
+
+    /// The first job whose pipeline is not what its hash was made of.
+    pub(crate) fn altered(&self) -> Option<&Job> {
+        self.jobs.iter().find(|job| hash(&job.pipeline) != job.hash)
+    }
+}
+
+/// Puts random weights in place of published ones, whatever part has them.
+fn forget_weights(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if key == "weights" && (value == "imagenet" || value == "auto") {
+                    *value = "random".into();
+                } else {
+                    forget_weights(value);
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(forget_weights),
+        _ => {}
+    }
+}
+
+/// The hash of a pipeline's content, in whatever order its keys are.
+fn hash(pipeline: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    write_sorted(&Value::Object(pipeline.clone()), &mut text);
+    let digest = Sha256::digest(text.as_bytes());
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write_sorted(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            out.push('{');
+            for (key, value) in entries {
+                out.push_str(&Value::String(key.clone()).to_string());
+                out.push(':');
+                write_sorted(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(list) => {
+            out.push('[');
+            for value in list {
+                write_sorted(value, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_hash_knows_content_and_not_the_order_of_keys() {
+        let a = map(r#"{"seed": 1, "data": {"type": "demo", "size": 64}, "list": [1, 2]}"#);
+        let b = map(r#"{"list": [1, 2], "data": {"size": 64, "type": "demo"}, "seed": 1}"#);
+        assert_eq!(hash(&a), hash(&b));
+        for other in [
+            r#"{"seed": 1, "data": {"type": "demo", "size": 64}, "list": [2, 1]}"#,
+            r#"{"seed": "1", "data": {"type": "demo", "size": 64}, "list": [1, 2]}"#,
+            r#"{"seed": 1, "data": {"type": "demo"}, "size": 64, "list": [1, 2]}"#,
+            r#"{"seed": 1, "data": {"type": "demo", "size": 64}, "list": [[1, 2]]}"#,
+        ] {
+            assert_ne!(hash(&a), hash(&map(other)), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_hash_survives_being_written_and_read(numbers in prop::collection::vec(prop::num::f64::NORMAL, 0..6)) {
+            let pipeline = Map::from_iter([("numbers".to_owned(), Value::from(numbers))]);
+            let text = serde_json::to_string(&pipeline).unwrap();
+            prop_assert_eq!(hash(&map(&text)), hash(&pipeline));
+        }
+    }
+}
