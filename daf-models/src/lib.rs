@@ -14,6 +14,7 @@ pub mod decoder;
 pub mod measure;
 pub mod method;
 pub mod scorer;
+pub mod teacher;
 mod window;
 
 /// The default pipeline as YAML: the lowest of the layers from which a pipeline is read.

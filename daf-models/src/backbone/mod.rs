@@ -2,4 +2,4 @@
 
 mod resnet;
 
-pub use resnet::ResNet18;
+pub use resnet::{ResNet18, Residual};

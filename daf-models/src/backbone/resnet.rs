@@ -110,16 +110,19 @@ impl Extractor for ResNet {
     }
 }
 
-/// Two 3×3 convolutions beside an identity.
+/// The block of residual networks: two convolutions beside a shortcut.
 #[derive(Debug)]
-struct Residual {
+pub struct Residual {
     first: ConvNorm,
     second: ConvNorm,
     shortcut: Option<ConvNorm>,
 }
 
 impl Residual {
-    fn new(blocks: &Blocks, input: i64, output: i64, stride: i64) -> Self {
+    /// Two 3×3 convolutions, of which the first has the stride; where stride or channels change, the shortcut is a 1×1
+    /// convolution. Names are torchvision's.
+    #[must_use]
+    pub fn new(blocks: &Blocks, input: i64, output: i64, stride: i64) -> Self {
         let shortcut = (stride != 1 || input != output).then(|| {
             blocks
                 .sub("downsample")
@@ -132,7 +135,24 @@ impl Residual {
         }
     }
 
-    fn forward(&self, input: &Tensor) -> Tensor {
+    /// The mirror image of a block of stride 2: the first convolution and the shortcut are transposed, with 2×2 kernels
+    /// that double height and width.
+    #[must_use]
+    pub fn doubling(blocks: &Blocks, input: i64, output: i64) -> Self {
+        let double = Shape {
+            padding: 0,
+            ..Shape::same(input, output, 2).stride(2)
+        };
+        Self {
+            first: blocks.transposed_conv_norm("conv1", "bn1", double),
+            second: blocks.conv_norm("conv2", "bn2", Shape::same(output, output, 3)),
+            shortcut: Some(blocks.sub("upsample").transposed_conv_norm("0", "1", double)),
+        }
+    }
+
+    /// N×`input`×h×w to N×`output`×h'×w', at least 0.
+    #[must_use]
+    pub fn forward(&self, input: &Tensor) -> Tensor {
         let residual = self.second.forward(&self.first.forward(input).relu());
         match &self.shortcut {
             Some(shortcut) => (residual + shortcut.forward(input)).relu(),

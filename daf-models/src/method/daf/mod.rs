@@ -6,7 +6,7 @@ mod segmentation;
 use std::sync::Arc;
 
 use daf_core::block::{Blocks, Mode, Start, channels_last};
-use daf_core::weights::{self, Weights};
+use daf_core::weights::Weights;
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Extractor, Losses,
     Maps, Method, Model, Origin, Segmenter, Store, typetag,
@@ -19,6 +19,7 @@ use tch::{Kind, Tensor};
 use crate::backbone::ResNet18;
 use crate::decoder::Fusion;
 use crate::measure::Sum;
+use crate::teacher::{Teacher, pretrain};
 pub use auxiliary::Auxiliary;
 use auxiliary::Heads;
 pub use segmentation::{Mining, Segmentation};
@@ -80,21 +81,9 @@ impl Method for Daf {
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let mut origins = Vec::new();
-        let teacher = match &self.teacher {
-            Some(recipe) => {
-                let mut vars = VarStore::new(context.device);
-                let extractor = recipe.build(&Blocks::new(
-                    vars.root(),
-                    Mode::Infer,
-                    Start::FanOut,
-                    context.precision,
-                ))?;
-                origins.extend(pretrain("teacher", recipe.as_ref(), &vars, "", context)?);
-                vars.freeze();
-                Some((vars, extractor))
-            }
-            None => None,
-        };
+        let build = |recipe: &Arc<dyn Backbone>| Teacher::build(recipe.as_ref(), context);
+        let teacher = self.teacher.as_ref().map(build).transpose()?;
+        origins.extend(teacher.as_ref().and_then(Teacher::origin).cloned());
         let vars = VarStore::new(context.device);
         let student = self.student.build(&Blocks::new(
             vars.root() / "student",
@@ -181,41 +170,8 @@ impl Method for Daf {
     }
 }
 
-/// Loads the weights that a recipe names into the variables whose names begin with `prefix`; says what they are.
-fn pretrain(
-    network: &str,
-    recipe: &dyn Backbone,
-    vars: &VarStore,
-    prefix: &str,
-    context: &BuildContext,
-) -> Result<Option<Origin>, BoxError> {
-    let Some(folders) = context.pretrained else {
-        return Ok(None);
-    };
-    let (file, weights) = folders.resolve_with_origin(recipe)?;
-    let origin = Origin {
-        network: network.into(),
-        weights,
-    };
-    let Some(file) = file else { return Ok(Some(origin)) };
-    let tensors = weights::read(&file)?;
-    if !prefix.is_empty() && weights::is_folded(&tensors) {
-        // As a frozen teacher the folded network is the same function; as a student in training mode it is another one.
-        return Err(format!(
-            "{} has its batch norms folded into the convolutions: fit for a teacher, but a student trained from it \
-             would not start as the pretrained network; give `student.weights` a file with the original batch norms, \
-             e.g. torchvision's",
-            file.display()
-        )
-        .into());
-    }
-    weights::load_below(vars, prefix, &tensors, &file)?;
-    tracing::info!("{network} starts from {}", file.display());
-    Ok(Some(origin))
-}
-
 struct DafModel {
-    teacher: Option<(VarStore, Box<dyn Extractor>)>,
+    teacher: Option<Teacher>,
     vars: VarStore,
     student: Box<dyn Extractor>,
     discrepancy: Option<Arc<dyn DiscrepancyMeasure>>,
@@ -226,22 +182,15 @@ struct DafModel {
 }
 
 impl DafModel {
-    /// Teacher features are never differentiated, whoever calls.
     fn teach(&self, images: &Tensor) -> Vec<Tensor> {
-        match &self.teacher {
-            Some((_, teacher)) => tch::no_grad(|| teacher.extract(images)),
-            None => Vec::new(),
-        }
+        let teacher = self.teacher.as_ref();
+        teacher.map(|teacher| teacher.extract(images)).unwrap_or_default()
     }
 }
 
 impl Model for DafModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        let teacher = self.teacher.iter().map(|(vars, _)| Store {
-            name: "teacher",
-            vars,
-            frozen: true,
-        });
+        let teacher = self.teacher.iter().map(Teacher::store);
         teacher
             .chain([Store {
                 name: "student",

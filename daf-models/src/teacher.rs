@@ -1,0 +1,93 @@
+//! Networks that start from weights of a file.
+
+use daf_core::block::{Blocks, Mode, Start};
+use daf_core::weights;
+use daf_core::{Backbone, BoxError, BuildContext, Extractor, Origin, Store};
+use tch::Tensor;
+use tch::nn::VarStore;
+
+/// A backbone that never changes: what a student learns from, or what gives the features of a memory.
+#[derive(Debug)]
+pub struct Teacher {
+    vars: VarStore,
+    extractor: Box<dyn Extractor>,
+    origin: Option<Origin>,
+}
+
+impl Teacher {
+    /// Builds the network and, where pretrained weights are at hand, loads those that the recipe names.
+    ///
+    /// # Errors
+    /// If the recipe describes no network or its weights cannot be had.
+    pub fn build(recipe: &dyn Backbone, context: &BuildContext) -> Result<Self, BoxError> {
+        let mut vars = VarStore::new(context.device);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, context.precision);
+        let extractor = recipe.build(&blocks)?;
+        let origin = pretrain("teacher", recipe, &vars, "", context)?;
+        vars.freeze();
+        Ok(Self {
+            vars,
+            extractor,
+            origin,
+        })
+    }
+
+    /// Features of every stage, fine to coarse; never differentiated, whoever calls.
+    #[must_use]
+    pub fn extract(&self, images: &Tensor) -> Vec<Tensor> {
+        tch::no_grad(|| self.extractor.extract(images))
+    }
+
+    /// Its weights, as the file `teacher` of a run.
+    #[must_use]
+    pub const fn store(&self) -> Store<'_> {
+        Store {
+            name: "teacher",
+            vars: &self.vars,
+            frozen: true,
+        }
+    }
+
+    /// Where its weights came from; `None` if it was built without.
+    #[must_use]
+    pub const fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+}
+
+/// Loads the weights that a recipe names into the variables whose names begin with `prefix`; says what they are. `network`
+/// is what reports and errors call the network.
+///
+/// # Errors
+/// If the weights cannot be had or are of another network.
+pub fn pretrain(
+    network: &str,
+    recipe: &dyn Backbone,
+    vars: &VarStore,
+    prefix: &str,
+    context: &BuildContext,
+) -> Result<Option<Origin>, BoxError> {
+    let Some(folders) = context.pretrained else {
+        return Ok(None);
+    };
+    let (file, weights) = folders.resolve_with_origin(recipe)?;
+    let origin = Origin {
+        network: network.into(),
+        weights,
+    };
+    let Some(file) = file else { return Ok(Some(origin)) };
+    let tensors = weights::read(&file)?;
+    if !prefix.is_empty() && weights::is_folded(&tensors) {
+        // As a frozen teacher the folded network is the same function; as a student in training mode it is another one.
+        return Err(format!(
+            "{} has its batch norms folded into the convolutions: fit for a teacher, but a student trained from it \
+             would not start as the pretrained network; give `student.weights` a file with the original batch norms, \
+             e.g. torchvision's",
+            file.display()
+        )
+        .into());
+    }
+    weights::load_below(vars, prefix, &tensors, &file)?;
+    tracing::info!("{network} starts from {}", file.display());
+    Ok(Some(origin))
+}
