@@ -187,7 +187,7 @@ fn try_out(
 }
 
 /// Stands for the training images.
-struct Noise(Tensor);
+pub(crate) struct Noise(pub(crate) Tensor);
 
 impl NormalImages for Noise {
     fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {

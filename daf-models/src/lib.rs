@@ -15,7 +15,7 @@ pub mod measure;
 pub mod method;
 pub mod scorer;
 pub mod teacher;
-mod window;
+pub mod window;
 
 /// The default pipeline as YAML: the lowest of the layers from which a pipeline is read.
 pub const DEFAULTS: &str = include_str!("defaults.yaml");

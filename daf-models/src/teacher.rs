@@ -87,7 +87,7 @@ pub fn pretrain(
         // As a frozen teacher the folded network is the same function; as a student in training mode it is another one.
         return Err(format!(
             "{} has its batch norms folded into the convolutions: fit for a teacher, but a student trained from it \
-             would not start as the pretrained network; give `student.weights` a file with the original batch norms, \
+             would not start as the pretrained network; give `{network}.weights` a file with the original batch norms, \
              e.g. torchvision's",
             file.display()
         )

@@ -10,16 +10,18 @@ use tch::{Device, Kind, Tensor};
 
 /// How the border continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Border {
+pub enum Border {
     /// `d c b | a b c d | c b a`: the edge is not repeated (PyTorch's `reflect`).
     Reflect,
     /// `c b a | a b c d | d c b`: the edge is repeated (`reflect` of scipy.ndimage).
     Symmetric,
+    /// `0 0 0 | a b c d | 0 0 0`: the padding of PyTorch's convolutions.
+    Zero,
 }
 
 /// A normalised Gaussian window of odd length.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Window {
+pub struct Window {
     weights: Vec<f64>,
     border: Border,
 }
@@ -31,7 +33,9 @@ const DENSE: i64 = 256;
 pub(crate) const STRIP: i64 = 1 << 22;
 
 impl Window {
-    pub(crate) fn gaussian(sigma: f64, radius: usize, border: Border) -> Self {
+    /// A window of 2·`radius` + 1 values whose sum is 1, with this standard deviation.
+    #[must_use]
+    pub fn gaussian(sigma: f64, radius: usize, border: Border) -> Self {
         let weight = |i: usize| {
             let x = i as f64 - radius as f64;
             (-x * x / (2.0 * sigma * sigma)).exp()
@@ -48,21 +52,22 @@ impl Window {
         (self.weights.len() / 2) as i64
     }
 
-    /// Where the position `i`, which may lie outside, is read from.
-    fn source(&self, i: i64, length: i64) -> i64 {
+    /// Where the position `i`, which may lie outside, is read from; `None` where it is zero.
+    fn source(&self, i: i64, length: i64) -> Option<i64> {
         let (period, shift) = match self.border {
             Border::Reflect => (2 * (length - 1), 0),
             Border::Symmetric => (2 * length, 1),
+            Border::Zero => return (0..length).contains(&i).then_some(i),
         };
         if period == 0 {
-            return 0;
+            return Some(0);
         }
         let folded = i.rem_euclid(period);
-        if folded < length {
+        Some(if folded < length {
             folded
         } else {
             period - shift - folded
-        }
+        })
     }
 
     /// The blur of a line of `length` values as a `length`×`length` matrix.
@@ -70,8 +75,9 @@ impl Window {
         let mut matrix = vec![0f32; (length * length) as usize];
         for row in 0..length {
             for (k, weight) in (0..).zip(&self.weights) {
-                let column = self.source(row + k - self.radius(), length);
-                matrix[(row * length + column) as usize] += *weight as f32;
+                if let Some(column) = self.source(row + k - self.radius(), length) {
+                    matrix[(row * length + column) as usize] += *weight as f32;
+                }
             }
         }
         Tensor::from_slice(&matrix)
@@ -101,7 +107,7 @@ impl Window {
     }
 
     /// Blurs N×h×w×C values over h and w; the channels lie innermost, as channels-last features have them.
-    pub(crate) fn blur(&self, values: &Tensor) -> Tensor {
+    pub fn blur(&self, values: &Tensor) -> Tensor {
         let (n, h, w, c) = values.size4().expect("N×h×w×C values");
         let rows = if h <= DENSE {
             self.matrix(h, values.device())
@@ -123,10 +129,16 @@ impl Window {
     /// per value does not grow.
     fn slide(&self, values: &Tensor, length: i64, wanted: Range<i64>) -> Tensor {
         let radius = self.radius();
-        let sources: Vec<i64> = (wanted.start - radius..wanted.end + radius)
-            .map(|i| self.source(i, length))
-            .collect();
-        let padded = values.index_select(2, &Tensor::from_slice(&sources).to_device(values.device()));
+        let positions = wanted.start - radius..wanted.end + radius;
+        let sources: Option<Vec<i64>> = positions.clone().map(|i| self.source(i, length)).collect();
+        let padded = match sources {
+            Some(sources) => values.index_select(2, &Tensor::from_slice(&sources).to_device(values.device())),
+            None => {
+                let (first, last) = (positions.start.max(0), positions.end.min(length));
+                let zeros = [0, 0, first - positions.start, positions.end - last];
+                values.narrow(2, first, last - first).constant_pad_nd(zeros)
+            }
+        };
         let weights: Vec<f32> = self.weights.iter().map(|w| *w as f32).collect();
         let kernel = Tensor::from_slice(&weights)
             .view([1, 1, -1, 1])
@@ -136,7 +148,7 @@ impl Window {
 }
 
 /// Float32 N×h×w×C view of N×C×h×w features.
-pub(crate) fn channels_innermost(features: &Tensor) -> Tensor {
+pub fn channels_innermost(features: &Tensor) -> Tensor {
     features.to_kind(Kind::Float).permute([0, 2, 3, 1]).contiguous()
 }
 
@@ -150,6 +162,9 @@ mod tests {
             .map(|i| {
                 let terms = (0i64..).zip(&window.weights).map(|(k, weight)| {
                     let mut j = i + k - window.radius();
+                    if window.border == Border::Zero && !(0..length).contains(&j) {
+                        return 0.0;
+                    }
                     while j < 0 || j >= length {
                         let edge = if window.border == Border::Reflect { 0 } else { 1 };
                         j = if j < 0 {
@@ -167,11 +182,18 @@ mod tests {
 
     #[test]
     fn blurs_agree_with_the_definition_on_both_sides_of_the_switch_to_convolution() {
-        for border in [Border::Reflect, Border::Symmetric] {
+        for border in [Border::Reflect, Border::Symmetric, Border::Zero] {
             let window = Window::gaussian(2.5, 7, border);
+            // The other side has one value; of its window, zeros leave the middle alone.
+            let other = if border == Border::Zero {
+                window.weights[7] as f32
+            } else {
+                1.0
+            };
             for length in [9, 64, DENSE, DENSE + 1] {
                 let line: Vec<f32> = (0..length).map(|i| ((i * 37 % 101) as f32).sin()).collect();
-                let expected = literal(&window, &line);
+                let expected = literal(&window, &line).into_iter().map(|value| value * other);
+                let expected: Vec<f32> = expected.collect();
                 let values = Tensor::from_slice(&line);
                 for shape in [[1, length, 1, 1], [1, 1, length, 1]] {
                     let blurred = Vec::<f32>::try_from(window.blur(&values.view(shape)).view(-1)).unwrap();

@@ -138,7 +138,7 @@ impl Bench {
         if Stage::DETECTING.iter().any(|stage| self.wants(*stage)) {
             Detecting::new(self, pipeline)?.measure(&mut clock, context)?;
         }
-        if Stage::TRAINING.iter().any(|stage| self.wants(*stage)) {
+        if pipeline.method.learns() && Stage::TRAINING.iter().any(|stage| self.wants(*stage)) {
             Training::new(pipeline)?.measure(&mut clock)?;
         }
         Ok(clock.timings())

@@ -5,9 +5,10 @@ use daf_core::block::Mode;
 use daf_core::data::{self, Loader, Normals, Sample, SampleSettings, Samples};
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::train::OptimizerState;
-use daf_core::{Batch, BuildContext, Error, Model, Pipeline};
+use daf_core::{Batch, BuildContext, Error, Fit, Model, Pipeline};
 
 use super::clock::{Clock, Peak, Stage, milliseconds};
+use crate::check::Noise;
 use crate::failure::Failure;
 
 /// What training is measured with: the parts of the training loop.
@@ -164,10 +165,13 @@ impl Learner {
             pretrained: None,
         };
         let method = pipeline.method.typetag_name();
-        let model = pipeline
+        let mut model = pipeline
             .method
             .build(&context)
             .map_err(|source| part(method, "building the model", source))?;
+        let noise = Tensor::rand([2, 3, context.size.0, context.size.1], (Kind::Float, device));
+        tch::no_grad(|| model.fit(Fit::BeforeTraining, &Noise(noise)))
+            .map_err(|source| part(method, "fitting the model to noise", source))?;
         let optimizer = OptimizerState::new(&pipeline.trainer.optimizer, &model.stores());
         Ok(Self {
             model,

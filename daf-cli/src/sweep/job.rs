@@ -100,7 +100,7 @@ fn work(
     crate::train::learn(&run, &context.environment, &mut reporter)?;
     let device = run.pipeline().device;
     crate::train::measure(run, device, context, |done, all| {
-        reporter.images("scoring", done, all)
+        reporter.images("scoring", done, all);
     })?;
     Ok(())
 }

@@ -79,7 +79,7 @@ struct Target {
 /// What a target turned out to be.
 enum Found {
     /// A file with the directory of its sweep, which need not exist.
-    File(SweepFile, PathBuf),
+    File(Box<SweepFile>, PathBuf),
     Directory(PathBuf),
 }
 
@@ -112,7 +112,7 @@ impl Target {
             named.set_file_name(name);
         }
         let dir = self.output.clone().unwrap_or(named);
-        Ok(Found::File(file, dir))
+        Ok(Found::File(Box::new(file), dir))
     }
 
     /// The sweep as it is frozen, and the file if one was named.
@@ -127,7 +127,7 @@ impl Target {
                         self.path().display()
                     )));
                 }
-                Ok((daf_sweep::Sweep::open(&dir).map_err(Failure::usage)?, Some(file)))
+                Ok((daf_sweep::Sweep::open(&dir).map_err(Failure::usage)?, Some(*file)))
             }
         }
     }

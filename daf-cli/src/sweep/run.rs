@@ -54,7 +54,7 @@ pub(crate) struct PlanArgs {
 /// Jobs, and where they are if they are to be frozen.
 enum Planned {
     Frozen(Sweep),
-    File(SweepFile, PathBuf, Manifest),
+    File(Box<SweepFile>, PathBuf, Manifest),
 }
 
 impl RunArgs {
@@ -63,7 +63,7 @@ impl RunArgs {
             Planned::File(_, _, manifest) if self.dry_run => return list(&manifest, context),
             Planned::Frozen(sweep) if self.dry_run => return list(sweep.manifest(), context),
             Planned::Frozen(sweep) => (sweep, None),
-            Planned::File(file, dir, manifest) => (self.plan.freeze(&dir, manifest)?, Some(file)),
+            Planned::File(file, dir, manifest) => (self.plan.freeze(&dir, manifest)?, Some(*file)),
         };
         let failed = Runner::new(&sweep, self, &context.environment)?.run(context)?;
         let view = file.as_ref().map(|file| (self.plan.target.path(), file));
@@ -219,7 +219,7 @@ struct Due {
 
 impl<'a> Runner<'a> {
     fn new(sweep: &'a Sweep, settings: &RunArgs, environment: &Environment) -> Result<Self, Failure> {
-        let cuda = sweep.manifest().jobs.iter().any(|job| wants_cuda(job));
+        let cuda = sweep.manifest().jobs.iter().any(wants_cuda);
         let gpus = if cuda { gpus(environment) } else { Vec::new() };
         let count = settings.jobs.map_or(gpus.len().max(1), NonZero::get);
         let count = count.min(sweep.manifest().jobs.len());

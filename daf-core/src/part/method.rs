@@ -121,8 +121,8 @@ pub trait NormalImages {
 /// what depends on the data, such as a memory of features.
 #[derive(Debug, Clone, Copy)]
 pub struct Store<'a> {
-    /// Name of the file, without extension.
-    pub name: &'static str,
+    /// Name of the file, without extension; no two stores of a model share one.
+    pub name: &'a str,
     /// The variables.
     pub vars: &'a VarStore,
     /// Whether training leaves them as they are.

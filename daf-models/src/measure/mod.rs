@@ -7,7 +7,7 @@ mod sum;
 
 pub use cosine::Cosine;
 pub use l2::L2;
-pub use ssim::Ssim;
+pub use ssim::{Ssim, similarity};
 pub use sum::Sum;
 
 use tch::{Kind, Tensor};

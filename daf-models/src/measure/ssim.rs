@@ -79,15 +79,22 @@ impl Ssim {
         let scaled = |x: &Tensor| x / (x.abs().amax([1, 2], true) + 1e-10);
         let (x, y) = (scaled(teacher), scaled(student));
         let window = Window::gaussian(self.sigma, (self.window / 2) as usize, Border::Reflect);
-        // The teacher has no gradient: its moments apart from the student's spare autograd their blur.
-        let fixed = window.blur(&Tensor::cat(&[&x, &x.square()], 0));
-        let moving = window.blur(&Tensor::cat(&[&y, &y.square(), &(&x * &y)], 0));
-        let moments = |stack: &Tensor, number: i64| stack.narrow(0, number * x.size()[0], x.size()[0]);
-        let (x_mean, xx) = (moments(&fixed, 0), moments(&fixed, 1));
-        let (y_mean, yy, xy) = (moments(&moving, 0), moments(&moving, 1), moments(&moving, 2));
-        let (xx_mean, yy_mean, xy_mean) = (x_mean.square(), y_mean.square(), &x_mean * &y_mean);
-        let luminance = (2.0 * &xy_mean + self.c1) / (&xx_mean + &yy_mean + self.c1);
-        let structure = (2.0 * (xy - &xy_mean) + self.c2) / ((xx - xx_mean) + (yy - yy_mean) + self.c2);
-        luminance * structure
+        similarity(&window, [self.c1, self.c2], &x, &y)
     }
+}
+
+/// Structural similarity of N×h×w×C values at every position, N×h×w×C in −1..=1, with the stabilising constants c1 and
+/// c2. Both may be differentiated; it is cheaper if `fixed` has no gradient.
+pub fn similarity(window: &Window, [c1, c2]: [f64; 2], fixed: &Tensor, moving: &Tensor) -> Tensor {
+    let (x, y) = (fixed, moving);
+    // Moments of values without a gradient apart from the others spare autograd their blur.
+    let fixed = window.blur(&Tensor::cat(&[x, &x.square()], 0));
+    let moving = window.blur(&Tensor::cat(&[y, &y.square(), &(x * y)], 0));
+    let moments = |stack: &Tensor, number: i64| stack.narrow(0, number * x.size()[0], x.size()[0]);
+    let (x_mean, xx) = (moments(&fixed, 0), moments(&fixed, 1));
+    let (y_mean, yy, xy) = (moments(&moving, 0), moments(&moving, 1), moments(&moving, 2));
+    let (xx_mean, yy_mean, xy_mean) = (x_mean.square(), y_mean.square(), &x_mean * &y_mean);
+    let luminance = (2.0 * &xy_mean + c1) / (&xx_mean + &yy_mean + c1);
+    let structure = (2.0 * (xy - &xy_mean) + c2) / ((xx - xx_mean) + (yy - yy_mean) + c2);
+    luminance * structure
 }

@@ -2,4 +2,4 @@
 
 mod daf;
 
-pub use daf::{Auxiliary, Daf, Mining, Segmentation};
+pub use daf::{Auxiliary, Daf, Mining, Segmentation, Targets};

@@ -22,7 +22,7 @@ use crate::measure::Sum;
 use crate::teacher::{Teacher, pretrain};
 pub use auxiliary::Auxiliary;
 use auxiliary::Heads;
-pub use segmentation::{Mining, Segmentation};
+pub use segmentation::{Mining, Segmentation, Targets};
 
 /// DAF: a student learns to agree with a frozen teacher on normal regions; where they disagree is the discrepancy, which
 /// guides a decoder to the defects.

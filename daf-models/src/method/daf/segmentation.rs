@@ -35,7 +35,11 @@ pub enum Mining {
 }
 
 impl Segmentation {
-    pub(super) fn check(&self) -> Result<(), BoxError> {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// If the ratio is negative or not finite.
+    pub fn check(&self) -> Result<(), BoxError> {
         if !(self.negative_ratio >= 0.0 && self.negative_ratio.is_finite()) {
             return Err(format!(
                 "`segmentation.negative_ratio` must not be negative, found {}",
@@ -47,7 +51,8 @@ impl Segmentation {
     }
 
     /// Prepares the targets of a batch, N×1×H×W in 0..=1, for several predictions.
-    pub(super) fn targets(&self, target: &Tensor) -> Targets {
+    #[must_use]
+    pub fn targets(&self, target: &Tensor) -> Targets {
         let target = target.to_kind(Kind::Float);
         let positive = match self.mining {
             Mining::PerPixel => target.shallow_clone(),
@@ -70,7 +75,8 @@ impl Segmentation {
 }
 
 /// The targets of a batch: what counts as damaged and how many normal pixels are mined.
-pub(super) struct Targets {
+#[derive(Debug)]
+pub struct Targets {
     target: Tensor,
     positive: Tensor,
     negative: Tensor,
@@ -80,7 +86,7 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Loss of probabilities N×1×H×W.
-    pub(super) fn loss(&self, probability: &Tensor) -> Tensor {
+    pub fn loss(&self, probability: &Tensor) -> Tensor {
         // libtorch refuses NaN here, but the training loop is the one to say that it diverged: NaN goes around.
         let loss = probability
             .nan_to_num(0.5, None, None)
@@ -89,7 +95,7 @@ impl Targets {
     }
 
     /// The same of logits, exact where the sigmoid saturates.
-    pub(super) fn loss_of_logits(&self, logits: &Tensor) -> Tensor {
+    pub fn loss_of_logits(&self, logits: &Tensor) -> Tensor {
         let loss =
             logits.binary_cross_entropy_with_logits::<Tensor>(&self.target, None, None, Reduction::None);
         self.mine(&loss)
