@@ -24,6 +24,7 @@ mod evaluate;
 mod failure;
 mod init;
 mod list;
+mod memory;
 mod new;
 mod pipeline;
 mod progress;
@@ -161,6 +162,7 @@ pub fn main() -> ExitCode {
         daf_core::registry::check()?;
         let environment = Environment::read()?;
         if cli.verb.needs_device() {
+            memory::keep();
             cuda::load();
         }
         let mut out = anstream::stdout().lock();

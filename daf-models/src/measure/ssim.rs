@@ -87,14 +87,11 @@ impl Ssim {
 /// c2. Both may be differentiated; it is cheaper if `fixed` has no gradient.
 pub fn similarity(window: &Window, [c1, c2]: [f64; 2], fixed: &Tensor, moving: &Tensor) -> Tensor {
     let (x, y) = (fixed, moving);
-    // Moments of values without a gradient apart from the others spare autograd their blur.
-    let fixed = window.blur(&Tensor::cat(&[x, &x.square()], 0));
-    let moving = window.blur(&Tensor::cat(&[y, &y.square(), &(x * y)], 0));
-    let moments = |stack: &Tensor, number: i64| stack.narrow(0, number * x.size()[0], x.size()[0]);
-    let (x_mean, xx) = (moments(&fixed, 0), moments(&fixed, 1));
-    let (y_mean, yy, xy) = (moments(&moving, 0), moments(&moving, 1), moments(&moving, 2));
-    let (xx_mean, yy_mean, xy_mean) = (x_mean.square(), y_mean.square(), &x_mean * &y_mean);
-    let luminance = (2.0 * &xy_mean + c1) / (&xx_mean + &yy_mean + c1);
-    let structure = (2.0 * (xy - &xy_mean) + c2) / ((xx - xx_mean) + (yy - yy_mean) + c2);
+    // The two variances only occur as a sum, which takes one blur.
+    let (x_mean, y_mean) = (window.blur(x), window.blur(y));
+    let (squares, product) = (window.blur(&(x.square() + y.square())), window.blur(&(x * y)));
+    let (square_means, mean_product) = (x_mean.square() + y_mean.square(), &x_mean * &y_mean);
+    let luminance = (2.0 * &mean_product + c1) / (&square_means + c1);
+    let structure = (2.0 * (product - &mean_product) + c2) / (squares - square_means + c2);
     luminance * structure
 }

@@ -8,7 +8,7 @@
 //! | `segmentation_only` | to segment and to decide, supervised by synthetic defects alone | its own decision |
 //! | `ensemble` | whatever its members do, each for itself | as its members and the scorer say |
 //!
-//! Each brings the settings of its paper as a recipe, which `daf-cli show method NAME` prints. A program that uses them by
+//! Each brings the settings of its paper as a recipe, which `daf-cli show method/NAME` prints. A program that uses them by
 //! name in YAML only must mention the crate, or the linker leaves it out:
 //!
 //! ```
