@@ -415,6 +415,8 @@ fn decode_lab(colours: &mut Colours) {
 #[inline]
 fn encode_luv(colours: &mut Colours) {
     let nodes = &LUV.0;
+    // Three channels have the same lane.
+    #[allow(clippy::needless_range_loop)]
     for lane in 0..LANES {
         let (r, g, b) = (colours[0][lane], colours[1][lane], colours[2][lane]);
         // Shares of the upper node along each axis, in eighths.
