@@ -410,8 +410,6 @@ fn decode_lab(colours: &mut Colours) {
 }
 
 /// As OpenCV does, from a table with a node for every eighth grey level, interpolated.
-// The lanes of three arrays at once.
-#[allow(clippy::needless_range_loop)]
 #[inline]
 fn encode_luv(colours: &mut Colours) {
     let nodes = &LUV.0;
