@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// What a network is built for. It cannot change later: a trained model is saved and built anew for inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +30,32 @@ pub enum Precision {
     Float32,
     /// 8 bits of mantissa; about twice as fast on processors with bfloat16 instructions.
     Bf16,
+    /// `bf16` where the device computes in it natively, otherwise `float32`. A pipeline that has been checked holds which
+    /// of the two it is, and so does a run.
+    Auto,
 }
 
 impl Precision {
+    /// What [`Auto`](Self::Auto) stands for on a device: bfloat16 on GPUs, which have had it since 2020, and on processors
+    /// with instructions for it.
+    #[must_use]
+    pub fn native(device: Device) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let processor = std::arch::is_x86_feature_detected!("avx512bf16");
+        #[cfg(target_arch = "aarch64")]
+        let processor = std::arch::is_aarch64_feature_detected!("bf16");
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let processor = false;
+        if device.is_cuda() || processor {
+            Self::Bf16
+        } else {
+            Self::Float32
+        }
+    }
+
     const fn kind(self) -> Kind {
         match self {
-            Self::Float32 => Kind::Float,
+            Self::Float32 | Self::Auto => Kind::Float,
             Self::Bf16 => Kind::BFloat16,
         }
     }

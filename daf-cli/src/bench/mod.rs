@@ -248,6 +248,7 @@ const fn precision(pipeline: &Pipeline) -> &'static str {
     match pipeline.precision {
         Precision::Float32 => "float32",
         Precision::Bf16 => "bf16",
+        Precision::Auto => "auto",
     }
 }
 

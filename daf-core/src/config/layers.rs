@@ -946,6 +946,14 @@ mod tests {
     }
 
     #[test]
+    fn a_resolved_pipeline_says_which_precision_the_device_computes_in() {
+        let native = crate::block::Precision::native(tch::Device::Cpu);
+        let found = &resolved("precision: auto", "", &["device=cpu"])["precision"];
+        assert_eq!(*found, serde_json::to_value(native).unwrap());
+        assert_ne!(found, "auto");
+    }
+
+    #[test]
     fn each_layer_wins_over_those_below() {
         let seed = |file: &str, variables: &str, arguments: &[&str]| {
             resolved(file, variables, arguments)["seed"].clone()

@@ -40,7 +40,7 @@ pub struct Pipeline {
     /// Where tensors live: `auto` (the first CUDA device, if there is one), `cpu` or `cuda:N`.
     #[serde(default)]
     pub device: DeviceChoice,
-    /// In what numbers convolutions compute: `float32` or `bf16`.
+    /// In what numbers convolutions compute: `float32`, `bf16`, or `auto`, which is `bf16` where the device has it natively.
     #[serde(default)]
     pub precision: Precision,
     /// Where images come from.
@@ -381,6 +381,9 @@ impl Pipeline {
     /// Names the key, what was expected and what was found.
     pub fn check(&mut self) -> Result<()> {
         self.trainer.resolve()?;
+        if self.precision == Precision::Auto {
+            self.precision = Precision::native(self.device.resolve()?);
+        }
         self.input.check(self.method.stride(), self.method.least_side())?;
         let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
             if ok {

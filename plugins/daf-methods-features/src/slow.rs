@@ -1,12 +1,28 @@
 //! Networks once more as plain loops in f64, for the tests to compare with, and what else the tests share.
 
+use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use daf_core::block::{Mode, Precision};
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BoxError, BuildContext, Model, NormalImages};
 
 pub(crate) const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
+thread_local! {
+    static ALONE: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+}
+
+/// Keeps other tests from drawing until this one has ended: libtorch has one generator for all threads.
+fn alone() {
+    static DRAWING: Mutex<()> = Mutex::new(());
+    ALONE.with_borrow_mut(|guard| {
+        guard.get_or_insert_with(|| DRAWING.lock().unwrap_or_else(PoisonError::into_inner));
+    });
+}
+
 pub(crate) fn seed(seed: i64) {
+    alone();
     tch::set_num_threads(1);
     tch::manual_seed(seed);
 }
@@ -16,6 +32,7 @@ pub(crate) fn no_grad<T>(work: impl FnOnce() -> T) -> T {
 }
 
 pub(crate) fn context(mode: Mode, size: (i64, i64)) -> BuildContext<'static> {
+    alone();
     BuildContext {
         device: Device::Cpu,
         size,
@@ -27,6 +44,7 @@ pub(crate) fn context(mode: Mode, size: (i64, i64)) -> BuildContext<'static> {
 
 /// Two normal images of noise.
 pub(crate) fn batch(size: (i64, i64)) -> Batch {
+    alone();
     Batch {
         normal: Tensor::randn([2, 3, size.0, size.1], FLOAT),
         synthetic: None,
