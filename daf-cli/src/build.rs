@@ -172,9 +172,18 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
         .iter()
         .map(|(name, plugin)| (name.as_str(), plugin.clone()));
     let dependencies = source::dependencies([own].into_iter().chain(others));
+    // A plugin from elsewhere names versions of this framework; a checkout takes their place.
+    let elsewhere = plugins.values().any(|plugin| plugin.path.is_none());
+    let patch = match source {
+        Source::Checkout(_) if elsewhere => {
+            let own = OPEN.map(|name| (name, source.dependency(name)));
+            format!("\n[patch.crates-io]\n{}", source::dependencies(own))
+        }
+        Source::Checkout(_) | Source::Registry => String::new(),
+    };
     let lock = source.lock()?;
     let mut hasher = DefaultHasher::new();
-    (&dependencies, &lock).hash(&mut hasher);
+    (&dependencies, &patch, &lock).hash(&mut hasher);
     let name = format!("daf-cli-{:016x}", hasher.finish());
     let uses = plugins.keys().fold(String::new(), |mut uses, name| {
         let _ = writeln!(uses, "use {} as _;", name.replace('-', "_"));
@@ -184,7 +193,7 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
         "# Written by `daf-cli build`.\n\
          [package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
          [[bin]]\nname = \"{name}\"\npath = \"main.rs\"\n\n\
-         [dependencies]\n{dependencies}\n[workspace]\n"
+         [dependencies]\n{dependencies}\n[workspace]\n{patch}"
     );
     let main = format!("{uses}\nfn main() -> std::process::ExitCode {{\n    daf_cli::main()\n}}\n");
     let folder = environment.cache.join("build").join(&name);
@@ -202,6 +211,9 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
     }
     Ok(folder)
 }
+
+/// The crates of the framework that plugins may depend on.
+const OPEN: [&str; 5] = ["daf-core", "daf-data", "daf-metrics", "daf-models", "daf-synth"];
 
 /// Writes a file unless it holds this already: Cargo compiles anew what was written anew.
 fn write_changed(path: &Path, content: &[u8]) -> Result<(), Failure> {
