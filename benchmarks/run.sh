@@ -7,7 +7,6 @@
 #   THREADS   threads of all of them                    (2)
 #   ROUNDS    turns, each a fresh process of everything (3)
 #   REPEATS   measurements per turn, after a warm-up    (5 training steps, ten times as many images)
-#   CACHED    a setting KEY=VALUE that switches the cache of teacher features on: measured beside the rest
 #   RESULTS   a file that keeps the measurements, one JSON object per line
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -43,6 +42,13 @@ daf() { # WHAT REPEATS PRECISION [OPTION…]
         --set "precision=$3" "${@:4}" >>"$results"
 }
 
+precisions=(float32)
+if grep -qwE 'avx512_bf16|amx_bf16|bf16' /proc/cpuinfo; then
+    precisions+=(bf16)
+else
+    echo "skipped: bf16, for which this processor has no instructions"
+fi
+
 runtimes=()
 for runtime in onnxruntime openvino; do
     if "$python" -c "import onnx, onnxscript, $runtime" 2>/dev/null; then
@@ -53,20 +59,22 @@ for runtime in onnxruntime openvino; do
 done
 
 images=$((10 * repeats))
+cached=trainer.feature_cache_mb=1024 # the teacher's features of a batch are computed in the warm-up, then kept
 for ((round = 1; round <= rounds; round++)); do
     peer training_step "$repeats"
-    daf training_step "$repeats" float32
-    daf training_step "$repeats" bf16
-    if [[ -n ${CACHED:-} ]]; then
-        daf training_step "$repeats" float32 --set "$CACHED"
-        daf training_step "$repeats" bf16 --set "$CACHED"
-    fi
+    for precision in "${precisions[@]}"; do
+        daf training_step "$repeats" "$precision"
+        daf training_step "$repeats" "$precision" --set "$cached"
+    done
     peer score "$images"
-    daf score "$repeats" float32 # of single images it takes ten times as many itself
-    daf score "$repeats" bf16
+    for precision in "${precisions[@]}"; do
+        daf score "$repeats" "$precision" # of single images it takes ten times as many itself
+    done
     for runtime in "${runtimes[@]}"; do
         peer "$runtime" "$images" --onnx "$work/daf.onnx"
-        if [[ $runtime == openvino ]]; then peer openvino "$images" --onnx "$work/daf.onnx" --precision bf16; fi
+        if [[ $runtime == openvino && ${#precisions[@]} == 2 ]]; then
+            peer openvino "$images" --onnx "$work/daf.onnx" --precision bf16
+        fi
     done
 done
 note

@@ -6,7 +6,6 @@ median of the rounds' ratios and, behind it, the least and the largest.
 """
 
 import json
-import os
 import statistics
 import sys
 
@@ -24,8 +23,8 @@ def measurements(file):
                 found.setdefault(("peer", record["what"], record["precision"]), []).append(record["ms"])
                 continue
             precision = record["precision"]
-            if os.environ.get("CACHED") in record["settings"]:
-                precision += ", cached"
+            if any(setting.startswith("trainer.feature_cache_mb=") for setting in record["settings"]):
+                precision += ", teacher cached"
             for stage in record["stages"]:
                 found.setdefault(("daf", stage["stage"], precision), []).append(stage["ms"])
     return found, records

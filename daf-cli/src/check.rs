@@ -164,6 +164,7 @@ fn try_out(
         normal,
         synthetic,
         indices: vec![0, 1],
+        features: None,
     };
     let images = Noise(batch.normal.shallow_clone());
     for when in [Fit::BeforeTraining, Fit::AfterTraining] {

@@ -1,8 +1,8 @@
 //! Networks that start from weights of a file.
 
-use daf_core::block::{Blocks, Mode, Start};
+use daf_core::block::{Blocks, Mode, Start, channels_last};
 use daf_core::weights;
-use daf_core::{Backbone, BoxError, BuildContext, Extractor, Origin, Store};
+use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store};
 use tch::Tensor;
 use tch::nn::VarStore;
 
@@ -42,6 +42,11 @@ impl Teacher {
     /// Features of every stage, fine to coarse; never differentiated, whoever calls.
     pub fn extract(&self, images: &Tensor) -> Vec<Tensor> {
         tch::no_grad(|| self.extractor.extract(images))
+    }
+
+    /// Features of every stage of a batch's undamaged images, as far as they are kept from before.
+    pub fn teach(&self, batch: &Batch) -> Vec<Tensor> {
+        batch.frozen_features(self.name, |images| self.extract(&channels_last(images)))
     }
 
     /// Its weights, as a file of a run.

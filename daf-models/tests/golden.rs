@@ -66,6 +66,7 @@ fn batch(golden: &Named) -> Batch {
             class: vec![0, 0],
         }),
         indices: vec![0, 1],
+        features: None,
     }
 }
 

@@ -56,6 +56,7 @@ fn golden_step_of_the_whole_model_agrees() {
             class: vec![0, 0],
         }),
         indices: vec![0, 1],
+        features: None,
     };
     let rule = Optimizer::Adamw {
         learning_rate: 2e-4,

@@ -311,6 +311,7 @@ fn batch() -> Batch {
             class: vec![0, 0],
         }),
         indices: vec![0, 1],
+        features: None,
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use daf_core::block::Mode;
-use daf_core::data::{self, Loader, Normals, Sample, SampleSettings, Samples};
+use daf_core::data::{self, FeatureCache, Loader, Normals, Sample, SampleSettings, Samples};
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::train::OptimizerState;
 use daf_core::{Batch, BuildContext, Error, Fit, Model, Pipeline};
@@ -38,7 +38,8 @@ impl<'a> Training<'a> {
                 Ok(samples.sample(1 + epoch as u64, place).map(drop)?)
             })?;
         }
-        let batch = || data::batch(&drawn, &self.pipeline.input, self.device);
+        let features = FeatureCache::new(self.pipeline.trainer.feature_cache_mb << 20);
+        let batch = || data::batch(&drawn, &self.pipeline.input, self.device, features.as_ref());
         clock.batches(Stage::Collate, batch_size, |_| Ok(batch().map(drop)?))?;
 
         let steps = Stage::TRAINING[2..].iter();
@@ -118,13 +119,14 @@ impl<'a> Training<'a> {
         let peak = Peak::start();
         let mut last = Instant::now();
         let mut loader = Loader::start(&samples, 0, workers)?;
+        let features = FeatureCache::new(trainer.feature_cache_mb << 20);
         let first = samples.len().div_ceil(batch_size);
         let mut ms = Vec::new();
         for _ in 0..first + clock.repeats() {
             let drawn = (0..batch_size)
                 .map(|_| loader.sample())
                 .collect::<Result<Vec<_>, _>>()?;
-            let batch = data::batch(&drawn, &self.pipeline.input, self.device)?;
+            let batch = data::batch(&drawn, &self.pipeline.input, self.device, features.as_ref())?;
             learner.step(&batch, |_| ())?;
             ms.push(milliseconds(last));
             last = Instant::now();

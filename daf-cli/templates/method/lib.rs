@@ -162,6 +162,7 @@ mod tests {
             normal,
             synthetic: None,
             indices: vec![0, 1],
+            features: None,
         };
         model.losses(&batch).unwrap().remove(0).1.backward();
         let vars = model.stores()[0].vars;

@@ -166,6 +166,9 @@ pub struct Trainer {
     pub checkpoint_every: Option<Every>,
     /// Memory for decoded images in MiB; those that do not fit are read again every time.
     pub cache_mb: u64,
+    /// Memory for the features of undamaged images in MiB, on the device of the training. A frozen teacher need not compute
+    /// them again in every epoch; 0 lets it. Images of which a window is drawn at random are always computed.
+    pub feature_cache_mb: u64,
 }
 
 impl Default for Trainer {
@@ -180,6 +183,7 @@ impl Default for Trainer {
             normal_share: 0.0,
             checkpoint_every: None,
             cache_mb: 1024,
+            feature_cache_mb: 1024,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use image::{GrayImage, Luma};
 use tch::{Device, Tensor};
 
-use super::{Sample, Samples, images_to_tensor, masks_to_tensor};
+use super::{FeatureCache, Sample, Samples, images_to_tensor, masks_to_tensor};
 use crate::config::Input;
 use crate::{Batch, Error, Outcome, Result, Synthesized};
 
@@ -93,11 +93,16 @@ impl Drop for Loader {
     }
 }
 
-/// Puts samples together.
+/// Puts samples together, with what is kept of the features of undamaged images if they look the same every time.
 ///
 /// # Errors
 /// [`Error::Shape`] if a synthesizer gave an image, mask or target of another size.
-pub fn batch(samples: &[Sample], input: &Input, device: Device) -> Result<Batch> {
+pub fn batch(
+    samples: &[Sample],
+    input: &Input,
+    device: Device,
+    features: Option<&FeatureCache>,
+) -> Result<Batch> {
     let normal: Vec<_> = samples.iter().map(|sample| sample.normal.as_ref()).collect();
     let indices = samples.iter().map(|sample| sample.index).collect();
     let synthetic = if samples.iter().any(|sample| sample.outcome.is_some()) {
@@ -109,6 +114,9 @@ pub fn batch(samples: &[Sample], input: &Input, device: Device) -> Result<Batch>
         normal: images_to_tensor(&normal, input, device)?,
         synthetic,
         indices,
+        features: features
+            .filter(|_| samples.iter().all(|sample| sample.recurs))
+            .cloned(),
     })
 }
 

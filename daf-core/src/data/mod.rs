@@ -1,5 +1,7 @@
 //! From image files to batches.
 
+#[cfg(feature = "torch")]
+mod features;
 pub mod files;
 pub mod geometry;
 #[cfg(feature = "torch")]
@@ -9,6 +11,8 @@ mod samples;
 #[cfg(feature = "torch")]
 mod tensor;
 
+#[cfg(feature = "torch")]
+pub use features::FeatureCache;
 #[cfg(feature = "torch")]
 pub use loader::{Loader, batch};
 #[cfg(feature = "torch")]

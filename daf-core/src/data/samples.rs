@@ -94,6 +94,8 @@ pub struct SampleSettings {
 pub struct Sample {
     /// Which of the images it is.
     pub index: usize,
+    /// Whether the undamaged image looks the same in every epoch: the network sees all of it, not a window somewhere.
+    pub recurs: bool,
     /// The image, at the size of the network's input.
     pub normal: Arc<RgbImage>,
     /// What the synthesizer made of it; `None` without a synthesizer.
@@ -178,9 +180,11 @@ impl Samples {
         let mut rng = stream(self.settings.seed, epoch, number);
         let window = content.window(&mut rng);
         let normal = content.cut(window);
+        let recurs = content.frame.len() == 1;
         let Some(synthesizer) = &self.synthesizer else {
             return Ok(Sample {
                 index,
+                recurs,
                 normal,
                 outcome: None,
             });
@@ -202,6 +206,7 @@ impl Samples {
         };
         Ok(Sample {
             index,
+            recurs,
             normal,
             outcome: Some(outcome),
         })

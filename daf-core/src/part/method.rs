@@ -8,6 +8,7 @@ use tch::{Device, Tensor};
 use super::scorer::Maps;
 use crate::BoxError;
 use crate::block::{Mode, Precision};
+use crate::data::FeatureCache;
 use crate::results::Origin;
 use crate::weights::WeightFolders;
 
@@ -141,6 +142,9 @@ pub struct Batch {
     pub synthetic: Option<Synthesized>,
     /// Which image of the training split each one is.
     pub indices: Vec<usize>,
+    /// What frozen networks gave of these undamaged images before; `None` where nothing is kept, or where an image does not
+    /// look the same every time. See [`frozen_features`](Self::frozen_features).
+    pub features: Option<FeatureCache>,
 }
 
 /// The damaged half of a batch.

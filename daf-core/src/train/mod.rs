@@ -15,7 +15,7 @@ use tch::{Kind, Tensor};
 use crate::block::Mode;
 use crate::calibration::Calibration;
 use crate::config::Every;
-use crate::data::{self, Loader, Normals, SampleSettings, Samples};
+use crate::data::{self, FeatureCache, Loader, Normals, SampleSettings, Samples};
 use crate::detect::Scoring;
 use crate::overlay;
 use crate::results::{HISTORY, Record, SYNTHESIS};
@@ -163,6 +163,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
             .map_or(1, std::num::NonZero::get)
             .min(8)
     });
+    let features = FeatureCache::new(trainer.feature_cache_mb << 20);
     let first = plan.done * trainer.batch_size as u64;
     let mut loader = (plan.done < plan.steps)
         .then(|| Loader::start(&samples, first, workers))
@@ -174,7 +175,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         let drawn = (0..trainer.batch_size)
             .map(|_| loader.sample())
             .collect::<Result<Vec<_>>>()?;
-        let batch = data::batch(&drawn, &pipeline.input, device)?;
+        let batch = data::batch(&drawn, &pipeline.input, device, features.as_ref())?;
         let loaded = started.elapsed();
         let epoch = trainer.epoch(step, plan.images);
         let losses = model.losses(&batch).map_err(|source| Error::Part {

@@ -1,8 +1,10 @@
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape, pointwise, shortened};
+use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Shape, pointwise, shortened};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+
+use super::upsampled::conv_upsampled;
 
 /// Three blocks from coarse to fine: the discrepancy of all stages guides the student's features to a probability map.
 ///
@@ -60,6 +62,7 @@ impl Decoder for Fusion {
                 .conv_norm("conv", "bn", Shape::same(fine.channels + 128, 64, 1)),
             head: blocks.sub("head").conv("conv", Shape::same(64, 1, 1).with_bias()),
             upsample: fine.stride,
+            mode: blocks.mode(),
         }))
     }
 }
@@ -74,6 +77,7 @@ struct FusionSegmenter {
     head: Conv,
     /// Pixels of the image per position of the finest stage.
     upsample: i64,
+    mode: Mode,
 }
 
 impl Segmenter for FusionSegmenter {
@@ -82,13 +86,13 @@ impl Segmenter for FusionSegmenter {
             unreachable!("checked when built")
         };
         let guided = match &self.smooth {
-            Some(smooth) => {
-                let guide = bilinear(&fuse(smooth, discrepancy).relu(), size(coarse));
-                Tensor::cat(&[&guide, coarse], 1)
-            }
+            Some(smooth) => Tensor::cat(&[&self.guide(smooth, discrepancy), coarse], 1),
             None => coarse.shallow_clone(),
         };
-        let seg1 = self.seg1.forward(&bilinear(&guided, size(middle))).relu();
+        let seg1 = self
+            .seg1
+            .run(|weight, bias| conv_upsampled(&guided, weight, bias, size(middle)))
+            .relu();
         let seg2 = self.seg2.forward(&Tensor::cat(&[&seg1, middle], 1)).relu();
         // A 1×1 convolution commutes with bilinear up-sampling (its weights sum to 1, so a bias does too): convolving
         // first does a quarter of the work. In training the batch norm must see the up-sampled values, so it stays
@@ -107,6 +111,36 @@ impl Segmenter for FusionSegmenter {
             size(fine).map(|side| self.upsample * side),
         )
     }
+}
+
+impl FusionSegmenter {
+    /// The smoothed discrepancy of all stages at the size of the coarsest.
+    ///
+    /// Bilinear reduction to a quarter per side takes the mean of the two middle ones of every four positions per side. The
+    /// others are left out: in inference before the smoothing convolution, in training behind its batch norm, whose
+    /// statistics they belong to.
+    fn guide(&self, smooth: &ConvNorm, discrepancy: &[Tensor]) -> Tensor {
+        let smoothed = match (self.mode, discrepancy) {
+            (Mode::Infer, [fine, coarser @ ..]) => {
+                // At half its size the finest map lies on the grid of the next one.
+                let mut maps = vec![middle_positions(fine)];
+                maps.extend(coarser.iter().map(Tensor::shallow_clone));
+                shortened(4, || fuse(smooth, &maps))
+            }
+            _ => middle_positions(&fuse(smooth, discrepancy)),
+        };
+        smoothed
+            .relu()
+            .avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
+    }
+}
+
+/// Of every four positions per side the two in the middle: N×C×h×w to N×C×h/2×w/2.
+fn middle_positions(map: &Tensor) -> Tensor {
+    let (n, c, h, w) = map.size4().expect("N×C×h×w maps");
+    let fours = map.permute([0, 2, 3, 1]).reshape([n, h / 4, 4, w / 4, 4, c]);
+    let middle = fours.narrow(2, 1, 2).narrow(4, 1, 2);
+    middle.reshape([n, h / 2, w / 2, c]).permute([0, 3, 1, 2])
 }
 
 /// The smoothing convolution of the tiled and summed maps, at the size of the finest.

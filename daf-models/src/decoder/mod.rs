@@ -1,5 +1,6 @@
 //! Decoders.
 
 mod fusion;
+mod upsampled;
 
 pub use fusion::Fusion;

@@ -176,11 +176,9 @@ struct Rd4adModel {
 }
 
 impl Rd4adModel {
-    /// The teacher's stages and what the decoder makes of them.
-    fn features(&self, images: &Tensor) -> (Vec<Tensor>, Vec<Tensor>) {
-        let teacher = self.teacher.extract(&channels_last(images));
-        let restored = self.decoder.restore(self.bottleneck.embed(&teacher));
-        (teacher, restored)
+    /// What the decoder makes of the teacher's stages.
+    fn restore(&self, teacher: &[Tensor]) -> Vec<Tensor> {
+        self.decoder.restore(self.bottleneck.embed(teacher))
     }
 }
 
@@ -199,7 +197,8 @@ impl Model for Rd4adModel {
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
-        let (teacher, restored) = self.features(&batch.normal);
+        let teacher = self.teacher.teach(batch);
+        let restored = self.restore(&teacher);
         let pairs = teacher.iter().zip(&restored);
         let loss = |(stage, (t, r)): (usize, (&Tensor, &Tensor))| {
             let angle = crate::angles(t, r).mean(Kind::Float);
@@ -209,7 +208,8 @@ impl Model for Rd4adModel {
     }
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
-        let (teacher, restored) = self.features(images);
+        let teacher = self.teacher.extract(&channels_last(images));
+        let restored = self.restore(&teacher);
         let size = images.size();
         let maps = teacher.iter().zip(&restored).map(|(t, r)| {
             let map = Cosine::default().compare(t, r, None).map;

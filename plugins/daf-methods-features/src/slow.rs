@@ -49,6 +49,7 @@ pub(crate) fn batch(size: (i64, i64)) -> Batch {
         normal: Tensor::randn([2, 3, size.0, size.1], FLOAT),
         synthetic: None,
         indices: vec![0, 1],
+        features: None,
     }
 }
 

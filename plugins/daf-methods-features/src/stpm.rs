@@ -90,10 +90,8 @@ struct StpmModel {
 
 impl StpmModel {
     /// Squared distance of the normalised features at every position, N×1×h×w for every stage.
-    fn distances(&self, images: &Tensor) -> Vec<Tensor> {
-        let images = channels_last(images);
-        let teacher = self.teacher.extract(&images);
-        let student = self.student.extract(&images);
+    fn distances(&self, teacher: &[Tensor], images: &Tensor) -> Vec<Tensor> {
+        let student = self.student.extract(images);
         let pairs = teacher.iter().zip(&student);
         // The measure is half the squared distance.
         pairs
@@ -117,7 +115,7 @@ impl Model for StpmModel {
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
-        let distances = self.distances(&batch.normal);
+        let distances = self.distances(&self.teacher.teach(batch), &channels_last(&batch.normal));
         let named = (1..).zip(distances);
         Ok(named
             .map(|(stage, distance)| (format!("distance.{stage}"), distance.mean(Kind::Float)))
@@ -125,8 +123,10 @@ impl Model for StpmModel {
     }
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
+        let images = channels_last(images);
+        let distances = self.distances(&self.teacher.extract(&images), &images);
         Ok(Maps {
-            discrepancy: product(self.distances(images)).into_iter().collect(),
+            discrepancy: product(distances).into_iter().collect(),
             ..Maps::default()
         })
     }

@@ -197,13 +197,6 @@ struct DafModel {
     left_out: u64,
 }
 
-impl DafModel {
-    fn teach(&self, images: &Tensor) -> Vec<Tensor> {
-        let teacher = self.teacher.as_ref();
-        teacher.map(|teacher| teacher.extract(images)).unwrap_or_default()
-    }
-}
-
 impl Model for DafModel {
     fn stores(&self) -> Vec<Store<'_>> {
         let teacher = self.teacher.iter().map(Teacher::store);
@@ -221,12 +214,15 @@ impl Model for DafModel {
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
-        let normal_images = channels_last(&batch.normal);
-        let teacher = self.teach(&normal_images);
-        let student = match &batch.synthetic {
-            Some(synthetic) => self.student.extract(&channels_last(&synthetic.images)),
-            None => self.student.extract(&normal_images),
+        let teacher = match &self.teacher {
+            Some(teacher) => teacher.teach(batch),
+            None => Vec::new(),
         };
+        let seen = batch
+            .synthetic
+            .as_ref()
+            .map_or(&batch.normal, |synthetic| &synthetic.images);
+        let student = self.student.extract(&channels_last(seen));
         let mut losses = Losses::new();
         let mut maps = Vec::new();
         if let Some(measure) = &self.discrepancy {
@@ -267,7 +263,11 @@ impl Model for DafModel {
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
         left_out(self.left_out * images.size()[0] as u64);
         let images = channels_last(images);
-        let teacher = self.teach(&images);
+        let teacher = self
+            .teacher
+            .as_ref()
+            .map(|teacher| teacher.extract(&images))
+            .unwrap_or_default();
         let student = self.student.extract(&images);
         let discrepancy: Vec<Tensor> = match &self.discrepancy {
             Some(measure) => teacher
