@@ -27,7 +27,7 @@ pub struct Window {
 }
 
 /// Matrices longer than this cost more than a convolution with the same window.
-const DENSE: i64 = 256;
+pub(crate) const DENSE: i64 = 256;
 
 /// Values of large maps that are worked on at a time.
 pub(crate) const STRIP: i64 = 1 << 22;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::upsampled::conv_upsampled;
+use crate::window::DENSE;
 
 /// Three blocks from coarse to fine: the discrepancy of all stages guides the student's features to a probability map.
 ///
@@ -89,10 +90,14 @@ impl Segmenter for FusionSegmenter {
             Some(smooth) => Tensor::cat(&[&self.guide(smooth, discrepancy), coarse], 1),
             None => coarse.shallow_clone(),
         };
-        let seg1 = self
-            .seg1
-            .run(|weight, bias| conv_upsampled(&guided, weight, bias, size(middle)))
-            .relu();
+        let target = size(middle);
+        let seg1 = if size(coarse).iter().any(|&side| side > DENSE) {
+            self.seg1.forward(&bilinear(&guided, target))
+        } else {
+            self.seg1
+                .run(|weight, bias| conv_upsampled(&guided, weight, bias, target))
+        };
+        let seg1 = seg1.relu();
         let seg2 = self.seg2.forward(&Tensor::cat(&[&seg1, middle], 1)).relu();
         // A 1×1 convolution commutes with bilinear up-sampling (its weights sum to 1, so a bias does too): convolving
         // first does a quarter of the work. In training the batch norm must see the up-sampled values, so it stays
