@@ -78,7 +78,11 @@ impl Check {
         )?;
         row("method", pipeline.method.typetag_name())?;
         for store in model.stores() {
-            let state = if store.frozen { "frozen" } else { "learns" };
+            let state = match (store.frozen, pipeline.method.learns()) {
+                (true, _) => "frozen",
+                (false, true) => "learns",
+                (false, false) => "fitted",
+            };
             row(
                 "",
                 &format!(
@@ -199,10 +203,10 @@ impl NormalImages for Noise {
 /// The images to measure with, by kind of defect.
 fn tested(items: &[Item]) -> String {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for item in items.iter().filter(|item| item.is_anomalous()) {
-        *kinds.entry(item.label()).or_default() += 1;
+    for kind in items.iter().flat_map(Item::kinds) {
+        *kinds.entry(kind).or_default() += 1;
     }
-    let defective: usize = kinds.values().sum();
+    let defective = items.iter().filter(|item| item.is_anomalous()).count();
     let masks = items.iter().filter(|item| item.mask.is_some()).count();
     let kinds: Vec<_> = kinds
         .iter()

@@ -13,6 +13,7 @@ use crate::table;
 /// good/1.png,train,normal,,,lid
 /// good/2.png,test,normal,,,lid
 /// bad/3.png,test,abnormal,scratch,masks/3.png,lid
+/// bad/4.png,test,abnormal,"scratch, dent",masks/4.png,lid
 /// ```
 ///
 /// Paths start at the table's folder. `path` and `split` (`train` or `test`) are required; other columns may be empty or

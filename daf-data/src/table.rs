@@ -41,6 +41,18 @@ impl Columns {
     }
 }
 
+/// The kind of a defect that nobody has named.
+pub(crate) const ABNORMAL: &str = "abnormal";
+
+/// The kinds of defects in a cell, where commas stand between them, as [`Item::defect`] has them: each once, in order.
+pub(crate) fn kinds(cell: &str) -> Option<String> {
+    let kinds = cell.split(',').map(str::trim).filter(|kind| !kind.is_empty());
+    let mut kinds: Vec<&str> = kinds.collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    (!kinds.is_empty()).then(|| kinds.join(Item::BETWEEN_KINDS))
+}
+
 /// A cell that cannot be used: its column and why.
 type Fault = (&'static str, String);
 
@@ -127,7 +139,7 @@ impl Header {
                 return Err((label, reason));
             }
         };
-        let kind = cell(defect);
+        let kind = cell(defect).and_then(kinds);
         let mask_file = cell(mask).map(|mask| base.join(mask));
         let item = match (abnormal, kind, mask_file) {
             (Some(false), Some(kind), _) => {
@@ -140,7 +152,7 @@ impl Header {
                 return Err((mask, "expected nothing for a normal image, found a file".into()));
             }
             (Some(false), None, None) | (None, None, None) => Item::normal(image),
-            (_, kind, mask) => Item::anomalous(image, mask, kind.unwrap_or("abnormal")),
+            (_, kind, mask) => Item::anomalous(image, mask, kind.unwrap_or_else(|| ABNORMAL.into())),
         };
         if of_split == Split::Train && item.is_anomalous() {
             let reason =
@@ -150,6 +162,32 @@ impl Header {
         let category = cell(category).map(str::to_owned);
         Ok((of_split, Item { category, ..item }))
     }
+}
+
+/// The kinds of defects of images, by the columns `image` and `label` of the table `file`, where `normal` is none. Paths
+/// start at `base`. Nothing if there is no such table, or if it has other columns.
+pub(crate) fn annotations(file: &Path, base: &Path) -> Result<HashMap<PathBuf, String>> {
+    if !file.is_file() {
+        return Ok(HashMap::new());
+    }
+    let failed = |error| unreadable(file, error);
+    let mut reader = ReaderBuilder::new()
+        .trim(Trim::All)
+        .from_path(file)
+        .map_err(failed)?;
+    let header = reader.headers().map_err(failed)?;
+    let column = |name| header.iter().position(|found| found == name);
+    let (Some(image), Some(label)) = (column("image"), column("label")) else {
+        return Ok(HashMap::new());
+    };
+    let mut annotations = HashMap::new();
+    for record in reader.records() {
+        let record = record.map_err(failed)?;
+        if let Some(kinds) = kinds(&record[label]).filter(|kinds| kinds != "normal") {
+            annotations.insert(base.join(&record[image]), kinds);
+        }
+    }
+    Ok(annotations)
 }
 
 /// The rows of a split in the table `file` whose category passes `keep`. Paths start at `base`.

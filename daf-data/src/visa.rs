@@ -19,10 +19,11 @@ use crate::table::{self, Columns};
 /// root/candle/Data/Images/Normal/0000.JPG
 /// root/candle/Data/Images/Anomaly/000.JPG
 /// root/candle/Data/Masks/Anomaly/000.png              whatever is not black is defective
+/// root/candle/image_anno.csv                          image,label,mask with the kinds of defects as label
 /// ```
 ///
-/// Which image is learned from or measured with is the official split for one class. All defects are of the kind
-/// `abnormal`. A copy that was turned into MVTec's folders is read by `mvtec`.
+/// Which image is learned from or measured with is the official split for one class. Defects whose kind is not in
+/// `image_anno.csv` are of the kind `abnormal`. A copy that was turned into MVTec's folders is read by `mvtec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Visa {
@@ -75,6 +76,14 @@ impl Visa {
             return Err(Error::data(file, reason));
         }
         let mut listing = listed?;
+        for object in objects.iter().filter(|object| pattern.matches(object)) {
+            let mut kinds = table::annotations(&self.root.join(object).join("image_anno.csv"), &self.root)?;
+            for item in listing.items.iter_mut().filter(|item| item.is_anomalous()) {
+                if let Some(kinds) = kinds.remove(&item.image) {
+                    item.defect = Some(kinds);
+                }
+            }
+        }
         if self.category == Pattern::escape(&self.category) {
             listing.items.iter_mut().for_each(|item| item.category = None);
         }

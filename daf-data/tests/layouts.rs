@@ -260,6 +260,22 @@ fn visa_follows_the_official_split() {
             "[pcb1] pcb1/Data/Images/Normal/0000.JPG good -",
         ]
     );
+    // The kinds of defects are told beside it; a table without them changes nothing.
+    let annotated = |header: &str| {
+        let lines = "candle/Data/Images/Normal/0001.JPG,normal,\n\
+            candle/Data/Images/Anomaly/000.JPG,\"melt , chunk of wax,melt\",candle/Data/Masks/Anomaly/000.png\n";
+        text(root, "candle/image_anno.csv", &format!("{header}\n{lines}"));
+        let items = candle.items(Split::Test).unwrap();
+        items[1].kinds().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(annotated("image,label,mask"), ["chunk of wax", "melt"]);
+    assert_eq!(annotated("image,kind,mask"), ["abnormal"]);
+    text(root, "candle/image_anno.csv", "image,label,mask\na,b\n");
+    let refused = refusal(&candle, Split::Test);
+    assert!(
+        refused.contains("image_anno.csv: line 2: expected comma-separated values"),
+        "{refused}"
+    );
     // Named in the table, not there.
     let refused = refusal(&visa(root, "fryum"), Split::Train);
     assert!(

@@ -153,12 +153,12 @@ fn jumps(images: &[&[u32]], limit: f64) -> Vec<Jump> {
 
 /// Mean of the recall over the logarithm of the rate.
 fn area(map: &RankedMap, jumps: &[Jump], (lower, upper): (f64, f64)) -> f64 {
-    let total = map.anomalous.len() as f64;
+    let total = map.anomalous.keys.len() as f64;
     let mut area = Sum::default();
     for jump in jumps.iter().filter(|j| j.at > lower) {
         let (from, to) = (jump.before.max(lower), jump.at.min(upper));
-        let above = below(&map.anomalous, jump.key);
-        let tied = below(&map.anomalous[above..], jump.key + 1);
+        let above = below(&map.anomalous.keys, jump.key);
+        let tied = below(&map.anomalous.keys[above..], jump.key + 1);
         let (recall, gain) = (above as f64 / total, tied as f64 / total);
         // The integral over the logarithm of a line through (before, recall) and (at, recall + gain).
         let slope = gain / (jump.at - jump.before);

@@ -241,11 +241,10 @@ fn counts(map: &RankedMap, keys: &[u32]) -> Vec<Count> {
     keys.iter()
         .map(|&key| {
             let normal = below(&map.normal[n..], key + 1);
-            let anomalous = below(&map.anomalous[a..], key + 1);
+            let anomalous = below(&map.anomalous.keys[a..], key + 1);
             let mut overlap = Sum::default();
-            map.anomalous[a..][..anomalous]
-                .iter()
-                .for_each(|&p| overlap.add(share(p)));
+            let pixels = map.anomalous.pixels(a..a + anomalous);
+            pixels.for_each(|p| overlap.add(share(p)));
             (n, a) = (n + normal, a + anomalous);
             Count {
                 normal: normal as u32,

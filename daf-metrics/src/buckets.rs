@@ -1,9 +1,10 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::curve::{Thinning, Vertex};
-use crate::key::{Keyed, advance, below, share, sort};
+use crate::key::{advance, below, share, sort};
 use crate::pixels::RankedMap;
 use crate::unavailable::Unavailable;
 use crate::walk::{OverlapArea, Step, Sum, Tally, Totals, steps};
@@ -95,9 +96,10 @@ impl Ranking {
         };
         let mut buffers = Buffers::default();
         let stretches = maps.iter().map(|m| {
+            let anomalous = stretch(&m.anomalous.keys, bucket.keys);
             (
-                stretch(&m.normal, bucket.keys),
-                stretch(&m.anomalous, bucket.keys),
+                &m.normal[stretch(&m.normal, bucket.keys)],
+                m.anomalous.pixels(anomalous),
             )
         });
         let within = bucket.with_steps(stretches, &mut buffers, |steps| {
@@ -138,7 +140,7 @@ impl Walked {
         }
         let stretches = maps.iter().zip(places).map(|(m, p)| {
             let of = |places: &[u32]| places[end - 1] as usize..places[end] as usize;
-            (&m.normal[of(&p.normal)], &m.anomalous[of(&p.anomalous)])
+            (&m.normal[of(&p.normal)], m.anomalous.pixels(of(&p.anomalous)))
         });
         let bucket = Bucket {
             keys,
@@ -170,9 +172,9 @@ impl Walked {
 
 impl Bucket {
     /// Of the stretches that the maps have in it.
-    fn with_steps<'a, T>(
+    fn with_steps<'a, A: Iterator<Item = u64>, T>(
         &self,
-        stretches: impl Iterator<Item = (&'a [u32], &'a [u64])>,
+        stretches: impl Iterator<Item = (&'a [u32], A)>,
         buffers: &mut Buffers,
         walk: impl FnOnce(&mut dyn Iterator<Item = Step>) -> T,
     ) -> T {
@@ -191,7 +193,7 @@ impl Bucket {
         anomalous.clear();
         for (n, a) in stretches {
             normal.extend_from_slice(n);
-            anomalous.extend_from_slice(a);
+            anomalous.extend(a);
         }
         sort(normal, normal_scratch);
         sort(anomalous, anomalous_scratch);
@@ -199,11 +201,14 @@ impl Bucket {
     }
 
     /// The step of a bucket of one score, unless all in it are normal.
-    fn tie<'a>(&self, stretches: impl Iterator<Item = (&'a [u32], &'a [u64])>) -> Option<Step> {
+    fn tie<'a, A: Iterator<Item = u64>>(
+        &self,
+        stretches: impl Iterator<Item = (&'a [u32], A)>,
+    ) -> Option<Step> {
         let (mut fp, mut tp, mut overlap) = (self.fp, self.tp, Sum::default());
         for (normal, anomalous) in stretches {
             fp += normal.len() as u64;
-            for &pixel in anomalous {
+            for pixel in anomalous {
                 tp += 1;
                 overlap.add(share(pixel));
             }
@@ -228,12 +233,12 @@ impl Places {
     fn new(map: &RankedMap, cuts: &[u32]) -> Self {
         Self {
             normal: places(&map.normal, cuts),
-            anomalous: places(&map.anomalous, cuts),
+            anomalous: places(&map.anomalous.keys, cuts),
         }
     }
 }
 
-fn places<T: Keyed>(sorted: &[T], cuts: &[u32]) -> Vec<u32> {
+fn places(sorted: &[u32], cuts: &[u32]) -> Vec<u32> {
     let mut at = 0;
     cuts.iter()
         .map(|&cut| {
@@ -251,10 +256,10 @@ struct Buffers {
     anomalous_scratch: Vec<u64>,
 }
 
-fn stretch<T: Keyed>(sorted: &[T], keys: (u32, u32)) -> &[T] {
+/// The places between two keys.
+fn stretch(sorted: &[u32], keys: (u32, u32)) -> Range<usize> {
     let start = below(sorted, keys.0);
-    let rest = &sorted[start..];
-    &rest[..below(rest, keys.1)]
+    start..start + below(&sorted[start..], keys.1)
 }
 
 /// Keys at which buckets start, and at the end one more than the last key. A score that fills a bucket of its own gets
@@ -264,7 +269,7 @@ fn cuts(maps: &[Arc<RankedMap>], totals: Totals) -> Vec<u32> {
     let (mut sample, mut skip) = (Vec::new(), 0);
     for map in maps {
         take_every(&map.normal, &mut skip, &mut sample);
-        take_every(&map.anomalous, &mut skip, &mut sample);
+        take_every(&map.anomalous.keys, &mut skip, &mut sample);
     }
     sort(&mut sample, &mut Vec::new());
     let mut cuts = vec![0];
@@ -284,19 +289,19 @@ fn cuts(maps: &[Arc<RankedMap>], totals: Totals) -> Vec<u32> {
 
 /// Every [`STRIDE`]-th of all slices it is called with one after the other, so that many short ones count as much as
 /// a long one. `skip` is how many of the next slice come first.
-fn take_every<T: Keyed>(sorted: &[T], skip: &mut usize, sample: &mut Vec<u32>) {
+fn take_every(sorted: &[u32], skip: &mut usize, sample: &mut Vec<u32>) {
     let mut at = *skip;
-    while let Some(k) = sorted.get(at) {
-        sample.push(k.key());
+    while let Some(&key) = sorted.get(at) {
+        sample.push(key);
         at += STRIDE;
     }
     *skip = at - sorted.len();
 }
 
 /// Smallest and largest key of a sorted slice; of an empty one a range that widens no other.
-pub(crate) fn range_of<T: Keyed>(sorted: &[T]) -> (u32, u32) {
+pub(crate) fn range_of(sorted: &[u32]) -> (u32, u32) {
     match (sorted.first(), sorted.last()) {
-        (Some(first), Some(last)) => (first.key(), last.key()),
+        (Some(&first), Some(&last)) => (first, last),
         _ => (u32::MAX, 0),
     }
 }

@@ -40,15 +40,23 @@ pub struct Category {
 }
 
 impl Groups {
-    /// From the category and the defect type of every image in order; a normal image has no defect type.
-    pub fn new<'a>(images: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+    /// From the category and the defect types of every image in order: a normal image has none, and one with several
+    /// belongs to each of them.
+    pub fn new<'a, D>(images: impl IntoIterator<Item = (&'a str, D)>) -> Self
+    where
+        D: IntoIterator<Item = &'a str>,
+    {
         let mut categories: BTreeMap<String, Category> = BTreeMap::new();
-        for (place, (category, defect)) in images.into_iter().enumerate() {
+        for (place, (category, defects)) in images.into_iter().enumerate() {
             let category = categories.entry(category.to_owned()).or_default();
             category.images.push(place);
-            match defect {
-                None => category.normal.push(place),
-                Some(defect) => category.defects.entry(defect.to_owned()).or_default().push(place),
+            let mut is_normal = true;
+            for defect in defects {
+                is_normal = false;
+                category.defects.entry(defect.to_owned()).or_default().push(place);
+            }
+            if is_normal {
+                category.normal.push(place);
             }
         }
         Self { categories }
@@ -119,4 +127,23 @@ pub fn mean(values: impl IntoIterator<Item = Result<f64, Unavailable>>) -> Resul
         groups,
         unavailable,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_with_several_defect_types_belongs_to_each() {
+        let groups = Groups::new([
+            ("lid", vec![]),
+            ("lid", vec!["dent", "scratch"]),
+            ("lid", vec!["dent"]),
+        ]);
+        let lid = &groups.categories()["lid"];
+        assert_eq!((lid.images(), lid.normal()), (&[0, 1, 2][..], &[0][..]));
+        assert_eq!(lid.defects().collect::<Vec<_>>(), ["dent", "scratch"]);
+        assert_eq!(lid.defect("dent").collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(lid.defect("scratch").collect::<Vec<_>>(), [0, 1]);
+    }
 }

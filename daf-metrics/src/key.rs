@@ -20,8 +20,8 @@ pub(crate) fn score(key: u32) -> f32 {
 
 /// An anomalous pixel: its key, and in the low half the area of its region, which is all PRO needs to know of the
 /// region. One sort orders both.
-pub(crate) fn pixel(score: f32, area: u32) -> u64 {
-    u64::from(key(score)) << 32 | u64::from(area)
+pub(crate) fn pixel(key: u32, area: u32) -> u64 {
+    u64::from(key) << 32 | u64::from(area)
 }
 
 /// Of anything that is ordered by a key.

@@ -48,7 +48,7 @@
 //!
 //! # Cost
 //!
-//! A map is sorted once, when it comes in; 4 bytes per normal and 8 per anomalous pixel stay. An evaluation merges the
+//! A map is sorted once, when it comes in; 4 bytes per normal and 6 per anomalous pixel stay. An evaluation merges the
 //! sorted maps stretch by stretch in buffers of a few MiB per thread, so that any number of subsets can be evaluated
 //! without further copies. Results do not depend on the number of threads.
 //!

@@ -1,10 +1,11 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::buckets::{Ranking, range_of};
 use crate::curve::OperatingPoint;
-use crate::key::{key, pixel, sort};
+use crate::key::{Keyed, key, pixel, sort};
 use crate::label::Label;
 use crate::regions::{Regions, check_shape};
 use crate::unavailable::Unavailable;
@@ -12,7 +13,7 @@ use crate::walk::{F1Max, IouMax, Totals};
 
 /// A score map with its mask, ranked: the scores of its normal and of its anomalous pixels, each in descending order.
 ///
-/// 4 bytes per normal and 8 per anomalous pixel; nothing of the map itself is kept. Ranking is the larger part of the
+/// 4 bytes per normal and 6 per anomalous pixel; nothing of the map itself is kept. Ranking is the larger part of the
 /// work, and maps can be ranked on several threads at once:
 ///
 /// ```
@@ -29,10 +30,58 @@ use crate::walk::{F1Max, IouMax, Totals};
 pub struct RankedMap {
     /// Keys, sorted.
     pub(crate) normal: Box<[u32]>,
-    /// Pixels with the area of their region, sorted.
-    pub(crate) anomalous: Box<[u64]>,
+    pub(crate) anomalous: AnomalousPixels,
     pub(crate) regions: u32,
     pub(crate) non_finite: u32,
+}
+
+/// The anomalous pixels of a map, sorted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AnomalousPixels {
+    pub(crate) keys: Box<[u32]>,
+    /// Of each pixel, which of the areas its region has.
+    which: Box<[u16]>,
+    /// The different areas of regions: few, so that a pixel takes 6 bytes instead of 8.
+    areas: Box<[u32]>,
+}
+
+impl AnomalousPixels {
+    /// From the scores of a map and its regions.
+    fn new(scores: &[f32], regions: &Regions) -> Result<Self, Unavailable> {
+        let mut areas = regions.areas().to_vec();
+        areas.sort_unstable();
+        areas.dedup();
+        // So many different areas take more than 2^31 pixels.
+        if areas.len() > 1 << 16 {
+            return Err(Unavailable::TooLarge);
+        }
+        let of_region = regions.areas().iter();
+        let of_region: Vec<u32> = of_region
+            .map(|a| areas.partition_point(|b| b < a) as u32)
+            .collect();
+        let mut pixels = Vec::new();
+        pixels.reserve_exact(regions.areas().iter().map(|&a| a as usize).sum());
+        for (&score, &label) in scores.iter().zip(regions.labels()) {
+            if label != 0 {
+                pixels.push(pixel(key(score), of_region[label as usize - 1]));
+            }
+        }
+        // In place, for the memory; within one score the order does not matter.
+        pixels.sort_unstable();
+        Ok(Self {
+            keys: pixels.iter().map(|p| p.key()).collect(),
+            which: pixels.iter().map(|&p| p as u16).collect(),
+            areas: areas.into_boxed_slice(),
+        })
+    }
+
+    /// Those at some places in their order, each a [`pixel`].
+    pub(crate) fn pixels(&self, places: Range<usize>) -> impl Iterator<Item = u64> {
+        let which = self.which[places.clone()].iter();
+        let keys = self.keys[places].iter();
+        keys.zip(which)
+            .map(|(&key, &which)| pixel(key, self.areas[usize::from(which)]))
+    }
 }
 
 impl RankedMap {
@@ -43,7 +92,7 @@ impl RankedMap {
     /// # Errors
     ///
     /// [`Unavailable::LengthMismatch`] or [`Unavailable::ShapeMismatch`] if map, mask and size disagree,
-    /// [`Unavailable::TooLarge`] beyond `u32::MAX` pixels.
+    /// [`Unavailable::TooLarge`] beyond `u32::MAX` pixels or 65,536 different areas of regions.
     pub fn new<L: Label>(
         scores: &[f32],
         mask: &[L],
@@ -57,41 +106,32 @@ impl RankedMap {
             });
         }
         check_shape(scores.len(), width, height)?;
-        let (mut normal, mut anomalous, mut regions) = (Vec::new(), Vec::new(), 0);
+        let (mut normal, mut anomalous, mut regions) = (Vec::new(), AnomalousPixels::default(), 0);
         if mask.iter().any(|l| l.is_anomalous()) {
             let found = Regions::of(mask, width, height)?;
-            let areas = found.areas();
-            let area = areas.iter().map(|&a| a as usize).sum();
-            regions = areas.len() as u32;
-            anomalous.reserve_exact(area);
-            normal.reserve_exact(scores.len() - area);
-            for (&score, &label) in scores.iter().zip(found.labels()) {
-                if label == 0 {
-                    normal.push(key(score));
-                } else {
-                    anomalous.push(pixel(score, areas[label as usize - 1]));
-                }
-            }
+            anomalous = AnomalousPixels::new(scores, &found)?;
+            regions = found.areas().len() as u32;
+            normal.reserve_exact(scores.len() - anomalous.keys.len());
+            let labelled = scores.iter().zip(found.labels());
+            normal.extend(labelled.filter(|(_, label)| **label == 0).map(|(&s, _)| key(s)));
         } else {
             normal.extend(scores.iter().map(|&s| key(s)));
         }
         sort(&mut normal, &mut Vec::new());
-        // In place, for the memory; within one score the order does not matter.
-        anomalous.sort_unstable();
         Ok(Self {
             normal: normal.into_boxed_slice(),
-            anomalous: anomalous.into_boxed_slice(),
+            anomalous,
             regions,
             non_finite: scores.iter().filter(|s| !s.is_finite()).count() as u32,
         })
     }
 
     pub(crate) fn is_anomalous(&self) -> bool {
-        !self.anomalous.is_empty()
+        !self.anomalous.keys.is_empty()
     }
 
     pub(crate) fn pixels(&self) -> usize {
-        self.normal.len() + self.anomalous.len()
+        self.normal.len() + self.anomalous.keys.len()
     }
 }
 
@@ -191,7 +231,7 @@ impl PixelMaps {
         let sum = |of: fn(&RankedMap) -> usize| self.maps.iter().map(|m| of(m) as u64).sum::<u64>();
         let totals = Totals {
             normal: sum(|m| m.normal.len()),
-            anomalous: sum(|m| m.anomalous.len()),
+            anomalous: sum(|m| m.anomalous.keys.len()),
             regions: sum(|m| m.regions as usize),
         };
         totals.check(self.maps.len(), sum(|m| m.non_finite as usize))
@@ -201,7 +241,7 @@ impl PixelMaps {
     pub(crate) fn keys(&self) -> (u32, u32) {
         self.maps.iter().fold((u32::MAX, 0), |(low, high), m| {
             let (a, b) = range_of(&m.normal);
-            let (c, d) = range_of(&m.anomalous);
+            let (c, d) = range_of(&m.anomalous.keys);
             (low.min(a).min(c), high.max(b).max(d))
         })
     }

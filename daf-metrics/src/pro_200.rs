@@ -44,8 +44,9 @@ fn counts(map: &RankedMap, thresholds: &[f32]) -> Vec<(u64, f64)> {
     thresholds
         .iter()
         .map(|&threshold| {
-            let end = below(&map.anomalous, key(threshold));
-            map.anomalous[tp..end].iter().for_each(|&p| overlap.add(share(p)));
+            let end = below(&map.anomalous.keys, key(threshold));
+            let pixels = map.anomalous.pixels(tp..end);
+            pixels.for_each(|p| overlap.add(share(p)));
             tp = end;
             (below(&map.normal, key(threshold)) as u64, overlap.value())
         })

@@ -92,7 +92,7 @@ impl Samples {
         let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
         for (&score, label) in scores.iter().zip(labels) {
             if label.is_anomalous() {
-                anomalous.push(pixel(score, 1));
+                anomalous.push(pixel(key(score), 1));
             } else {
                 normal.push(key(score));
             }

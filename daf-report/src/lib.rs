@@ -5,6 +5,7 @@
 //!   maps on one page that stands alone.
 //! * [`compare`] puts runs side by side, as a table for a terminal and as a page.
 //! * [`sweep`] makes tables, plots and panels of what the jobs of a sweep measured.
+//! * [`cost()`] draws what training and detecting cost against the size of the input.
 //! * [`events`] writes TensorBoard event files.
 //!
 //! ```no_run
@@ -21,6 +22,7 @@
 
 mod charts;
 mod compare;
+mod cost;
 pub mod events;
 mod gallery;
 mod page;
@@ -30,5 +32,6 @@ mod sweep;
 mod table;
 
 pub use compare::{Comparison, compare};
+pub use cost::{Cost, cost};
 pub use page::{FILE, page, write};
 pub use sweep::{SweepReport, sweep};

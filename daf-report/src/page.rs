@@ -1,11 +1,12 @@
 //! `report.html`: all that is known of a run on one page.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use askama::Template;
 use daf_core::calibration::{Calibration, Rule, Scale, Source};
 use daf_core::overlay::colours;
-use daf_core::results::{Measurements, Record, Results, short_name};
+use daf_core::results::{Measurements, Prediction, Record, Results, short_name};
 use daf_core::run::write_file;
 use daf_core::{Error, Result, ScoreMap};
 
@@ -51,9 +52,11 @@ pub fn page(results: &Results) -> Result<String> {
             gallery.all, gallery.side
         )
     });
-    let mut labels: Vec<String> = gallery.exhibits.iter().map(label).collect();
-    labels.sort_unstable();
-    labels.dedup();
+    let exhibits: Vec<Card> = gallery.exhibits.into_iter().map(Card::of).collect();
+    let kinds: BTreeSet<String> = exhibits
+        .iter()
+        .flat_map(|card| card.kinds.iter().cloned())
+        .collect();
     let page = Page {
         name: name(results),
         summary: summary(results),
@@ -78,8 +81,8 @@ pub fn page(results: &Results) -> Result<String> {
         },
         judged: calibration.is_some(),
         left_out,
-        labels,
-        exhibits: gallery.exhibits.into_iter().map(Card::of).collect(),
+        kinds,
+        exhibits,
         no_images: if metrics.is_some() {
             "The run has no predictions.csv."
         } else {
@@ -111,7 +114,7 @@ struct Page<'a> {
     error_note: &'static str,
     judged: bool,
     left_out: Option<String>,
-    labels: Vec<String>,
+    kinds: BTreeSet<String>,
     exhibits: Vec<Card>,
     no_images: &'static str,
     synthesis: Option<(String, (u32, u32))>,
@@ -141,6 +144,8 @@ struct ScaleEnd {
 struct Card {
     name: String,
     label: String,
+    /// Every type of its defects, by which cards are filtered.
+    kinds: Vec<String>,
     place: usize,
     /// Digits that people read.
     score: String,
@@ -157,7 +162,11 @@ impl Card {
         let prediction = exhibit.prediction;
         Self {
             name: exhibit.name(),
-            label: label(&exhibit),
+            label: labelled(prediction, &prediction.label),
+            kinds: prediction
+                .kinds()
+                .map(|kind| labelled(prediction, kind))
+                .collect(),
             place: exhibit.place,
             score: significant(prediction.score),
             score_key: prediction.score.to_string(),
@@ -169,12 +178,11 @@ impl Card {
     }
 }
 
-/// The type of its defect, after its category if it has one.
-fn label(exhibit: &Exhibit) -> String {
-    let prediction = exhibit.prediction;
+/// What is said of an image, after its category if it has one.
+fn labelled(prediction: &Prediction, label: &str) -> String {
     match &prediction.category {
-        Some(category) => format!("{category}/{}", prediction.label),
-        None => prediction.label.clone(),
+        Some(category) => format!("{category}/{label}"),
+        None => label.to_owned(),
     }
 }
 

@@ -1,18 +1,20 @@
 //! Charts as inline SVG. Their colours are CSS variables, so that a page's theme decides.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use daf_core::{Error, Result};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
 
 /// Width and height of a chart in its own units; a page scales it.
-const SIZE: (u32, u32) = (360, 250);
+pub(crate) const SIZE: (u32, u32) = (360, 250);
 
 /// Number of colours for series; further ones begin anew, dashed.
 pub(crate) const COLOURS: usize = 8;
@@ -143,32 +145,40 @@ pub(crate) fn lines(axes: &Axes, series: &[Series], mark: Option<&Mark>) -> Resu
         [span(points().map(|point| point.0)), (low.min(0.0), high * 1.05)]
     });
     let svg = draw(SIZE, |area| {
-        let mut chart = frame(area, axes, x, y)?;
+        let mut chart = frame(area, axes, BELOW, Scale::linear(x), Scale::linear(y))?;
         for (number, series) in series.iter().enumerate() {
-            let style = Ink::Series(number).stand_in().stroke_width(2);
-            let points = series
-                .points
-                .iter()
-                .copied()
-                .filter(|(x, y)| x.is_finite() && y.is_finite());
-            if number < COLOURS {
-                chart
-                    .draw_series(LineSeries::new(points, style))
-                    .map_err(|error| failed(&error))?;
-            } else {
-                chart
-                    .draw_series(DashedLineSeries::new(points, 6, 4, style))
-                    .map_err(|error| failed(&error))?;
-            }
+            draw_line(&mut chart, number, &series.points)?;
         }
         draw_mark(&mut chart, mark, x, y)
     })?;
-    let keys = series.iter().enumerate().map(|(number, series)| Key {
-        name: series.name.clone(),
-        colour: Ink::Series(number).css(),
-        dashed: number >= COLOURS,
-    });
-    Ok((svg, keys.chain(mark_key(mark)).collect()))
+    let names = series.iter().map(|series| &series.name);
+    Ok((svg, keys(names).chain(mark_key(mark)).collect()))
+}
+
+/// Measured points and lines between them, both axes logarithmic: what is not over 0 is left out.
+pub(crate) fn log_log(axes: &Axes, series: &[Series]) -> Result<Drawn> {
+    let series: Vec<(&String, Vec<(f64, f64)>)> = series
+        .iter()
+        .map(|series| {
+            let points = series.points.iter().copied();
+            (
+                &series.name,
+                points.filter(|(x, y)| *x > 0.0 && *y > 0.0).collect(),
+            )
+        })
+        .collect();
+    let points = || series.iter().flat_map(|(_, points)| points);
+    let x = Scale::logarithmic(points().map(|point| point.0));
+    let y = Scale::logarithmic(points().map(|point| point.1));
+    let svg = draw(SIZE, |area| {
+        let mut chart = frame(area, axes, BELOW, x, y)?;
+        for (number, (_, points)) in series.iter().enumerate() {
+            draw_line(&mut chart, number, points)?;
+            draw_dots(&mut chart, number, points)?;
+        }
+        Ok(())
+    })?;
+    Ok((svg, keys(series.iter().map(|(name, _)| *name)).collect()))
 }
 
 /// Counts of values in bins over their common range.
@@ -190,7 +200,7 @@ pub(crate) fn histogram(axes: &Axes, groups: &[(&str, Vec<f64>)], mark: Option<&
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let (x, y) = ((low, high), (0.0, most as f64 * 1.05));
     let svg = draw(SIZE, |area| {
-        let mut chart = frame(area, axes, x, y)?;
+        let mut chart = frame(area, axes, BELOW, Scale::linear(x), Scale::linear(y))?;
         for (number, counts) in counts.iter().enumerate() {
             let colour = Ink::Series(number).stand_in();
             for style in [colour.mix(0.4).filled(), colour.stroke_width(1)] {
@@ -217,7 +227,7 @@ pub(crate) fn histogram(axes: &Axes, groups: &[(&str, Vec<f64>)], mark: Option<&
 
 /// Width and height of a profile, whose places have names.
 const PROFILE: (u32, u32) = (480, 290);
-/// Pixels under a profile for those names, and of a line of them.
+/// Units under a profile for those names, and of a line of them.
 const NAMES: u32 = 66;
 const NAME_LINE: i32 = 16;
 
@@ -230,31 +240,13 @@ pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String
     let (low, high) = span(ends.flat_map(|(mean, spread)| [mean - spread, mean + spread]));
     let room = 0.06 * (high - low);
     let (x, y) = ((-0.5, places.len() as f64 - 0.5), (low - room, high + room));
+    let axes = Axes {
+        y: y_name,
+        ..Axes::default()
+    };
     let svg = draw(PROFILE, |area| {
-        let text = |size: i32| ("sans-serif", size).into_font().color(&Ink::Text.stand_in());
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(8)
-            .margin_right(8)
-            .x_label_area_size(NAMES)
-            .y_label_area_size(64)
-            .build_cartesian_2d(x.0..x.1, y.0..y.1)
-            .map_err(|error| failed(&error))?;
-        let digits = digits(y);
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .y_labels(6)
-            .y_desc(y_name)
-            .y_label_formatter(&|value| number(*value, digits))
-            .label_style(text(16))
-            .axis_desc_style(text(16))
-            .axis_style(Ink::Text.stand_in())
-            .bold_line_style(Ink::Grid.stand_in())
-            .light_line_style(TRANSPARENT)
-            .draw()
-            .map_err(|error| failed(&error))?;
-        let width = (PROFILE.0 - 72) as usize / places.len().max(1);
+        let mut chart = frame(area, &axes, NAMES, Scale::linear(x), Scale::linear(y))?;
+        let width = (PROFILE.0 - LEFT - RIGHT) as usize / places.len().max(1);
         for (place, name) in places.iter().enumerate() {
             let (left, top) = chart.backend_coord(&(place as f64, y.0));
             let style = text(14).pos(Pos::new(HPos::Center, VPos::Top));
@@ -268,8 +260,6 @@ pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String
         let step = 0.5 / series.len().max(1) as f64;
         for (number, (_, points)) in series.iter().enumerate() {
             let shift = step * (number as f64 - (series.len() as f64 - 1.0) / 2.0);
-            let ink = Ink::Series(number).stand_in();
-            let style = ink.stroke_width(2);
             let at = |place: usize, value: f64| (place as f64 + shift, value);
             let known: Vec<(usize, (f64, f64))> = points
                 .iter()
@@ -277,21 +267,11 @@ pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String
                 .filter_map(|(place, point)| Some((place, (*point)?)))
                 .collect();
             for run in known.chunk_by(|a, b| a.0 + 1 == b.0) {
-                let line = run.iter().map(|(place, (mean, _))| at(*place, *mean));
-                if number < COLOURS {
-                    chart
-                        .draw_series(LineSeries::new(line, style))
-                        .map_err(|error| failed(&error))?;
-                } else {
-                    chart
-                        .draw_series(DashedLineSeries::new(line, 6, 4, style))
-                        .map_err(|error| failed(&error))?;
-                }
+                let line: Vec<_> = run.iter().map(|(place, (mean, _))| at(*place, *mean)).collect();
+                draw_line(&mut chart, number, &line)?;
+                draw_dots(&mut chart, number, &line)?;
             }
-            let dots = known
-                .iter()
-                .map(|(place, (mean, _))| Circle::new(at(*place, *mean), 4, ink.filled()));
-            chart.draw_series(dots).map_err(|error| failed(&error))?;
+            let ink = Ink::Series(number).stand_in();
             let whiskers =
                 known
                     .iter()
@@ -306,12 +286,7 @@ pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String
         }
         Ok(())
     })?;
-    let keys = series.iter().enumerate().map(|(number, (name, _))| Key {
-        name: name.clone(),
-        colour: Ink::Series(number).css(),
-        dashed: number >= COLOURS,
-    });
-    Ok((svg, keys.collect()))
+    Ok((svg, keys(series.iter().map(|(name, _)| name)).collect()))
 }
 
 /// A name in lines of about so many letters, broken between its words; what does not fit in three lines is cut off.
@@ -339,28 +314,126 @@ fn draw(size: (u32, u32), content: impl FnOnce(&Area) -> Result<()>) -> Result<S
     Ok(themed(&svg, size))
 }
 
-/// Axes, grid and labels.
-fn frame<'a, 'b>(area: &Area<'b>, axes: &Axes, x: (f64, f64), y: (f64, f64)) -> Result<Plane<'a, 'b>>
+/// One dimension of a chart.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+    /// Digits after the point of its labels; `None` for those that are better told by exponents.
+    digits: Option<usize>,
+}
+
+/// Labels of an axis, at most.
+const LABELS: usize = 6;
+
+impl Scale {
+    fn linear((low, high): (f64, f64)) -> Self {
+        Self {
+            low,
+            high,
+            logarithmic: false,
+            digits: digits(&RangedCoordf64::from(low..high).key_points(LABELS)),
+        }
+    }
+
+    /// With room for all values, which are over 0.
+    fn logarithmic(values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = span(values.map(f64::log10));
+        let room = 0.06 * (high - low);
+        Self {
+            low: 10_f64.powf(low - room),
+            high: 10_f64.powf(high + room),
+            logarithmic: true,
+            digits: None,
+        }
+    }
+
+    /// Where a value lies on an even axis.
+    fn even(self, value: f64) -> f64 {
+        if self.logarithmic { value.log10() } else { value }
+    }
+
+    /// Powers of ten, with numbers between them if there are not more than `most` then.
+    fn ticks(self, most: usize) -> Vec<f64> {
+        let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
+        let within = |factors: &[f64], step: usize| {
+            let powers = (first..=last).step_by(step);
+            let all = powers.flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)));
+            all.filter(|value| (self.low..=self.high).contains(value))
+                .collect::<Vec<_>>()
+        };
+        [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]]
+            .into_iter()
+            .map(|factors| within(factors, 1))
+            .find(|ticks| ticks.len() <= most)
+            .unwrap_or_else(|| within(&[1.0], ((last - first) as usize).div_ceil(most.max(1)).max(1)))
+    }
+}
+
+impl Ranged for Scale {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        RangedCoordf64::from(self.even(self.low)..self.even(self.high)).map(&self.even(*value), limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if self.logarithmic {
+            self.ticks(hint.max_num_points())
+        } else {
+            RangedCoordf64::from(self.low..self.high).key_points(hint)
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.low..self.high
+    }
+}
+
+impl ValueFormatter<f64> for Scale {
+    fn format_ext(&self, value: &f64) -> String {
+        let digits = if self.logarithmic {
+            // Each has its own number of them.
+            digits(&[0.0, *value])
+        } else {
+            self.digits
+        };
+        number(*value, digits)
+    }
+}
+
+fn text<'a>(size: i32) -> TextStyle<'a> {
+    ("sans-serif", size).into_font().color(&Ink::Text.stand_in())
+}
+
+/// Units beside a chart for the labels of its axis, and on the other side.
+const LEFT: u32 = 76;
+const RIGHT: u32 = 16;
+/// Units below a chart for the labels of its axis.
+const BELOW: u32 = 44;
+
+/// Axes, grid and labels; an axis without a name has none of them but its line, in `below` units.
+fn frame<'a, 'b>(area: &Area<'b>, axes: &Axes, below: u32, x: Scale, y: Scale) -> Result<Plane<'a, 'b>>
 where
     'b: 'a,
 {
-    let text = |size: i32| ("sans-serif", size).into_font().color(&Ink::Text.stand_in());
     let mut chart = ChartBuilder::on(area)
         .margin_top(8)
-        .margin_right(16)
-        .x_label_area_size(44)
-        .y_label_area_size(76)
-        .build_cartesian_2d(x.0..x.1, y.0..y.1)
+        .margin_right(RIGHT)
+        .x_label_area_size(below)
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(x, y)
         .map_err(|error| failed(&error))?;
-    let (x_digits, y_digits) = (digits(x), digits(y));
-    chart
-        .configure_mesh()
-        .x_labels(6)
-        .y_labels(6)
-        .x_desc(axes.x)
+    let mut mesh = chart.configure_mesh();
+    if axes.x.is_empty() {
+        mesh.disable_x_mesh().x_labels(0);
+    } else {
+        mesh.x_labels(LABELS).x_desc(axes.x);
+    }
+    mesh.y_labels(LABELS)
         .y_desc(axes.y)
-        .x_label_formatter(&|value| number(*value, x_digits))
-        .y_label_formatter(&|value| number(*value, y_digits))
         .label_style(text(16))
         .axis_desc_style(text(16))
         .axis_style(Ink::Text.stand_in())
@@ -369,6 +442,38 @@ where
         .draw()
         .map_err(|error| failed(&error))?;
     Ok(chart)
+}
+
+/// The line of a series; those that share a colour with an earlier one are dashed.
+fn draw_line(chart: &mut Plane, number: usize, points: &[(f64, f64)]) -> Result<()> {
+    let style = Ink::Series(number).stand_in().stroke_width(2);
+    let points = points.iter().copied();
+    let points = points.filter(|(x, y)| x.is_finite() && y.is_finite());
+    if number < COLOURS {
+        chart
+            .draw_series(LineSeries::new(points, style))
+            .map_err(|error| failed(&error))?;
+    } else {
+        chart
+            .draw_series(DashedLineSeries::new(points, 6, 4, style))
+            .map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+fn draw_dots(chart: &mut Plane, number: usize, points: &[(f64, f64)]) -> Result<()> {
+    let ink = Ink::Series(number).stand_in();
+    let dots = points.iter().map(|point| Circle::new(*point, 4, ink.filled()));
+    chart.draw_series(dots).map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+fn keys<'s>(names: impl Iterator<Item = &'s String>) -> impl Iterator<Item = Key> {
+    names.enumerate().map(|(number, name)| Key {
+        name: name.clone(),
+        colour: Ink::Series(number).css(),
+        dashed: number >= COLOURS,
+    })
 }
 
 fn draw_mark(chart: &mut Plane, mark: Option<&Mark>, x: (f64, f64), y: (f64, f64)) -> Result<()> {
@@ -430,11 +535,20 @@ fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-/// Digits after the point that tell six labels of a range apart; `None` for ranges that are better told by exponents.
-fn digits((low, high): (f64, f64)) -> Option<usize> {
-    let step = (high - low) / 6.0;
-    let largest = low.abs().max(high.abs());
-    (largest < 1e6 && step > 1e-5).then(|| (-step.log10()).ceil().max(0.0) as usize)
+/// Digits after the point with which evenly spaced values are written in full; `None` for very large and very small steps.
+fn digits(values: &[f64]) -> Option<usize> {
+    let [first, second, ..] = values else {
+        return Some(0);
+    };
+    let step = second - first;
+    let largest = values
+        .iter()
+        .fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    let full = |digits: &usize| {
+        let scaled = step * 10_f64.powi(*digits as i32);
+        scaled > 0.5 && (scaled - scaled.round()).abs() < 1e-3
+    };
+    (largest < 1e6 && step > 1e-5).then(|| (0..6).find(full).unwrap_or(6))
 }
 
 fn number(value: f64, digits: Option<usize>) -> String {
@@ -515,12 +629,49 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_a_narrow_range_differ() {
-        let range = (0.501, 0.503);
-        let labels: Vec<_> = (0..6)
-            .map(|i| number(range.0 + 0.0004 * f64::from(i), digits(range)))
-            .collect();
-        assert!(labels.windows(2).all(|pair| pair[0] != pair[1]), "{labels:?}");
+    fn logarithmic_axes_have_round_labels_whatever_their_range() {
+        let labels = |values: [f64; 2], most| {
+            let scale = Scale::logarithmic(values.into_iter());
+            let ticks = scale.ticks(most).into_iter();
+            ticks.map(|tick| scale.format_ext(&tick)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            labels([0.016, 1.05], 6),
+            ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]
+        );
+        assert_eq!(labels([0.016, 1.05], 4), ["0.03", "0.1", "0.3", "1"]);
+        assert_eq!(labels([4.0, 9000.0], 6), ["10", "100", "1000"]);
+        assert_eq!(labels([1e-8, 1e8], 6).len(), 6);
+        let odd = [
+            vec![],
+            vec![(1.0, 2.0)],
+            vec![(0.0, -1.0), (f64::NAN, 1.0), (1e-300, 1e300)],
+        ];
+        for points in odd {
+            assert!(
+                log_log(&Axes::default(), &series(&points))
+                    .unwrap()
+                    .0
+                    .contains("<svg"),
+                "{points:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn labels_have_the_digits_that_tell_them_apart() {
+        let labels = |range| {
+            let scale = Scale::linear(range);
+            let ticks = scale.key_points(LABELS).into_iter();
+            ticks.map(|tick| scale.format_ext(&tick)).collect::<Vec<_>>()
+        };
+        assert_eq!(labels((0.0, 5.25)), ["0", "1", "2", "3", "4", "5"]);
+        assert_eq!(labels((0.0, 1.02)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        let narrow = labels((0.501, 0.503));
+        assert!(
+            narrow.len() > 2 && narrow.windows(2).all(|pair| pair[0] != pair[1]),
+            "{narrow:?}"
+        );
         assert_eq!(number(-0.0, Some(1)), "0.0");
     }
 }

@@ -19,9 +19,9 @@
 
   function arrange() {
     const order = orders[value("sort")];
-    const [label, verdict] = [value("label"), value("verdict")];
+    const [kind, verdict] = [value("kind"), value("verdict")];
     const fits = (card) =>
-      (!label || card.dataset.label === label) &&
+      (!kind || card.dataset.kinds.split("\n").includes(kind)) &&
       (!verdict || (verdict === "wrong" ? "wrong" in card.dataset : card.dataset.verdict === verdict));
     cards.sort((a, b) => order(a, b) || number(a, "place") - number(b, "place"));
     for (const card of cards) card.hidden = !fits(card);
@@ -85,7 +85,7 @@
   element("previous").addEventListener("click", () => browse(-1));
   element("next").addEventListener("click", () => browse(1));
   element("close").addEventListener("click", () => viewer.close());
-  for (const id of ["sort", "label", "verdict"]) element(id)?.addEventListener("change", arrange);
+  for (const id of ["sort", "kind", "verdict"]) element(id)?.addEventListener("change", arrange);
   element("controls").addEventListener("submit", (event) => event.preventDefault());
   element("controls").hidden = false;
   arrange();

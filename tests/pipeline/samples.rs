@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daf_core::data::geometry::{Fit, Geometry};
+use daf_core::data::geometry::{Framing, Geometry};
 use daf_core::data::{Loader, Normals, Sample, SampleSettings, Samples};
 use daf_core::{Dataset, Outcome, Synthesizer};
 use daf_data::Demo;
@@ -116,7 +116,7 @@ fn an_epoch_has_every_image_once_and_each_its_own_damage() {
 fn tiles_are_drawn_anew_and_the_filling_of_a_letterbox_is_never_damaged() {
     // Images are 64×64, so tiles of 48×32 have room to move and a window of 96×64 is filled up at both sides.
     let tiles = Geometry {
-        fit: Fit::Tile,
+        fit: Framing::Tile,
         ..Geometry::stretch(48, 32)
     };
     let expected = take(&samples_of(tiles, Some("dra"), 7, 1 << 30), 0, 1, 12);
@@ -129,7 +129,7 @@ fn tiles_are_drawn_anew_and_the_filling_of_a_letterbox_is_never_damaged() {
     assert!(drawn.iter().any(|tile| tile != &drawn[0]));
 
     let letterbox = Geometry {
-        fit: Fit::Letterbox,
+        fit: Framing::Letterbox,
         ..Geometry::stretch(96, 64)
     };
     let letterbox = samples_of(letterbox, Some("simple_texture"), 7, 1 << 30);

@@ -27,6 +27,7 @@ use training::Training;
   daf-cli bench pipeline.yaml
   daf-cli bench runs/bottle --only score,detect --json | jq '.stages[].images_per_second'
   daf-cli bench pipeline.yaml --sizes 128,256,512,1024 --batches 1,8,64    cost against size
+  daf-cli bench pipeline.yaml --sizes 128,256,512 --batches 1,8 --plot cost.svg
 
 `training_step` and `score` start from what is in memory: a batch of tensors, an
 image at the size of the network's input. `score` ends with map and score in
@@ -67,6 +68,9 @@ pub(crate) struct Bench {
     /// Print JSON: one object with every time, or one per line for several sizes or batches
     #[arg(long)]
     json: bool,
+    /// Draw the table of several sizes or batches: time and memory against pixels
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
     /// A trained run to detect with in place of one with random weights; the rows of a table share it.
     #[arg(long, hide = true)]
     detector: Option<PathBuf>,
@@ -94,6 +98,11 @@ impl Bench {
         }
         if self.sizes.len() > 1 || self.batches.len() > 1 {
             return table::run(self, context);
+        }
+        if self.plot.is_some() {
+            return Err(Failure::usage(
+                "--plot: expected several --sizes or --batches to draw, found one",
+            ));
         }
         let (side, images) = (self.sizes.first().copied(), self.batches.first().copied());
         let target = self.open(side, images, context)?;

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use daf_core::run::write_file;
+use daf_report::Cost;
 use serde_json::{Value, json};
 
 use super::clock::Stage;
@@ -48,22 +50,25 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
     };
     let device = pipeline.device.resolve()?;
     let hardware = Hardware::find(device);
+    let what = format!(
+        "{}: {}, {}",
+        bench.target.display(),
+        pipeline.method.typetag_name(),
+        precision(pipeline)
+    );
     if !bench.json {
-        let what = format!(
-            "{}: {}, {}",
-            bench.target.display(),
-            pipeline.method.typetag_name(),
-            precision(pipeline)
-        );
         print_heading(&what, &hardware, context.out)?;
         let bold = clap::builder::styling::Style::new().bold();
         writeln!(
             context.out,
-            "{bold}                training step                      inference{bold:#}\n\
-             {bold} size  batch        p50 ms   images/s  peak MiB        p50 ms   images/s  peak MiB{bold:#}"
+            "{bold}                {:<33}  {}{bold:#}\n\
+             {bold} size  batch        p50 ms   images/s  peak MiB        p50 ms   images/s  peak MiB{bold:#}",
+            heading(STAGES[0]),
+            heading(STAGES[1])
         )?;
     }
     let mut notes = Vec::new();
+    let mut costs = Vec::new();
     let mut known = STAGES.map(|_| None);
     for side in sizes {
         for images in &batches {
@@ -79,7 +84,11 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
                     _ => measure(bench, side, *images, stage, detector.as_deref()),
                 };
                 match &measured {
-                    Ok(found) => *known = Known::of(&found["stages"][0], load).or(*known),
+                    Ok(found) => {
+                        let measured = &found["stages"][0];
+                        *known = Known::of(measured, load).or(*known);
+                        costs.extend(cost(measured, stage, side, *images));
+                    }
                     Err(reason) => notes.push(format!(
                         "{side}×{side}, batch {images}, {}: {reason}",
                         stage.name()
@@ -113,7 +122,33 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
             writeln!(context.out, "  {note}")?;
         }
     }
+    if let Some(file) = &bench.plot {
+        let lines: Vec<String> = hardware.to_string().lines().map(str::to_owned).collect();
+        write_file(file, daf_report::cost(&what, &lines, &costs)?.as_bytes())?;
+        if !bench.json {
+            writeln!(context.out, "\nplot: {}", file.display())?;
+        }
+    }
     Ok(())
+}
+
+/// A measured cell as it is drawn.
+fn cost(measured: &Value, stage: Stage, side: u32, images: u32) -> Option<Cost> {
+    Some(Cost {
+        work: heading(stage).into(),
+        batch: images as usize,
+        pixels: f64::from(side).powi(2),
+        ms: measured["p50_ms"].as_f64()?,
+        mebibytes: measured["peak_mib"].as_f64(),
+    })
+}
+
+/// What people call a stage of a row.
+const fn heading(stage: Stage) -> &'static str {
+    match stage {
+        Stage::TrainingStep => "training step",
+        _ => "inference",
+    }
 }
 
 /// What the last measurement took, in MiB.

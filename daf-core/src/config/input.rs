@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault;
 use crate::Result;
-use crate::data::geometry::{Fit, Geometry, Region, Tiles};
+use crate::data::geometry::{Framing, Geometry, Region, Tiles};
 
 /// What the network is given of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,8 +14,8 @@ pub struct Input {
     /// Size of the network's input.
     pub size: Size,
     /// How images are brought to that size.
-    pub fit: Fit,
-    /// How tiles are laid, with [`Fit::Tile`].
+    pub fit: Framing,
+    /// How tiles are laid, with [`Framing::Tile`].
     pub tiles: Tiles,
     /// The part of every image that is looked at.
     pub region: Option<Region>,
@@ -36,7 +36,7 @@ struct Written {
     /// How images are brought to that size: `stretch` (the default), `letterbox` (keeps their shape) or `tile` (cuts them
     /// up, for images that are large beside their defects).
     #[serde(default)]
-    fit: Fit,
+    fit: Framing,
     /// How tiles are laid, with `fit: tile`.
     #[serde(default)]
     tiles: Tiles,
@@ -79,7 +79,7 @@ impl Default for Input {
     fn default() -> Self {
         Written {
             size: Size::default(),
-            fit: Fit::default(),
+            fit: Framing::default(),
             tiles: Tiles::default(),
             region: None,
             preset: None,
@@ -170,8 +170,8 @@ impl Input {
     #[must_use]
     pub fn images_at_once(&self, batch: usize) -> usize {
         match self.fit {
-            Fit::Tile => 1,
-            Fit::Stretch | Fit::Letterbox => batch,
+            Framing::Tile => 1,
+            Framing::Stretch | Framing::Letterbox => batch,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{Rect, Result};
 /// How an image is brought to the size of the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Fit {
+pub enum Framing {
     /// Resized to that size whatever its shape, as in the paper.
     #[default]
     Stretch,
@@ -82,7 +82,7 @@ pub struct Geometry {
     /// Rows of the network's input.
     pub height: u32,
     /// How images are brought to that size.
-    pub fit: Fit,
+    pub fit: Framing,
     /// How tiles are laid, if they are.
     pub tiles: Tiles,
     /// The part of every image that is looked at; the whole image without it.
@@ -96,7 +96,7 @@ impl Geometry {
         Self {
             width,
             height,
-            fit: Fit::Stretch,
+            fit: Framing::Stretch,
             tiles: Tiles::default(),
             region: None,
         }
@@ -116,8 +116,8 @@ impl Geometry {
         );
         let by = |factor: f64, side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
         let (wide, high) = match self.fit {
-            Fit::Stretch => (self.width, self.height),
-            Fit::Letterbox => {
+            Framing::Stretch => (self.width, self.height),
+            Framing::Letterbox => {
                 let factor = (f64::from(self.width) / f64::from(region.width.max(1)))
                     .min(f64::from(self.height) / f64::from(region.height.max(1)));
                 (
@@ -125,7 +125,7 @@ impl Geometry {
                     by(factor, region.height).min(self.height),
                 )
             }
-            Fit::Tile => (
+            Framing::Tile => (
                 by(self.tiles.scale, region.width),
                 by(self.tiles.scale, region.height),
             ),
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn a_letterbox_keeps_the_shape_and_repeats_the_border() {
         let geometry = Geometry {
-            fit: Fit::Letterbox,
+            fit: Framing::Letterbox,
             ..Geometry::stretch(16, 16)
         };
         let frame = geometry.frame(40, 20);
@@ -504,7 +504,7 @@ mod tests {
         fn tiles_cover_the_content_with_the_overlap_asked_for(
             width in 1u32..700, height in 1u32..700, side in 8u32..100, overlap in 0.0..0.9,
         ) {
-            let geometry = Geometry { fit: Fit::Tile, tiles: Tiles { overlap, scale: 1.0 }, ..Geometry::stretch(side, side) };
+            let geometry = Geometry { fit: Framing::Tile, tiles: Tiles { overlap, scale: 1.0 }, ..Geometry::stretch(side, side) };
             let frame = geometry.frame(width, height);
             prop_assert_eq!((frame.width, frame.height), (width, height));
             let mut covered = vec![false; (width * height) as usize];
@@ -528,7 +528,7 @@ mod tests {
 
         #[test]
         fn windows_drawn_for_training_lie_on_the_content(width in 1u32..200, height in 1u32..200, place in 0u32..1000) {
-            let geometry = Geometry { fit: Fit::Tile, ..Geometry::stretch(32, 48) };
+            let geometry = Geometry { fit: Framing::Tile, ..Geometry::stretch(32, 48) };
             let frame = geometry.frame(width, height);
             let window = frame.any_window(|most| place % (most + 1));
             let inside = frame.inside(window);

@@ -43,12 +43,11 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
             "there is none, so there is nothing to measure".into(),
         ));
     }
-    let groups = Groups::new(items.iter().map(|item| {
-        (
-            item.category.as_deref().unwrap_or_default(),
-            item.defect.as_deref(),
-        )
-    }));
+    let groups = Groups::new(
+        items
+            .iter()
+            .map(|item| (item.category.as_deref().unwrap_or_default(), item.kinds())),
+    );
     let started = Instant::now();
     let mut scored = None;
     let maps = run.dir().join("maps");

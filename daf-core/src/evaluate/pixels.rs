@@ -104,7 +104,12 @@ impl Pixels {
                     let of = groups.iter_mut().filter(|((name, defect), _)| {
                         // Normal images belong to every defect type of their category.
                         name == category
-                            && (defect.is_none() || item.defect.is_none() || *defect == item.defect)
+                            && match defect {
+                                Some(defect) => {
+                                    !item.is_anomalous() || item.kinds().any(|kind| kind == defect)
+                                }
+                                None => true,
+                            }
                     });
                     for counted in std::iter::once(&mut *all).chain(of.map(|(_, counted)| counted)) {
                         counted

@@ -88,7 +88,7 @@ pub struct Item {
     pub image: PathBuf,
     /// The mask file, where there is one.
     pub mask: Option<PathBuf>,
-    /// Kind of the defect, e.g. `scratch`; `None` for a normal image.
+    /// Kind of the defect, e.g. `scratch`, or several of them, e.g. `dent, scratch`; `None` for a normal image.
     pub defect: Option<String>,
     /// Product or surface that the image shows, e.g. `bottle`; `None` where the data set has one only.
     #[serde(default)]
@@ -96,6 +96,9 @@ pub struct Item {
 }
 
 impl Item {
+    /// What separates several kinds of defects.
+    pub const BETWEEN_KINDS: &str = ", ";
+
     /// A normal image.
     pub fn normal(image: impl AsRef<Path>) -> Self {
         Self {
@@ -121,11 +124,21 @@ impl Item {
         self.defect.is_some()
     }
 
-    /// The kind of defect, `good` for a normal image.
+    /// The kind of defect or several of them, `good` for a normal image.
     #[must_use]
     pub fn label(&self) -> &str {
         self.defect.as_deref().unwrap_or("good")
     }
+
+    /// Every kind of defect that the image has; none for a normal image.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.defect.iter().flat_map(|defect| kinds(defect))
+    }
+}
+
+/// The kinds of defects in the text of [`Item::defect`].
+pub(crate) fn kinds(defect: &str) -> impl Iterator<Item = &str> {
+    defect.split(Item::BETWEEN_KINDS)
 }
 
 /// What was found of a split, and what is wrong with it.
@@ -184,6 +197,17 @@ mod tests {
         );
         let one = Listing::failed("a.png: broken").complete().unwrap_err();
         assert_eq!(one.to_string(), "a.png: broken");
+    }
+
+    #[test]
+    fn an_image_has_every_kind_of_defect_that_is_named() {
+        let kinds = |item: Item| item.kinds().map(str::to_owned).collect::<Vec<_>>();
+        assert!(kinds(Item::normal("a.png")).is_empty());
+        assert_eq!(kinds(Item::anomalous("a.png", None, "dent")), ["dent"]);
+        assert_eq!(
+            kinds(Item::anomalous("a.png", None, "dent, deep scratch")),
+            ["dent", "deep scratch"]
+        );
     }
 
     #[test]

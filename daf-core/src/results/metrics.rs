@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Origin;
 use crate::block::MultiplyAdds;
 use crate::calibration::{Calibration, Scale};
+use crate::part::dataset::kinds;
 
 /// A metric, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ pub struct Measurements {
     /// Mean over the categories, if there are several; a metric that one of them lacks is missing here.
     pub mean: Option<BTreeMap<String, f64>>,
     /// On each type of defect together with the normal images of its category; the category stands before the type,
-    /// with a slash, if there are several.
+    /// with a slash, if there are several. An image with several types of defect counts for each.
     pub by_defect: BTreeMap<String, Metrics>,
     /// What the run's threshold makes of the test images.
     pub at_threshold: Option<AtThreshold>,
@@ -174,7 +175,7 @@ pub struct Prediction {
     pub image: String,
     /// Its category, if the data set has several.
     pub category: Option<String>,
-    /// Type of its defect, or `good`.
+    /// Type of its defect, or several of them, e.g. `dent, scratch`, or `good`.
     pub label: String,
     /// Its score.
     pub score: f64,
@@ -191,5 +192,10 @@ impl Prediction {
     #[must_use]
     pub fn is_anomalous(&self) -> bool {
         self.label != "good"
+    }
+
+    /// Every type of defect that it has, or `good`.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        kinds(&self.label)
     }
 }

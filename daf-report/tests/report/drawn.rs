@@ -1,6 +1,6 @@
 //! A run as an evaluation leaves it, with drawn images and scores that are right for most of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use daf_core::calibration::{Calibration, Rule, Scale, Source};
@@ -97,7 +97,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
         ("scratch & dent", Some([225, 225, 230])),
         ("good", None),
         ("stain", Some([120, 84, 40])),
-        ("hole", Some([30, 28, 30])),
+        ("hole, stain", Some([30, 28, 30])),
     ];
     let mut predictions = Vec::new();
     let mut maps = PixelMaps::new();
@@ -260,11 +260,9 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
         ("pixel_pro", pixels.pro),
         ("pixel_ap", pixels.average_precision),
     ];
-    let mut labels: Vec<&str> = predictions.iter().map(|image| image.label.as_str()).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    let of = |label: &str| {
-        let fits = |image: &Prediction| !image.is_anomalous() || image.label == label;
+    let kinds: BTreeSet<&str> = predictions.iter().flat_map(Prediction::kinds).collect();
+    let of = |kind: &str| {
+        let fits = |image: &Prediction| !image.is_anomalous() || image.kinds().any(|of| of == kind);
         let places = predictions
             .iter()
             .enumerate()
@@ -294,10 +292,10 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
             .collect(),
         by_category: BTreeMap::new(),
         mean: None,
-        by_defect: labels
+        by_defect: kinds
             .iter()
-            .filter(|label| **label != "good")
-            .map(|label| ((*label).to_owned(), of(label)))
+            .filter(|kind| **kind != "good")
+            .map(|kind| ((*kind).to_owned(), of(kind)))
             .collect(),
         calibration: Some(CALIBRATION),
         colours: Some(CALIBRATION.pixel),
