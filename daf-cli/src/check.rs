@@ -88,7 +88,7 @@ impl Check {
                 &format!(
                     "{}: {} parameters, {state}",
                     store.name,
-                    grouped(parameters(store.vars))
+                    grouped(store.parameters())
                 ),
             )?;
         }
@@ -220,15 +220,6 @@ fn tested(items: &[Item]) -> String {
             kinds.join(", ")
         ),
     }
-}
-
-/// Number of weights, without the statistics of batch norms.
-fn parameters(vars: &tch::nn::VarStore) -> u64 {
-    let weights = vars
-        .variables()
-        .into_iter()
-        .filter(|(name, _)| !name.contains("running_"));
-    weights.map(|(_, tensor)| tensor.numel() as u64).sum()
 }
 
 /// 1234567 as `1 234 567`.

@@ -103,6 +103,16 @@ impl Detector {
         found.map(|_| counted)
     }
 
+    /// Number of weights and biases that the training changed, those that only training needs included.
+    ///
+    /// # Errors
+    /// If the parts do not fit together.
+    pub fn parameters(&self) -> Result<u64> {
+        let pipeline = self.run.pipeline();
+        let model = build(pipeline, Device::Cpu, Mode::Train)?;
+        Ok(model.parameters())
+    }
+
     /// Scores one image of any size.
     ///
     /// # Errors
@@ -135,6 +145,19 @@ impl Detector {
 /// Tiles per forward pass.
 const TILES: usize = 8;
 
+/// The model of a pipeline, without pretrained weights.
+fn build(pipeline: &Pipeline, device: Device, mode: Mode) -> Result<Box<dyn Model>> {
+    let size = pipeline.input.size;
+    let context = BuildContext {
+        device,
+        size: (i64::from(size.height()), i64::from(size.width())),
+        mode,
+        precision: pipeline.precision,
+        pretrained: None,
+    };
+    crate::train::build(pipeline.method.as_ref(), &context)
+}
+
 /// A model for inference on a device.
 pub(crate) struct Scoring {
     pub(crate) model: Box<dyn Model>,
@@ -144,16 +167,7 @@ pub(crate) struct Scoring {
 impl Scoring {
     /// The model of a run with its trained weights.
     pub(crate) fn of(run: &Run, device: Device) -> Result<Self> {
-        let pipeline = run.pipeline();
-        let size = pipeline.input.size;
-        let context = BuildContext {
-            device,
-            size: (i64::from(size.height()), i64::from(size.width())),
-            mode: Mode::Infer,
-            precision: pipeline.precision,
-            pretrained: None,
-        };
-        let model = crate::train::build(pipeline.method.as_ref(), &context)?;
+        let model = build(run.pipeline(), device, Mode::Infer)?;
         run.load_weights(model.as_ref())?;
         Ok(Self { model, device })
     }

@@ -52,11 +52,7 @@ impl Teacher {
     /// Its weights, as a file of a run.
     #[must_use]
     pub const fn store(&self) -> Store<'_> {
-        Store {
-            name: self.name,
-            vars: &self.vars,
-            frozen: true,
-        }
+        Store::frozen(self.name, &self.vars)
     }
 
     /// Where its weights came from; `None` if it was built without.

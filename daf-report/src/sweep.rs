@@ -184,8 +184,8 @@ fn cell(figure: &Figure, table: &mut Table) -> Cell {
             best,
         } => {
             let text = |value: f64| match metric {
-                Metric::ImagesPerSecond | Metric::MultiplyAdds => significant(value),
-                _ => percent(value),
+                share if share.is_share() => percent(value),
+                _ => significant(value),
             };
             let std = spread
                 .std

@@ -66,6 +66,9 @@ pub(crate) fn meaning(metric: &str) -> &'static str {
         "pixel_f1_max" => "largest F1 of the pixel scores over all thresholds",
         "pixel_iou_max" => "largest intersection over union of the pixels over all thresholds",
         "aupimo" => "mean pixel recall per image at very few false positives on normal images",
+        "images_per_second" => "images scored per second, reading and writing included",
+        "multiply_adds" => "multiply-adds for one input of the network, in thousand millions",
+        "parameters" => "weights and biases that training changes, in millions",
         _ => "",
     }
 }

@@ -480,6 +480,7 @@ mod tests {
             pixel_error: None,
             images_per_second: 10.0,
             multiply_adds: MultiplyAdds::default(),
+            parameters: None,
         }
     }
 

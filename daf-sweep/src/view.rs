@@ -161,11 +161,13 @@ pub enum Metric {
     ImagesPerSecond,
     /// Multiply-adds for one input of the network.
     MultiplyAdds,
+    /// Weights and biases that the training changed.
+    Parameters,
 }
 
 impl Metric {
     /// All, shares first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ImageAuroc,
         Self::PixelAuroc,
         Self::PixelPro,
@@ -177,6 +179,7 @@ impl Metric {
         Self::Aupimo,
         Self::ImagesPerSecond,
         Self::MultiplyAdds,
+        Self::Parameters,
     ];
 
     /// The four of the paper's tables.
@@ -200,6 +203,7 @@ impl Metric {
             Self::Aupimo => "aupimo",
             Self::ImagesPerSecond => "images_per_second",
             Self::MultiplyAdds => "multiply_adds",
+            Self::Parameters => "parameters",
         }
     }
 
@@ -209,6 +213,7 @@ impl Metric {
         match self {
             Self::ImagesPerSecond => "images/s",
             Self::MultiplyAdds => "GMAC",
+            Self::Parameters => "#param (M)",
             share => short_name(share.name()),
         }
     }
@@ -216,13 +221,16 @@ impl Metric {
     /// Whether it is a share of 0 to 1, which tables show in percent.
     #[must_use]
     pub const fn is_share(self) -> bool {
-        !matches!(self, Self::ImagesPerSecond | Self::MultiplyAdds)
+        !matches!(
+            self,
+            Self::ImagesPerSecond | Self::MultiplyAdds | Self::Parameters
+        )
     }
 
     /// Whether more of it is better.
     #[must_use]
     pub const fn rises(self) -> bool {
-        !matches!(self, Self::MultiplyAdds)
+        !matches!(self, Self::MultiplyAdds | Self::Parameters)
     }
 
     /// Its value, on the whole test split.
@@ -233,6 +241,10 @@ impl Metric {
         match self {
             Self::ImagesPerSecond => Ok(found.images_per_second),
             Self::MultiplyAdds => Ok(found.multiply_adds.defined as f64 / 1e9),
+            Self::Parameters => found
+                .parameters
+                .map(|count| count as f64 / 1e6)
+                .ok_or_else(|| "not counted when the run was measured; `daf-cli evaluate` counts".into()),
             share => {
                 let values = found.overall.values();
                 let value = values.into_iter().find(|(name, _)| *name == share.name());

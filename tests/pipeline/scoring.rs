@@ -181,6 +181,8 @@ fn the_evaluation_writes_curves_pictures_and_maps() {
     let metrics = results.metrics.as_ref().unwrap();
     assert!(metrics.multiply_adds.carried_out <= metrics.multiply_adds.defined);
     assert!(metrics.multiply_adds.carried_out > 0);
+    // With the auxiliary heads, which the network that was measured does not have any more.
+    assert_eq!(metrics.parameters, Some(4_432_452));
     assert!(
         metrics
             .intervals

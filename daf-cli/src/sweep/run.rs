@@ -221,19 +221,15 @@ impl<'a> Runner<'a> {
     fn new(sweep: &'a Sweep, settings: &RunArgs, environment: &Environment) -> Result<Self, Failure> {
         let cuda = sweep.manifest().jobs.iter().any(wants_cuda);
         let gpus = if cuda { gpus(environment) } else { Vec::new() };
-        let count = settings.jobs.map_or(gpus.len().max(1), NonZero::get);
-        let count = count.min(sweep.manifest().jobs.len());
-        let slot = |number: usize| Slot {
-            gpu: (!gpus.is_empty()).then(|| gpus[number % gpus.len()].clone()),
-            working: None,
-        };
+        let jobs = sweep.manifest().jobs.len();
+        let slots = slots(&gpus, settings.jobs, jobs);
         let cores = available_parallelism().map_or(1, NonZero::get);
-        let share = NonZero::new(cores / count).unwrap_or(NonZero::<usize>::MIN);
+        let share = NonZero::new(cores / slots.len().max(1)).unwrap_or(NonZero::<usize>::MIN);
         Ok(Self {
             sweep,
             threads: settings.threads.unwrap_or(share),
-            slots: (0..count).map(slot).collect(),
-            display: Display::new(sweep.manifest().jobs.len()),
+            slots,
+            display: Display::new(jobs),
         })
     }
 
@@ -432,6 +428,17 @@ impl Drop for Runner<'_> {
     }
 }
 
+/// Room for as many jobs as were asked for, otherwise for one per GPU, but for no more than there are. GPUs are dealt out in
+/// turn.
+fn slots(gpus: &[String], asked: Option<NonZero<usize>>, jobs: usize) -> Vec<Slot> {
+    let count = asked.map_or(gpus.len().max(1), NonZero::get).min(jobs);
+    let slot = |number: usize| Slot {
+        gpu: (!gpus.is_empty()).then(|| gpus[number % gpus.len()].clone()),
+        working: None,
+    };
+    (0..count).map(slot).collect()
+}
+
 /// Starts the process of a job.
 fn spawn(sweep: &Sweep, job: &Job, threads: NonZero<usize>, gpu: Option<&str>) -> Result<Child, Failure> {
     let path = sweep.log(job);
@@ -442,18 +449,20 @@ fn spawn(sweep: &Sweep, job: &Job, threads: NonZero<usize>, gpu: Option<&str>) -
         .and_then(|log| Ok((log.try_clone()?, log)))
         .map_err(Error::io(&path))?;
     let program = std::env::current_exe().map_err(Failure::work)?;
-    let mut command = Command::new(&program);
-    command
-        .args(["sweep", "job"])
-        .arg(sweep.dir())
-        .args([&job.hash, "--attended", "--threads", &threads.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(log.0)
-        .stderr(log.1);
+    let mut command = command(&program, sweep.dir(), job, threads, gpu);
+    command.stdin(Stdio::piped()).stdout(log.0).stderr(log.1);
+    Ok(command.spawn().map_err(Error::io(&program))?)
+}
+
+/// The command that runs a job, with the one GPU that it may see.
+fn command(program: &Path, sweep: &Path, job: &Job, threads: NonZero<usize>, gpu: Option<&str>) -> Command {
+    let mut command = Command::new(program);
+    command.args(["sweep", "job"]).arg(sweep);
+    command.args([&job.hash, "--attended", "--threads", &threads.to_string()]);
     if let Some(gpu) = gpu.filter(|_| wants_cuda(job)) {
         command.env(VISIBLE_GPUS, gpu);
     }
-    Ok(command.spawn().map_err(Error::io(&program))?)
+    command
 }
 
 /// Whether a job takes whatever GPU it sees.
@@ -468,8 +477,13 @@ fn gpus(environment: &Environment) -> Vec<String> {
     } else {
         0
     };
+    names(count, &environment.gpus)
+}
+
+/// Names of the first GPUs that libtorch counts: `visible` has those that this process was given, where it was.
+fn names(count: usize, visible: &[String]) -> Vec<String> {
     let name = |number: usize| {
-        let named = environment.gpus.get(number).cloned();
+        let named = visible.get(number).cloned();
         named.unwrap_or_else(|| number.to_string())
     };
     (0..count).map(name).collect()
@@ -544,5 +558,79 @@ impl Display {
         if let Some(bar) = &self.total {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn names_of(gpus: &[&str]) -> Vec<String> {
+        gpus.iter().map(|gpu| (*gpu).to_owned()).collect()
+    }
+
+    fn job(device: &str) -> Job {
+        Job {
+            hash: "beef".into(),
+            cells: Vec::new(),
+            pipeline: json!({ "device": device })
+                .as_object()
+                .cloned()
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The GPU of every slot.
+    fn dealt(gpus: &[&str], asked: Option<usize>, jobs: usize) -> Vec<Option<String>> {
+        let slots = slots(&names_of(gpus), asked.and_then(NonZero::new), jobs);
+        slots.into_iter().map(|slot| slot.gpu).collect()
+    }
+
+    #[test]
+    fn there_is_a_job_at_a_time_for_every_gpu_and_one_without() {
+        let given = |gpus: &[&str]| names_of(gpus).into_iter().map(Some).collect::<Vec<_>>();
+        assert_eq!(dealt(&["0", "1", "2"], None, 9), given(&["0", "1", "2"]));
+        assert_eq!(dealt(&["0", "1", "2"], None, 2), given(&["0", "1"]));
+        assert_eq!(dealt(&["0", "1"], Some(5), 9), given(&["0", "1", "0", "1", "0"]));
+        assert_eq!(dealt(&["0", "1"], Some(1), 9), given(&["0"]));
+        assert_eq!(dealt(&[], None, 9), [None]);
+        assert_eq!(dealt(&[], Some(3), 9), [None, None, None]);
+        assert!(dealt(&["0"], None, 0).is_empty());
+    }
+
+    #[test]
+    fn gpus_keep_the_names_that_this_process_was_given() {
+        assert_eq!(names(2, &[]), ["0", "1"]);
+        assert_eq!(names(2, &names_of(&["5", "GPU-1a2b"])), ["5", "GPU-1a2b"]);
+    }
+
+    #[test]
+    fn a_job_sees_the_gpu_of_its_slot_unless_it_names_a_device() {
+        let seen = |device: &str, gpu: Option<&str>| {
+            let job = job(device);
+            let command = command(
+                Path::new("daf-cli"),
+                Path::new("runs/s"),
+                &job,
+                NonZero::<usize>::MIN,
+                gpu,
+            );
+            let line: Vec<_> = command.get_args().collect();
+            assert_eq!(
+                line,
+                ["sweep", "job", "runs/s", "beef", "--attended", "--threads", "1"]
+            );
+            let set = command
+                .get_envs()
+                .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)));
+            set.collect::<Vec<_>>()
+        };
+        let expected = (VISIBLE_GPUS.into(), Some("3".into()));
+        assert_eq!(seen("auto", Some("3")), [expected]);
+        assert!(seen("cpu", Some("3")).is_empty());
+        assert!(seen("cuda:1", Some("3")).is_empty());
+        assert!(seen("auto", None).is_empty());
     }
 }

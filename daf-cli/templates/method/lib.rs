@@ -46,19 +46,9 @@ impl Method for MyPart {
             .collect();
         let conv = |name: String, shape| blocks.sub(&name).conv_norm("conv", "norm", shape);
         let down = widths.windows(2).enumerate();
-        let down = down.map(|(n, pair)| {
-            conv(
-                format!("down{n}"),
-                Shape::same(pair[0], pair[1], 3).stride(2),
-            )
-        });
+        let down = down.map(|(n, pair)| conv(format!("down{n}"), Shape::same(pair[0], pair[1], 3).stride(2)));
         let up = widths.windows(2).enumerate().rev();
-        let up = up.map(|(n, pair)| {
-            conv(
-                format!("up{n}"),
-                Shape::same(pair[1], pair[0].max(self.width), 3),
-            )
-        });
+        let up = up.map(|(n, pair)| conv(format!("up{n}"), Shape::same(pair[1], pair[0].max(self.width), 3)));
         Ok(Box::new(Autoencoder {
             down: down.collect(),
             up: up.collect(),
@@ -104,11 +94,7 @@ impl Autoencoder {
 impl Model for Autoencoder {
     // What a run keeps: a file of weights for each store.
     fn stores(&self) -> Vec<Store<'_>> {
-        vec![Store {
-            name: "autoencoder",
-            vars: &self.vars,
-            frozen: false,
-        }]
+        vec![Store::learned("autoencoder", &self.vars)]
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {

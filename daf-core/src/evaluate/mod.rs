@@ -267,6 +267,7 @@ impl Scored {
             pixel_error: summary.error,
             images_per_second: items.len() as f64 / seconds,
             multiply_adds: detector.multiply_adds()?,
+            parameters: Some(detector.parameters()?),
             overall,
         };
         Ok((measurements, curves))

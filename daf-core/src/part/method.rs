@@ -103,6 +103,19 @@ pub trait Model: Send {
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError>;
 }
 
+impl dyn Model + '_ {
+    /// Number of weights and biases that training changes. In a model built for training this is what papers call
+    /// the size of a method; one built for inference lacks what only training needs.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let stores = self.stores().into_iter();
+        stores
+            .filter(|store| !store.frozen)
+            .map(|store| store.parameters())
+            .sum()
+    }
+}
+
 /// When a model is [fitted](Model::fit).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
@@ -128,6 +141,35 @@ pub struct Store<'a> {
     pub vars: &'a VarStore,
     /// Whether training leaves them as they are.
     pub frozen: bool,
+}
+
+impl<'a> Store<'a> {
+    /// A store that training changes.
+    #[must_use]
+    pub const fn learned(name: &'a str, vars: &'a VarStore) -> Self {
+        Self {
+            name,
+            vars,
+            frozen: false,
+        }
+    }
+
+    /// A store that training leaves as it is.
+    #[must_use]
+    pub const fn frozen(name: &'a str, vars: &'a VarStore) -> Self {
+        Self {
+            name,
+            vars,
+            frozen: true,
+        }
+    }
+
+    /// Number of its weights and biases; the statistics of batch norms are none.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let variables = self.vars.trainable_variables();
+        variables.iter().map(|variable| variable.numel() as u64).sum()
+    }
 }
 
 /// Named scalar loss terms.

@@ -157,6 +157,9 @@ pub struct Measurements {
     pub images_per_second: f64,
     /// Multiply-adds of the convolutions for one input of the network.
     pub multiply_adds: MultiplyAdds,
+    /// Number of weights and biases that the training changed; `None` in a file that was written without it.
+    #[serde(default)]
+    pub parameters: Option<u64>,
 }
 
 /// `curves.json`: operating points over all thresholds, thinned out without changing the shape of the curves.

@@ -231,11 +231,7 @@ mod tests {
     }
 
     fn stores(vars: &VarStore) -> [Store<'_>; 1] {
-        [Store {
-            name: "student",
-            vars,
-            frozen: false,
-        }]
+        [Store::learned("student", vars)]
     }
 
     fn step(state: &mut OptimizerState, variable: &Tensor, gradient: &Tensor, factor: f64) {

@@ -314,6 +314,7 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
             carried_out: 5_200_000_000,
             published: 6_800_000_000,
         },
+        parameters: Some(4_432_452),
         overall,
     }
 }

@@ -237,10 +237,9 @@ fn scaled(maps: &Tensor, quantile: f64) -> Tensor {
 
 impl Model for MkdadModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        let store = |name, vars, frozen| Store { name, vars, frozen };
         vec![
-            store("source", &self.source.0, true),
-            store("cloner", &self.cloner.0, false),
+            Store::frozen("source", &self.source.0),
+            Store::learned("cloner", &self.cloner.0),
         ]
     }
 
@@ -288,12 +287,12 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::slow::{self, Map, batch, context, parameters};
+    use crate::slow::{self, Map, batch, context};
 
     #[test]
     fn the_cloner_has_as_many_parameters_as_the_official_one() {
         let model = Mkdad::default().build(&context(Mode::Train, (64, 64))).unwrap();
-        assert_eq!(parameters(model.as_ref()), 343_984);
+        assert_eq!(model.parameters(), 343_984);
     }
 
     const SOURCE: [&[i64]; 5] = [&[2, 3], &[2, 4], &[3, 2, 5], &[3, 2, 4], &[2, 3, 6]];

@@ -62,13 +62,6 @@ impl NormalImages for Images {
     }
 }
 
-/// Trainable parameters outside frozen stores.
-pub(crate) fn parameters(model: &dyn Model) -> usize {
-    let stores = model.stores().into_iter().filter(|store| !store.frozen);
-    let variables = stores.flat_map(|store| store.vars.trainable_variables());
-    variables.map(|variable| variable.numel()).sum()
-}
-
 #[track_caller]
 pub(crate) fn close(found: f64, expected: f64, tolerance: f64) {
     let error = (found - expected).abs();

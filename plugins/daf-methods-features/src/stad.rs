@@ -385,12 +385,11 @@ struct StadModel {
 
 impl Model for StadModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        let store = |name, vars, frozen| Store { name, vars, frozen };
         vec![
-            store("teacher", &self.teacher, true),
-            store("standard", &self.standard, true),
-            store("students", &self.students, false),
-            store("scales", &self.scales, false),
+            Store::frozen("teacher", &self.teacher),
+            Store::frozen("standard", &self.standard),
+            Store::learned("students", &self.students),
+            Store::learned("scales", &self.scales),
         ]
     }
 

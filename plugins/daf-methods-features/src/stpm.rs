@@ -102,12 +102,7 @@ impl StpmModel {
 
 impl Model for StpmModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        let student = Store {
-            name: "student",
-            vars: &self.vars,
-            frozen: false,
-        };
-        vec![self.teacher.store(), student]
+        vec![self.teacher.store(), Store::learned("student", &self.vars)]
     }
 
     fn origins(&self) -> Vec<Origin> {
@@ -144,12 +139,12 @@ mod tests {
     use daf_core::block::Mode;
 
     use super::*;
-    use crate::slow::{self, Map, batch, context, parameters};
+    use crate::slow::{self, Map, batch, context};
 
     #[test]
     fn the_student_has_as_many_parameters_as_the_official_one() {
         let model = Stpm::default().build(&context(Mode::Train, (64, 64))).unwrap();
-        assert_eq!(parameters(model.as_ref()), 2_782_784);
+        assert_eq!(model.parameters(), 2_782_784);
     }
 
     #[test]

@@ -351,11 +351,7 @@ impl CutPasteModel {
 
 impl Model for CutPasteModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        vec![Store {
-            name: "network",
-            vars: &self.vars,
-            frozen: false,
-        }]
+        vec![Store::learned("network", &self.vars)]
     }
 
     fn origins(&self) -> Vec<Origin> {
@@ -459,7 +455,7 @@ mod tests {
         let one = 11_176_512 + head;
         for (localization, networks) in [(Localization::GradCam {}, 1), (SMALL, 2)] {
             let model = slow::built(&recipe(localization), Mode::Train, (64, 64));
-            assert_eq!(slow::parameters(model.stores()[0].vars), networks * one);
+            assert_eq!(model.parameters(), networks * one);
         }
     }
 

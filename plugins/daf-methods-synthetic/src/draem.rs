@@ -210,16 +210,10 @@ impl DraemModel {
 
 impl Model for DraemModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        let stores = [
-            ("reconstructive", &self.restoring),
-            ("discriminative", &self.finding),
-        ];
-        let store = |(name, vars)| Store {
-            name,
-            vars,
-            frozen: false,
-        };
-        stores.into_iter().map(store).collect()
+        vec![
+            Store::learned("reconstructive", &self.restoring),
+            Store::learned("discriminative", &self.finding),
+        ]
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
@@ -279,9 +273,9 @@ mod tests {
     fn it_has_as_many_parameters_as_the_official_code() {
         let model = slow::built(&Draem::default(), Mode::Train, (32, 32));
         let stores = model.stores();
-        let counts: Vec<usize> = stores.iter().map(|store| slow::parameters(store.vars)).collect();
+        let counts: Vec<u64> = stores.iter().map(Store::parameters).collect();
         assert_eq!(counts, [69_048_579, 28_374_146]);
-        assert_eq!(counts.iter().sum::<usize>(), 97_422_725);
+        assert_eq!(counts.iter().sum::<u64>(), 97_422_725);
     }
 
     #[test]

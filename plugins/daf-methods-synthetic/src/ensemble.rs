@@ -278,7 +278,7 @@ mod tests {
         let stores = model.stores();
         let names: Vec<&str> = stores.iter().map(|store| store.name).collect();
         assert_eq!(names, ["teacher_1", "student_1", "student_2"]);
-        let counts: Vec<usize> = stores.iter().map(|store| slow::parameters(store.vars)).collect();
+        let counts: Vec<u64> = stores.iter().map(Store::parameters).collect();
         // The decoder without a guide lacks its 256 channels in the first block, and the smoothing convolution.
         let unguided = 4_432_452 - 66_048 - 256 * 256 * 9;
         assert_eq!(counts, [0, 2_782_784, unguided]);

@@ -170,11 +170,7 @@ impl NsaModel {
 
 impl Model for NsaModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        vec![Store {
-            name: "network",
-            vars: &self.vars,
-            frozen: false,
-        }]
+        vec![Store::learned("network", &self.vars)]
     }
 
     fn origins(&self) -> Vec<Origin> {
@@ -209,7 +205,7 @@ mod tests {
     #[test]
     fn it_has_as_many_parameters_as_the_official_code() {
         let model = slow::built(&Nsa::default(), Mode::Train, (64, 64));
-        assert_eq!(slow::parameters(model.stores()[0].vars), 11_497_712);
+        assert_eq!(model.parameters(), 11_497_712);
     }
 
     #[test]
@@ -232,11 +228,7 @@ mod tests {
         let vars = VarStore::new(Device::Cpu);
         let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, Precision::Float32);
         let decoder = Decoder::new(&blocks, 6);
-        let store = Store {
-            name: "decoder",
-            vars: &vars,
-            frozen: false,
-        };
+        let store = Store::learned("decoder", &vars);
         slow::shake_store(&store);
         let features = Tensor::rand([1, 6, 2, 3], (Kind::Float, Device::Cpu));
         let found = tch::no_grad(|| decoder.forward(&features));

@@ -203,11 +203,7 @@ impl SegmentationModel {
 
 impl Model for SegmentationModel {
     fn stores(&self) -> Vec<Store<'_>> {
-        vec![Store {
-            name: "network",
-            vars: &self.vars,
-            frozen: false,
-        }]
+        vec![Store::learned("network", &self.vars)]
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
@@ -272,7 +268,7 @@ mod tests {
                 ..SegmentationOnly::default()
             };
             let model = slow::built(&method, Mode::Train, (64, 64));
-            assert_eq!(slow::parameters(model.stores()[0].vars), expected);
+            assert_eq!(model.parameters(), expected);
         }
         let model = slow::built(&SegmentationOnly::default(), Mode::Infer, (64, 64));
         let image = Tensor::rand([1, 3, 64, 64], FLOAT);

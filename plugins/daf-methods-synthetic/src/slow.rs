@@ -19,15 +19,6 @@ pub(crate) fn built(method: &dyn Method, mode: Mode, size: (i64, i64)) -> Box<dy
     method.build(&context).unwrap()
 }
 
-/// Numbers that are learned.
-pub(crate) fn parameters(vars: &VarStore) -> usize {
-    let variables = vars.variables().into_values();
-    variables
-        .filter(Tensor::requires_grad)
-        .map(|variable| variable.numel())
-        .sum()
-}
-
 /// Gives a model weights and statistics with which no layer is close to doing nothing.
 pub(crate) fn shake(model: &dyn Model) {
     model.stores().iter().for_each(shake_store);

@@ -200,13 +200,7 @@ struct DafModel {
 impl Model for DafModel {
     fn stores(&self) -> Vec<Store<'_>> {
         let teacher = self.teacher.iter().map(Teacher::store);
-        teacher
-            .chain([Store {
-                name: "student",
-                vars: &self.vars,
-                frozen: false,
-            }])
-            .collect()
+        teacher.chain([Store::learned("student", &self.vars)]).collect()
     }
 
     fn origins(&self) -> Vec<Origin> {

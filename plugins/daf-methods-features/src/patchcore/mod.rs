@@ -293,12 +293,7 @@ fn without_largest(factors: &[f32], share: f64) -> Vec<usize> {
 
 impl Model for Memory {
     fn stores(&self) -> Vec<Store<'_>> {
-        let memory = Store {
-            name: "memory",
-            vars: &self.store,
-            frozen: false,
-        };
-        vec![self.backbone.store(), memory]
+        vec![self.backbone.store(), Store::learned("memory", &self.store)]
     }
 
     fn origins(&self) -> Vec<Origin> {
