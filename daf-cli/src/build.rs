@@ -171,16 +171,18 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
     let others = plugins
         .iter()
         .map(|(name, plugin)| (name.as_str(), plugin.clone()));
-    let dependencies = source::dependencies([own].into_iter().chain(others));
-    // A plugin from elsewhere names versions of this framework; a checkout takes their place.
-    let elsewhere = plugins.values().any(|plugin| plugin.path.is_none());
-    let patch = match source {
-        Source::Checkout(_) if elsewhere => {
-            let own = OPEN.map(|name| (name, source.dependency(name)));
-            format!("\n[patch.crates-io]\n{}", source::dependencies(own))
-        }
-        Source::Checkout(_) | Source::Registry => String::new(),
+    // A plugin may name versions of this framework, for which a checkout stands in. So does the program, lest Cargo warn of
+    // those that no plugin names.
+    let replaced: &[&str] = match source {
+        Source::Checkout(_) => &OPEN,
+        Source::Registry => &[],
     };
+    let named = replaced
+        .iter()
+        .filter(|name| !plugins.contains_key(**name))
+        .map(|name| (*name, any_version()));
+    let dependencies = source::dependencies([own].into_iter().chain(named).chain(others));
+    let patch = source::dependencies(replaced.iter().map(|name| (*name, source.dependency(name))));
     let lock = source.lock()?;
     let mut hasher = DefaultHasher::new();
     (&dependencies, &patch, &lock).hash(&mut hasher);
@@ -193,7 +195,7 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
         "# Written by `daf-cli build`.\n\
          [package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
          [[bin]]\nname = \"{name}\"\npath = \"main.rs\"\n\n\
-         [dependencies]\n{dependencies}\n[workspace]\n{patch}"
+         [dependencies]\n{dependencies}\n[workspace]\n\n[patch.crates-io]\n{patch}"
     );
     let main = format!("{uses}\nfn main() -> std::process::ExitCode {{\n    daf_cli::main()\n}}\n");
     let folder = environment.cache.join("build").join(&name);
@@ -214,6 +216,15 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
 
 /// The crates of the framework that plugins may depend on.
 const OPEN: [&str; 5] = ["daf-core", "daf-data", "daf-metrics", "daf-models", "daf-synth"];
+
+/// Whatever version there is, with the features that others ask for.
+fn any_version() -> Dependency {
+    Dependency {
+        version: Some("*".into()),
+        default_features: Some(false),
+        ..Dependency::default()
+    }
+}
 
 /// Writes a file unless it holds this already: Cargo compiles anew what was written anew.
 fn write_changed(path: &Path, content: &[u8]) -> Result<(), Failure> {

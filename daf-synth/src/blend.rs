@@ -3,7 +3,7 @@
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::{Fill, Region};
 
-use crate::lanes::byte;
+use crate::lanes::{byte, widest};
 use crate::runs::{Run, of_region};
 
 /// Replaces the region: `out = I·(1−m) + (1−β)·A·m + β·I·m` for the image I, the texture A, the mask m and the opacity β
@@ -76,9 +76,11 @@ pub(crate) fn blend_pixels(image: &mut RgbImage, region: &Region, material: Mate
         if covering == 1.0 {
             old.copy_from_slice(new);
         } else {
-            for (value, new) in old.iter_mut().zip(new) {
-                *value = mixed(*value, *new, covering);
-            }
+            widest!({
+                for (value, new) in old.iter_mut().zip(new) {
+                    *value = mixed(*value, *new, covering);
+                }
+            });
         }
     }
 }
@@ -87,7 +89,7 @@ fn covering(opacity: f64) -> f32 {
     (1.0 - opacity.clamp(0.0, 1.0)) as f32
 }
 
-#[inline]
+#[inline(always)]
 fn mixed(old: u8, new: u8, covering: f32) -> u8 {
     let (old, new) = (f32::from(old), f32::from(new));
     byte(old + (new - old) * covering + 0.5)

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::median::majority;
+use crate::scratch::Scratch;
 
 /// Tells the object from the background, pixel by pixel and for one image alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,7 +81,7 @@ impl ObjectModel {
                     let sum = i32::from(p[0]) + i32::from(p[1]) + i32::from(p[2]);
                     u8::from(sum < low || sum > high)
                 };
-                image.as_raw().chunks_exact(3).map(object).collect::<Vec<_>>()
+                image.as_raw().chunks_exact(3).map(object).collect::<Scratch<_>>()
             }
             Self::Border(border) => {
                 let apart = border.apart(image);
@@ -223,14 +224,14 @@ fn fill_holes(inside: &mut [u8], width: usize) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMask {
     /// 1 on the object, 0 off it, row by row.
-    inside: Vec<u8>,
+    inside: Scratch<u8>,
     width: usize,
 }
 
 impl ObjectMask {
     fn everywhere(width: usize, height: usize) -> Self {
         Self {
-            inside: vec![1; width * height],
+            inside: Scratch::of(1, width * height),
             width,
         }
     }
@@ -258,20 +259,15 @@ impl ObjectMask {
     }
 
     /// Sums over everything above and left of each pixel's upper left corner: one row and column more than the mask.
-    pub(crate) fn integral(&self) -> Vec<u32> {
-        let width = self.width;
-        let mut sums = vec![0; width + 1];
-        if width == 0 {
-            return sums;
-        }
-        sums.reserve((width + 1) * (self.inside.len() / width));
-        for row in self.inside.chunks_exact(width) {
-            let above = sums.len() - width - 1;
+    pub(crate) fn integral(&self) -> Scratch<u32> {
+        let (width, stride) = (self.width.max(1), self.width + 1);
+        let mut sums = Scratch::of(0, stride * (self.inside.len() / width + 1));
+        for (y, row) in self.inside.chunks_exact(width).enumerate() {
+            let (above, here) = sums[y * stride..].split_at_mut(stride);
             let mut sum = 0;
-            sums.push(0);
-            for (x, inside) in row.iter().enumerate() {
+            for ((here, above), inside) in here[1..].iter_mut().zip(&above[1..]).zip(row) {
                 sum += u32::from(*inside);
-                sums.push(sums[above + x + 1] + sum);
+                *here = above + sum;
             }
         }
         sums

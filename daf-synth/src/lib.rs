@@ -28,6 +28,7 @@ pub mod poisson;
 mod range;
 mod rotate;
 mod runs;
+mod scratch;
 pub mod shape;
 pub mod strategy;
 pub mod texture;

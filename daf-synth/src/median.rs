@@ -1,5 +1,7 @@
 //! Median filters of masks and of small integers.
 
+use crate::scratch::Scratch;
+
 /// Median of a mask of 0 and 1 over squares of `2·radius + 1` pixels, radius up to 7. Borders are replicated, as OpenCV's
 /// `medianBlur` does.
 ///
@@ -12,14 +14,14 @@ pub(crate) fn majority(mask: &mut [u8], width: usize, radius: usize) {
     let height = mask.len() / width;
     let side = 2 * radius + 1;
     let half = (side * side / 2) as u8;
-    let source = mask.to_vec();
+    let source: Scratch<u8> = mask.iter().copied().collect();
     let line = |y: isize| {
         let y = y.clamp(0, height as isize - 1) as usize;
         &source[y * width..][..width]
     };
     let reach = radius as isize;
     // Sums of columns, with replicated borders.
-    let mut sums = vec![0u8; width + 2 * radius];
+    let mut sums = Scratch::of(0u8, width + 2 * radius);
     for y in -reach..=reach {
         sums[radius..][..width]
             .iter_mut()
@@ -86,12 +88,12 @@ impl DiskMedian {
         let last = self.counts.len() - 1;
         // Replicated borders: the disk is then always inside.
         let stride = width + 2 * radius;
-        let mut padded = Vec::with_capacity(stride * (height + 2 * radius));
-        for y in 0..height + 2 * radius {
+        let mut padded = Scratch::of(0, stride * (height + 2 * radius));
+        for (y, padded) in padded.chunks_exact_mut(stride).enumerate() {
             let row = &values[y.saturating_sub(radius).min(height - 1) * width..][..width];
-            padded.extend(std::iter::repeat_n(row[0], radius));
-            padded.extend_from_slice(row);
-            padded.extend(std::iter::repeat_n(row[width - 1], radius));
+            padded[..radius].fill(row[0]);
+            padded[radius..][..width].copy_from_slice(row);
+            padded[radius + width..].fill(row[width - 1]);
         }
         let value = |at: usize| usize::from(padded[at]).min(last);
         for (y, row) in mask.chunks_exact(width).enumerate() {

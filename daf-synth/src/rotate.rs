@@ -1,6 +1,6 @@
 //! Rotation about the centre.
 
-use crate::lanes::{LANES, nearest};
+use crate::lanes::{LANES, nearest, widest};
 use crate::runs::Run;
 
 /// Rotates images of one size, clockwise for positive angles, with bilinear interpolation and, unless something else is
@@ -35,6 +35,7 @@ struct Places {
 }
 
 impl Places {
+    #[inline(always)]
     fn get(&self, lane: usize) -> Place {
         Place {
             left: self.left[lane],
@@ -64,7 +65,7 @@ impl Place {
 }
 
 /// Between four neighbours, row by row.
-#[inline]
+#[inline(always)]
 fn interpolated(corners: [f32; 4], fx: f32, fy: f32) -> f32 {
     (1.0 - fx) * (1.0 - fy) * corners[0]
         + fx * (1.0 - fy) * corners[1]
@@ -77,13 +78,13 @@ const BITS: u32 = 20;
 
 /// A colour, of whose three bytes the first is the lowest of `bytes`, with the channels side by side in one number: each has
 /// room for its product with 64².
-#[inline]
+#[inline(always)]
 fn packed(bytes: u64) -> u64 {
     bytes & 0xff | (bytes & 0xff00) << (BITS - 8) | (bytes & 0x00ff_0000) << (2 * BITS - 16)
 }
 
 /// Between four neighbouring [`packed`] colours, row by row, at a place in 64ths of a pixel (OpenCV has 32nds).
-#[inline]
+#[inline(always)]
 fn interpolated_colour(corners: [u64; 4], fx: f32, fy: f32) -> [u8; 3] {
     let (fx, fy) = (nearest(fx * 64.0).0 as u64, nearest(fy * 64.0).0 as u64);
     // The products of the shares of left and right, above and below.
@@ -108,7 +109,7 @@ fn interpolated_colour(corners: [u64; 4], fx: f32, fy: f32) -> [u8; 3] {
 }
 
 /// The bytes from `at` on, the first one the lowest.
-#[inline]
+#[inline(always)]
 fn bytes(source: &[u8], at: usize) -> Option<u64> {
     let bytes = source.get(at..)?.first_chunk()?;
     Some(u64::from_le_bytes(*bytes))
@@ -141,6 +142,7 @@ impl Rotation {
     }
 
     /// The point of the source that comes to a point of the target.
+    #[inline(always)]
     pub(crate) fn source(&self, x: f64, y: f64) -> (f64, f64) {
         (
             self.start.0 + self.sin * y + self.cos * x,
@@ -149,7 +151,7 @@ impl Rotation {
     }
 
     /// The places of the pixels from (x, y) on, also of those beyond the end of the row.
-    #[inline]
+    #[inline(always)]
     fn places(&self, x: usize, y: usize) -> Places {
         // Single precision from the row on: twice as many numbers at a time.
         let (row_x, row_y) = self.source(0.0, y as f64);
@@ -175,7 +177,7 @@ impl Rotation {
         places
     }
 
-    #[inline]
+    #[inline(always)]
     fn inside(&self, place: Place) -> bool {
         place.left >= 0
             && place.top >= 0
@@ -184,7 +186,7 @@ impl Rotation {
     }
 
     /// Whether all neighbours of all pixels are inside the source.
-    #[inline]
+    #[inline(always)]
     fn all_inside(&self, places: &Places) -> bool {
         let (right, bottom) = (self.width as i32 - 1, self.height as i32 - 1);
         // No exit in the loop: all are compared at a time.
@@ -204,7 +206,7 @@ impl Rotation {
     }
 
     /// The number of the upper left neighbour, which is inside.
-    #[inline]
+    #[inline(always)]
     fn first(&self, left: i32, top: i32) -> usize {
         (top as usize)
             .wrapping_mul(self.width)
@@ -235,56 +237,60 @@ impl Rotation {
     }
 
     /// Writes the colours of a run of the target's pixels into `target`, which holds just these.
-    pub(crate) fn turn(&self, source: &[u8], run: Run, target: &mut [u8]) {
+    pub(crate) fn turn(self, source: &[u8], run: Run, target: &mut [u8]) {
         let target = target.as_chunks_mut::<3>().0;
         let stride = 3 * self.width;
-        for (x, pixels) in (run.start..run.end).step_by(LANES).zip(target.chunks_mut(LANES)) {
-            let places = self.places(x, run.y);
-            let all_inside = self.all_inside(&places);
-            for (lane, pixel) in pixels.iter_mut().enumerate() {
-                let place = places.get(lane);
-                // Two neighbours at a time, and two bytes more: the source's last pixel has none that follow.
-                let rows = if all_inside || self.inside(place) {
-                    let at = 3 * self.first(place.left, place.top);
-                    bytes(source, at).zip(bytes(source, at + stride))
-                } else {
-                    None
-                };
-                *pixel = if let Some((upper, lower)) = rows {
-                    let corners = [
-                        packed(upper),
-                        packed(upper >> 24),
-                        packed(lower),
-                        packed(lower >> 24),
-                    ];
-                    interpolated_colour(corners, place.fx, place.fy)
-                } else {
-                    self.border(source.as_chunks().0, place)
-                };
+        widest!({
+            for (x, pixels) in (run.start..run.end).step_by(LANES).zip(target.chunks_mut(LANES)) {
+                let places = self.places(x, run.y);
+                let all_inside = self.all_inside(&places);
+                for (lane, pixel) in pixels.iter_mut().enumerate() {
+                    let place = places.get(lane);
+                    // Two neighbours at a time, and two bytes more: the source's last pixel has none that follow.
+                    let rows = if all_inside || self.inside(place) {
+                        let at = 3 * self.first(place.left, place.top);
+                        bytes(source, at).zip(bytes(source, at + stride))
+                    } else {
+                        None
+                    };
+                    *pixel = if let Some((upper, lower)) = rows {
+                        let corners = [
+                            packed(upper),
+                            packed(upper >> 24),
+                            packed(lower),
+                            packed(lower >> 24),
+                        ];
+                        interpolated_colour(corners, place.fx, place.fy)
+                    } else {
+                        self.border(source.as_chunks().0, place)
+                    };
+                }
             }
-        }
+        });
     }
 
     /// Writes 255 for each pixel of the source that [`turn`](Self::turn) reads for a run.
-    pub(crate) fn mark(&self, run: Run, marks: &mut [u8]) {
-        for x in (run.start..run.end).step_by(LANES) {
-            let places = self.places(x, run.y);
-            let all_inside = self.all_inside(&places);
-            for lane in 0..LANES.min(run.end - x) {
-                let place = places.get(lane);
-                if all_inside || self.inside(place) {
-                    let rows = &mut marks[self.first(place.left, place.top)..][..self.width + 2];
-                    rows[..2].copy_from_slice(&[255; 2]);
-                    rows[self.width..].copy_from_slice(&[255; 2]);
-                } else {
-                    let corners = place.corners();
-                    corners
-                        .iter()
-                        .filter_map(|corner| self.number(*corner))
-                        .for_each(|number| marks[number] = 255);
+    pub(crate) fn mark(self, run: Run, marks: &mut [u8]) {
+        widest!({
+            for x in (run.start..run.end).step_by(LANES) {
+                let places = self.places(x, run.y);
+                let all_inside = self.all_inside(&places);
+                for lane in 0..LANES.min(run.end - x) {
+                    let place = places.get(lane);
+                    if all_inside || self.inside(place) {
+                        let rows = &mut marks[self.first(place.left, place.top)..][..self.width + 2];
+                        rows[..2].copy_from_slice(&[255; 2]);
+                        rows[self.width..].copy_from_slice(&[255; 2]);
+                    } else {
+                        let corners = place.corners();
+                        corners
+                            .iter()
+                            .filter_map(|corner| self.number(*corner))
+                            .for_each(|number| marks[number] = 255);
+                    }
                 }
             }
-        }
+        });
     }
 }
 
@@ -307,11 +313,14 @@ pub(crate) fn threshold(rotation: &Rotation, field: &[f32], threshold: f32, mask
     let mut largest = vec![0f32; width.next_multiple_of(BLOCK)];
     for (i, lines) in field.chunks(BLOCK * width.max(1)).enumerate() {
         largest.fill(0.0);
-        for line in lines.chunks_exact(width) {
-            for (largest, value) in largest.iter_mut().zip(line) {
-                *largest = if *value > *largest { *value } else { *largest };
+        let columns = &mut largest[..];
+        widest!({
+            for line in lines.chunks_exact(width) {
+                for (largest, value) in columns.iter_mut().zip(line) {
+                    *largest = if *value > *largest { *value } else { *largest };
+                }
             }
-        }
+        });
         let flags = &mut high[(i + FRAME) * stride + FRAME..];
         for (flag, values) in flags.iter_mut().zip(largest.as_chunks::<BLOCK>().0) {
             *flag = values.iter().fold(false, |any, v| any | (*v > limit));
@@ -325,44 +334,47 @@ pub(crate) fn threshold(rotation: &Rotation, field: &[f32], threshold: f32, mask
         let block = |at: f64| ((at / BLOCK as f64 + FRAME as f64).max(0.0) as usize).min(count - 1);
         block(at - 6.0)..block(at + 6.0) + 1
     };
-    for top in (0..height).step_by(LANES) {
-        for left in (0..width).step_by(LANES) {
-            let middle = (LANES as f64 - 1.0) / 2.0;
-            let (x, y) = rotation.source(left as f64 + middle, top as f64 + middle);
-            let (columns, mut lines) = (blocks(x, stride), blocks(y, rows));
-            if !lines.any(|line| high[line * stride..][columns.clone()].contains(&true)) {
-                continue;
-            }
-            for y in top..height.min(top + LANES) {
-                let places = rotation.places(left, y);
-                let start = y * width + left;
-                let pixels = &mut mask[start..start + LANES.min(width - left)];
-                if pixels.len() == LANES && rotation.all_inside(&places) {
-                    let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
-                    for lane in 0..LANES {
-                        let first = rotation.first(places.left[lane], places.top[lane]);
-                        let rows = &field[first..][..width + 2];
-                        (a[lane], b[lane]) = (rows[0], rows[1]);
-                        (c[lane], d[lane]) = (rows[width], rows[width + 1]);
-                    }
-                    let mut values = [0.0; LANES];
-                    for lane in 0..LANES {
-                        let corners = [a[lane], b[lane], c[lane], d[lane]];
-                        values[lane] = interpolated(corners, places.fx[lane], places.fy[lane]);
-                    }
-                    for (pixel, value) in pixels.iter_mut().zip(values) {
-                        *pixel |= u8::from(value > threshold) * 255;
-                    }
-                } else {
-                    for (lane, pixel) in pixels.iter_mut().enumerate() {
-                        if rotation.value(field, places.get(lane)) > threshold {
-                            *pixel = 255;
+    let rotation = *rotation;
+    widest!({
+        for top in (0..height).step_by(LANES) {
+            for left in (0..width).step_by(LANES) {
+                let middle = (LANES as f64 - 1.0) / 2.0;
+                let (x, y) = rotation.source(left as f64 + middle, top as f64 + middle);
+                let (columns, mut lines) = (blocks(x, stride), blocks(y, rows));
+                if !lines.any(|line| high[line * stride..][columns.clone()].contains(&true)) {
+                    continue;
+                }
+                for y in top..height.min(top + LANES) {
+                    let places = rotation.places(left, y);
+                    let start = y * width + left;
+                    let pixels = &mut mask[start..start + LANES.min(width - left)];
+                    if pixels.len() == LANES && rotation.all_inside(&places) {
+                        let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
+                        for lane in 0..LANES {
+                            let first = rotation.first(places.left[lane], places.top[lane]);
+                            let rows = &field[first..][..width + 2];
+                            (a[lane], b[lane]) = (rows[0], rows[1]);
+                            (c[lane], d[lane]) = (rows[width], rows[width + 1]);
+                        }
+                        let mut values = [0.0; LANES];
+                        for lane in 0..LANES {
+                            let corners = [a[lane], b[lane], c[lane], d[lane]];
+                            values[lane] = interpolated(corners, places.fx[lane], places.fy[lane]);
+                        }
+                        for (pixel, value) in pixels.iter_mut().zip(values) {
+                            *pixel |= u8::from(value > threshold) * 255;
+                        }
+                    } else {
+                        for (lane, pixel) in pixels.iter_mut().enumerate() {
+                            if rotation.value(field, places.get(lane)) > threshold {
+                                *pixel = 255;
+                            }
                         }
                     }
                 }
             }
         }
-    }
+    });
 }
 
 #[cfg(test)]

@@ -296,6 +296,50 @@ fn a_plugin_for_another_daf_core_is_refused() {
 }
 
 #[test]
+fn a_plugin_from_a_registry_is_built_against_the_checkout() {
+    let folder = crate::program::folder(
+        "plugins: { other-stain: { version: \"=0.1.0\", registry: shelf } }\ndata: { type: demo }\n",
+    );
+    // A folder stands in for the registry. The crate names a version of daf-core, as one that was published does.
+    let shelf = folder.path().join("shelf");
+    fs::create_dir(&shelf).unwrap();
+    succeed(&shelf, "new synthesizer other-stain");
+    let own = shelf.join("other-stain");
+    let manifest = fs::read_to_string(own.join("Cargo.toml")).unwrap();
+    let at = manifest
+        .lines()
+        .find(|line| line.starts_with("daf-core = "))
+        .unwrap();
+    edit(
+        &own.join("Cargo.toml"),
+        at,
+        "daf-core = { version = \"0.1\", default-features = false }",
+    );
+    fs::write(own.join(".cargo-checksum.json"), "{ \"files\": {} }").unwrap();
+    let configuration = folder.path().join("cache/.cargo/config.toml");
+    fs::create_dir_all(configuration.parent().unwrap()).unwrap();
+    let shelf = shelf.display();
+    fs::write(
+        configuration,
+        format!(
+            "[registries.shelf]\nindex = \"sparse+https://shelf.invalid/\"\n\
+             [source.shelf]\nregistry = \"sparse+https://shelf.invalid/\"\nreplace-with = \"folder\"\n\
+             [source.folder]\ndirectory = \"{shelf}\"\n"
+        ),
+    )
+    .unwrap();
+    let said = run(folder.path(), "build p.yaml");
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert!(
+        said.out.contains("synthesizer/other_stain  other-stain 0.1.0"),
+        "{}",
+        said.out
+    );
+    // Cargo warns of crates of the checkout that take no other one's place.
+    assert!(!said.error.contains("warning"), "{}", said.error);
+}
+
+#[test]
 fn without_a_crate_or_a_cargo_the_message_is_clear() {
     let folder = crate::program::folder("plugins: { mine: { path: nowhere } }\ndata: { type: demo }\n");
     run(folder.path(), "build p.yaml").fails(2, &["plugins.mine.path: ", "nowhere holds no crate"]);

@@ -27,6 +27,8 @@ use daf_core::image::{GrayImage, RgbImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::widest;
+
 mod solver;
 
 use solver::Solver;
@@ -78,17 +80,33 @@ pub fn seamless_clone(
     MEMORY.with_borrow_mut(|memory| {
         let place = memory.place(destination, patch, mask, corner)?;
         match gradients {
-            Gradients::Normal => memory.guide(destination, patch, &place, |_, _| true),
+            Gradients::Normal => memory.guide(
+                destination,
+                patch,
+                &place,
+                #[inline(always)]
+                |_, _| true,
+            ),
             Gradients::Mixed(MixedRule::Opencv) => {
-                memory.guide(destination, patch, &place, |patch, destination| {
-                    (patch[0] - patch[1]).abs() > (destination[0] - destination[1]).abs()
-                });
+                memory.guide(
+                    destination,
+                    patch,
+                    &place,
+                    #[inline(always)]
+                    |patch, destination| {
+                        (patch[0] - patch[1]).abs() > (destination[0] - destination[1]).abs()
+                    },
+                );
             }
             Gradients::Mixed(MixedRule::Magnitude) => {
                 let square = |[x, y]: [i32; 2]| x * x + y * y;
-                memory.guide(destination, patch, &place, |patch, destination| {
-                    square(patch) > square(destination)
-                });
+                memory.guide(
+                    destination,
+                    patch,
+                    &place,
+                    #[inline(always)]
+                    |patch, destination| square(patch) > square(destination),
+                );
             }
         }
         memory.solver.solve();
@@ -222,6 +240,7 @@ impl Memory {
             memory.resize(values, 0.0);
         }
         self.solver.resize(width - 2, height - 2);
+        let patch_wins = &patch_wins;
         for y in 0..height - 1 {
             std::mem::swap(&mut self.above, &mut self.along_y);
             let weight = &self.weight[y * width * 3..][..values];
@@ -231,22 +250,26 @@ impl Memory {
             } else {
                 let (p, p_below) = (patch_row(y), patch_row(y + 1));
                 let (d, d_below) = (destination_row(y), destination_row(y + 1));
-                // Slices of one length let the compiler drop the bounds checks.
-                let (p, p_right, p_below) = (&p[..values], &p[3..][..values], &p_below[..values]);
-                let (d, d_right, d_below) = (&d[..values], &d[3..][..values], &d_below[..values]);
-                let (along_x, along_y) = (&mut self.along_x[..values], &mut self.along_y[..values]);
+                let (along_x, along_y) = (&mut self.along_x[..], &mut self.along_y[..]);
                 let minus = |a: u8, b: u8| i32::from(a) - i32::from(b);
-                for i in 0..values {
-                    let patch = [minus(p_right[i], p[i]), minus(p_below[i], p[i])];
-                    let destination = [minus(d_right[i], d[i]), minus(d_below[i], d[i])];
-                    let weight = if patch_wins(patch, destination) {
-                        weight[i]
-                    } else {
-                        0.0
-                    };
-                    along_x[i] = weight * (patch[0] - destination[0]) as f32;
-                    along_y[i] = weight * (patch[1] - destination[1]) as f32;
-                }
+                widest!({
+                    // Slices of one length let the compiler drop the bounds checks.
+                    let (p, p_right, p_below) = (&p[..values], &p[3..][..values], &p_below[..values]);
+                    let (d, d_right, d_below) = (&d[..values], &d[3..][..values], &d_below[..values]);
+                    let (along_x, along_y) = (&mut along_x[..values], &mut along_y[..values]);
+                    let weight = &weight[..values];
+                    for i in 0..values {
+                        let patch = [minus(p_right[i], p[i]), minus(p_below[i], p[i])];
+                        let destination = [minus(d_right[i], d[i]), minus(d_below[i], d[i])];
+                        let weight = if patch_wins(patch, destination) {
+                            weight[i]
+                        } else {
+                            0.0
+                        };
+                        along_x[i] = weight * (patch[0] - destination[0]) as f32;
+                        along_y[i] = weight * (patch[1] - destination[1]) as f32;
+                    }
+                });
             }
             if y > 0 {
                 let inner = self.along_x[..values - 3]

@@ -1,6 +1,5 @@
 //! Blobs from Perlin noise, as DRÆM draws them.
 
-use std::cell::RefCell;
 use std::f64::consts::{SQRT_2, TAU};
 use std::sync::LazyLock;
 
@@ -10,8 +9,10 @@ use daf_core::{BoxError, Rect, Region, Shape, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::widest;
 use crate::range::Range;
 use crate::rotate::{Rotation, threshold};
+use crate::scratch::Scratch;
 
 /// The region where Perlin noise exceeds a threshold: ragged blobs of all sizes, as DRÆM draws them.
 ///
@@ -43,11 +44,6 @@ impl Perlin {
 
 daf_core::register!(Shape: Perlin = "perlin");
 
-thread_local! {
-    /// Noise of the shape that is being drawn.
-    static NOISE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 #[typetag::serde(name = Perlin::NAME)]
 impl Shape for Perlin {
     fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Option<Region>, BoxError> {
@@ -61,10 +57,9 @@ impl Shape for Perlin {
             let lattice = Lattice::draw(rows, columns, rng);
             let rotation = Rotation::new(size.0, size.1, Range(-90.0, 90.0).draw(rng));
             let mut mask = GrayImage::new(width, height);
-            NOISE.with_borrow_mut(|noise| {
-                lattice.fill(size.0, size.1, noise);
-                threshold(&rotation, noise, self.threshold as f32, &mut mask);
-            });
+            let mut noise = Scratch::of(0.0f32, size.0 * size.1);
+            lattice.fill(size.0, size.1, &mut noise);
+            threshold(&rotation, &noise, self.threshold as f32, &mut mask);
             if let Some(region) = Region::of(mask) {
                 return Ok(Some(region));
             }
@@ -167,21 +162,19 @@ impl Lattice {
     /// of pixels; for multiples it is what the official code computes.
     #[must_use]
     pub fn noise(&self, width: usize, height: usize) -> Vec<f32> {
-        let mut noise = Vec::new();
+        let mut noise = vec![0.0; width * height];
         self.fill(width, height, &mut noise);
         noise
     }
 
-    /// The same into memory that is used again.
-    pub(crate) fn fill(&self, width: usize, height: usize, noise: &mut Vec<f32>) {
+    /// Adds it to what there is.
+    fn fill(&self, width: usize, height: usize, noise: &mut [f32]) {
         let window = Rect {
             x: 0,
             y: 0,
             width: width as u32,
             height: height as u32,
         };
-        noise.clear();
-        noise.resize(width * height, 0.0);
         self.add((width, height), window, 1.0, noise);
     }
 
@@ -204,31 +197,35 @@ impl Lattice {
             .map(|cell| (cell * width).div_ceil(self.columns).clamp(left, right) - left)
             .collect();
         let mut lines = Vec::with_capacity(across + 1);
-        for (y, row) in noise.chunks_exact_mut(right - left).enumerate() {
-            let (cell, fy, ty) = place(top + y, self.rows, height);
-            let corners = &self.gradients[(cell - first_row) * (across + 1)..];
-            let (upper, lower) = corners.split_at(across + 1);
-            // At a corner the noise is (gradient · distance), which is linear in x: after fading along y, two numbers
-            // per corner are left, (value at the corner's x, slope).
-            lines.clear();
-            lines.extend(
-                upper
-                    .iter()
-                    .zip(lower)
-                    .map(|(&(down0, right0), &(down1, right1))| {
-                        (lerp(down0 * fy, down1 * (fy - 1.0), ty), lerp(right0, right1, ty))
-                    }),
-            );
-            for (line, columns) in lines.windows(2).zip(starts.windows(2)) {
-                let columns = columns[0]..columns[1];
-                let (left, right) = (line[0], line[1]);
-                let places = within[columns.clone()].iter().zip(&fades[columns.clone()]);
-                for (value, (fx, tx)) in row[columns].iter_mut().zip(places) {
-                    let (left, right) = (left.0 + left.1 * fx, right.0 + right.1 * (fx - 1.0));
-                    *value += weight * lerp(left, right, *tx);
+        let (rows, gradients) = (self.rows, &self.gradients[..]);
+        let (within, fades, starts) = (&within[..], &fades[..], &starts[..]);
+        widest!({
+            for (y, row) in noise.chunks_exact_mut(right - left).enumerate() {
+                let (cell, fy, ty) = place(top + y, rows, height);
+                let corners = &gradients[(cell - first_row) * (across + 1)..];
+                let (upper, lower) = corners.split_at(across + 1);
+                // At a corner the noise is (gradient · distance), which is linear in x: after fading along y, two numbers
+                // per corner are left, (value at the corner's x, slope).
+                lines.clear();
+                lines.extend(
+                    upper
+                        .iter()
+                        .zip(lower)
+                        .map(|(&(down0, right0), &(down1, right1))| {
+                            (lerp(down0 * fy, down1 * (fy - 1.0), ty), lerp(right0, right1, ty))
+                        }),
+                );
+                for (line, columns) in lines.windows(2).zip(starts.windows(2)) {
+                    let columns = columns[0]..columns[1];
+                    let (left, right) = (line[0], line[1]);
+                    let places = within[columns.clone()].iter().zip(&fades[columns.clone()]);
+                    for (value, (fx, tx)) in row[columns].iter_mut().zip(places) {
+                        let (left, right) = (left.0 + left.1 * fx, right.0 + right.1 * (fx - 1.0));
+                        *value += weight * lerp(left, right, *tx);
+                    }
                 }
             }
-        }
+        });
     }
 }
 
@@ -251,7 +248,7 @@ fn place(at: usize, cells: usize, size: usize) -> (usize, f32, f32) {
     (at * cells / size, t as f32, fade as f32)
 }
 
-#[inline]
+#[inline(always)]
 fn lerp(from: f32, to: f32, share: f32) -> f32 {
     from + (to - from) * share
 }

@@ -14,7 +14,7 @@ use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
 
 use super::colourspace::{self, ColourSpace, HUES, decode_hsv, encode_hsv};
-use crate::lanes::{byte, nearest};
+use crate::lanes::{byte, nearest, widest};
 use crate::range::Range;
 use crate::rotate::{Outside, Rotation};
 use crate::runs::{self, Run};
@@ -437,12 +437,16 @@ impl HueTurn {
     }
 
     pub(super) fn apply(&self, pixels: &mut [u8]) {
-        colourspace::each(pixels, |colours| {
-            encode_hsv(colours);
-            colourspace::look_up(&mut colours[0], &self.hues);
-            colourspace::look_up(&mut colours[1], &self.saturations);
-            decode_hsv(colours);
-        });
+        colourspace::each(
+            pixels,
+            #[inline(always)]
+            |colours| {
+                encode_hsv(colours);
+                colourspace::look_up(&mut colours[0], &self.hues);
+                colourspace::look_up(&mut colours[1], &self.saturations);
+                decode_hsv(colours);
+            },
+        );
     }
 }
 
@@ -508,21 +512,23 @@ fn sharpen(source: &[u8], target: &mut [u8], (width, height): (usize, usize), ru
         around(bytes.start + stride),
     );
     let target = &mut target[bytes];
-    // The length is written out so that the compiler needs no check in the loop.
-    let reach = target.len() + 6;
-    let (above, here, below) = (&above[..reach], &here[..reach], &below[..reach]);
-    for (i, value) in target.iter_mut().enumerate() {
-        let column = |i: usize| {
-            let sum = u16::from(above[i]).wrapping_add(u16::from(here[i]));
-            sum.wrapping_add(u16::from(below[i]))
-        };
-        let middle = u16::from(here[i + 3]);
-        let sum = column(i).wrapping_add(column(i + 3)).wrapping_add(column(i + 6));
-        let sum = sum.wrapping_add(middle.wrapping_mul(4));
-        // No sum of integers is half a 13th between two.
-        let smooth = nearest(f32::from(sum) * (1.0 / 13.0)).1;
-        *value = byte(smooth + (f32::from(middle) - smooth) * factor);
-    }
+    widest!({
+        // The length is written out so that the compiler needs no check in the loop.
+        let reach = target.len() + 6;
+        let (above, here, below) = (&above[..reach], &here[..reach], &below[..reach]);
+        for (i, value) in target.iter_mut().enumerate() {
+            let column = |i: usize| {
+                let sum = u16::from(above[i]).wrapping_add(u16::from(here[i]));
+                sum.wrapping_add(u16::from(below[i]))
+            };
+            let middle = u16::from(here[i + 3]);
+            let sum = column(i).wrapping_add(column(i + 3)).wrapping_add(column(i + 6));
+            let sum = sum.wrapping_add(middle.wrapping_mul(4));
+            // No sum of integers is half a 13th between two.
+            let smooth = nearest(f32::from(sum) * (1.0 / 13.0)).1;
+            *value = byte(smooth + (f32::from(middle) - smooth) * factor);
+        }
+    });
 }
 
 #[cfg(test)]

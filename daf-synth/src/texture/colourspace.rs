@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use crate::lanes::{LANES, byte, floor, greater, lesser, whole};
+use crate::lanes::{LANES, byte, floor, greater, lesser, whole, widest};
 
 /// A colour space with an axis of brightness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,15 +71,19 @@ impl ColourSpace {
     /// Sends the brightness of RGB pixels through a table.
     pub(super) fn map_brightness(self, pixels: &mut [u8], table: &[u8; 256]) {
         let axis = self.brightness();
-        let through = |colours: &mut Colours| look_up(&mut colours[axis], table);
+
         // A loop of its own for each colour space.
         macro_rules! map {
             ($encode:ident, $decode:ident) => {
-                each(pixels, |colours| {
-                    $encode(colours);
-                    through(colours);
-                    $decode(colours);
-                })
+                each(
+                    pixels,
+                    #[inline(always)]
+                    |colours| {
+                        $encode(colours);
+                        look_up(&mut colours[axis], table);
+                        $decode(colours);
+                    },
+                )
             };
         }
         match self {
@@ -97,33 +101,35 @@ impl ColourSpace {
 pub(super) type Colours = [[u8; LANES]; 3];
 
 /// Changes pixels, a few at a time.
-#[inline]
+#[inline(always)]
 pub(super) fn each(pixels: &mut [u8], mut change: impl FnMut(&mut Colours)) {
     // Bytes that have just been written one by one cannot be read together at once, so that several are on their way.
     const PARTS: usize = 8;
-    for pixels in pixels.as_chunks_mut::<3>().0.chunks_mut(PARTS * LANES) {
-        let mut parts = [[[0; LANES]; 3]; PARTS];
-        let parts = &mut parts[..pixels.len().div_ceil(LANES)];
-        for (part, pixels) in parts.iter_mut().zip(pixels.chunks(LANES)) {
-            for (lane, pixel) in pixels.iter().enumerate() {
-                part[0][lane] = pixel[0];
-                part[1][lane] = pixel[1];
-                part[2][lane] = pixel[2];
+    widest!({
+        for pixels in pixels.as_chunks_mut::<3>().0.chunks_mut(PARTS * LANES) {
+            let mut parts = [[[0; LANES]; 3]; PARTS];
+            let parts = &mut parts[..pixels.len().div_ceil(LANES)];
+            for (part, pixels) in parts.iter_mut().zip(pixels.chunks(LANES)) {
+                for (lane, pixel) in pixels.iter().enumerate() {
+                    part[0][lane] = pixel[0];
+                    part[1][lane] = pixel[1];
+                    part[2][lane] = pixel[2];
+                }
+            }
+            for part in &mut *parts {
+                change(part);
+            }
+            for (part, pixels) in parts.iter().zip(pixels.chunks_mut(LANES)) {
+                for (lane, pixel) in pixels.iter_mut().enumerate() {
+                    *pixel = [part[0][lane], part[1][lane], part[2][lane]];
+                }
             }
         }
-        for part in &mut *parts {
-            change(part);
-        }
-        for (part, pixels) in parts.iter().zip(pixels.chunks_mut(LANES)) {
-            for (lane, pixel) in pixels.iter_mut().enumerate() {
-                *pixel = [part[0][lane], part[1][lane], part[2][lane]];
-            }
-        }
-    }
+    });
 }
 
 /// Sends a channel through a table.
-#[inline]
+#[inline(always)]
 pub(super) fn look_up(channel: &mut [u8; LANES], table: &[u8; 256]) {
     for value in channel {
         *value = table[*value as usize];
@@ -135,7 +141,7 @@ pub(super) fn look_up(channel: &mut [u8; LANES], table: &[u8; 256]) {
 const LUMA: f32 = 1.0 / 16384.0;
 
 /// Luma and two differences (channel, weight · 2¹⁴).
-#[inline]
+#[inline(always)]
 fn encode_luma(colours: &mut Colours, differences: [(usize, f32); 2]) {
     let rgb = *colours;
     for lane in 0..LANES {
@@ -154,7 +160,7 @@ fn encode_luma(colours: &mut Colours, differences: [(usize, f32); 2]) {
 }
 
 /// From luma and the differences of red and blue, whose channels are given; weights · 2¹⁴ of red→R, red→G, blue→G, blue→B.
-#[inline]
+#[inline(always)]
 fn decode_luma(colours: &mut Colours, (red, blue): (usize, usize), weights: [f32; 4]) {
     let from = *colours;
     for lane in 0..LANES {
@@ -169,22 +175,22 @@ fn decode_luma(colours: &mut Colours, (red, blue): (usize, usize), weights: [f32
     }
 }
 
-#[inline]
+#[inline(always)]
 fn encode_ycrcb(colours: &mut Colours) {
     encode_luma(colours, [(0, 11682.0), (2, 9241.0)]);
 }
 
-#[inline]
+#[inline(always)]
 fn decode_ycrcb(colours: &mut Colours) {
     decode_luma(colours, (1, 2), [22987.0, -11698.0, -5636.0, 29049.0]);
 }
 
-#[inline]
+#[inline(always)]
 fn encode_yuv(colours: &mut Colours) {
     encode_luma(colours, [(2, 8061.0), (0, 14369.0)]);
 }
 
-#[inline]
+#[inline(always)]
 fn decode_yuv(colours: &mut Colours) {
     decode_luma(colours, (2, 1), [18678.0, -9519.0, -6472.0, 33292.0]);
 }
@@ -192,7 +198,7 @@ fn decode_yuv(colours: &mut Colours) {
 /// Number of hues: OpenCV counts steps of two degrees, so that they fit into 8 bit.
 pub(super) const HUES: i32 = 180;
 
-#[inline]
+#[inline(always)]
 pub(super) fn encode_hsv(colours: &mut Colours) {
     let rgb = *colours;
     let tables = &*HSV;
@@ -228,7 +234,7 @@ pub(super) fn encode_hsv(colours: &mut Colours) {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn decode_hsv(colours: &mut Colours) {
     let shares = wheel(&colours[0]);
     let [_, saturation, value] = *colours;
@@ -241,7 +247,7 @@ pub(super) fn decode_hsv(colours: &mut Colours) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn encode_hls(colours: &mut Colours) {
     let rgb = *colours;
     for lane in 0..LANES {
@@ -267,7 +273,7 @@ fn encode_hls(colours: &mut Colours) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn decode_hls(colours: &mut Colours) {
     let shares = wheel(&colours[0]);
     let [_, lightness, saturation] = *colours;
@@ -282,7 +288,7 @@ fn decode_hls(colours: &mut Colours) {
 }
 
 /// Shares of red, green and blue of hues.
-#[inline]
+#[inline(always)]
 fn wheel(hues: &[u8; LANES]) -> [[f32; LANES]; 3] {
     let mut shares = [[0.0; LANES]; 3];
     for lane in 0..LANES {
@@ -338,7 +344,7 @@ const WHITE_UV: (f64, f64) = {
     (4.0 * WHITE.0 / sum, 9.0 / sum)
 };
 
-#[inline]
+#[inline(always)]
 fn xyz_to_rgb(xyz: &[[f32; LANES]; 3]) -> Colours {
     let mut rgb = [[0; LANES]; 3];
     for (channel, row) in rgb.iter_mut().zip(&RGB) {
@@ -356,7 +362,7 @@ fn xyz_to_rgb(xyz: &[[f32; LANES]; 3]) -> Colours {
 }
 
 /// Inverse of [`cube_root`].
-#[inline]
+#[inline(always)]
 fn cube(f: f32) -> f32 {
     let (cube, linear) = (f * f * f, (f - 16.0 / 116.0) * (108.0 / 841.0));
     if f > 6.0 / 29.0 { cube } else { linear }
@@ -364,7 +370,7 @@ fn cube(f: f32) -> f32 {
 
 /// In OpenCV's integers: a difference of one in the dark is a visible difference after [`decode_lab`]. Single precision
 /// has them without error: they are below 2²⁴, or multiples of 4 or 8 where they are not.
-#[inline]
+#[inline(always)]
 fn encode_lab(colours: &mut Colours) {
     let tables = &*LAB;
     let mut linear = [[0.0; LANES]; 3];
@@ -395,7 +401,7 @@ fn encode_lab(colours: &mut Colours) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn decode_lab(colours: &mut Colours) {
     let mut xyz = [[0.0; LANES]; 3];
     for lane in 0..LANES {
@@ -410,7 +416,7 @@ fn decode_lab(colours: &mut Colours) {
 }
 
 /// As OpenCV does, from a table with a node for every eighth grey level, interpolated.
-#[inline]
+#[inline(always)]
 fn encode_luv(colours: &mut Colours) {
     let nodes = &LUV.0;
     // Three channels have the same lane.
@@ -446,7 +452,7 @@ fn encode_luv(colours: &mut Colours) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn decode_luv(colours: &mut Colours) {
     let mut xyz = [[0.0; LANES]; 3];
     for lane in 0..LANES {

@@ -3,10 +3,7 @@
 //! A [`Pattern`] gives each pixel a height in 0..=1, a random palette turns heights into colours, uneven light and
 //! pixel noise take away what is artificial. Sizes of structures are relative to the image's shorter side.
 
-use std::cell::RefCell;
 use std::f32::consts::{PI, TAU};
-use std::mem;
-use std::ops::{Deref, DerefMut};
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
@@ -14,8 +11,9 @@ use daf_core::{BoxError, Donors, Fill, Rect, Region, Texture, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::lanes::{byte, cut_off, greater, nearest};
+use crate::lanes::{byte, cut_off, greater, nearest, widest};
 use crate::range::Range;
+use crate::scratch::Scratch;
 use crate::shape::perlin::Lattice;
 
 /// Drawn textures: marble, stripes, checks, cells, weave, grain, blotches. They need no files.
@@ -150,61 +148,27 @@ fn uniform_log(low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
     Range(low, high).draw_log(rng) as f32
 }
 
-#[inline]
+#[inline(always)]
 fn fraction(value: f32) -> f32 {
     value - floor(value).1
 }
 
 /// The whole number below, of a number that is small, or just above: a whole one may become the one before.
-#[inline]
+#[inline(always)]
 fn floor(value: f32) -> (i32, f32) {
     nearest(value - 0.5)
 }
 
 /// About sin(π·t) for t in 0..=1, to a thousandth: the sine itself is a function call, and no processor's is quite that of
 /// another.
-#[inline]
+#[inline(always)]
 fn arch(t: f32) -> f32 {
     let parabola = 4.0 * t * (1.0 - t);
     parabola * (0.775 + 0.225 * parabola)
 }
 
-thread_local! {
-    /// Memory of fields that are no longer used.
-    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A value for each pixel of a window, in memory that is used again.
-struct Field(Vec<f32>);
-
-impl Field {
-    fn zeros(pixels: usize) -> Self {
-        let mut values = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-        values.clear();
-        values.resize(pixels, 0.0);
-        Self(values)
-    }
-}
-
-impl Drop for Field {
-    fn drop(&mut self) {
-        // At the end of a thread there may be nobody left to keep it.
-        let _ = FREE.try_with(|free| free.borrow_mut().push(mem::take(&mut self.0)));
-    }
-}
-
-impl Deref for Field {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        &self.0
-    }
-}
-
-impl DerefMut for Field {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
-    }
-}
+/// A value for each pixel of a window.
+type Field = Scratch<f32>;
 
 /// The pixels to fill: a window of an image of a size, both of at least one pixel.
 #[derive(Debug, Clone, Copy)]
@@ -231,24 +195,27 @@ impl Area {
     /// A value for each pixel from its column, its row and its values in `fields`.
     // Rows of one length and no condition: the compiler computes several pixels at a time.
     fn map<const N: usize>(self, fields: [&[f32]; N], value: impl Fn(f32, f32, [f32; N]) -> f32) -> Field {
-        let mut values = Field::zeros(self.pixels());
-        for (y, row) in values.chunks_exact_mut(self.width()).enumerate() {
-            let fields = fields.map(|field| &field[y * row.len()..][..row.len()]);
-            let (left, y) = (self.window.x as i32, (self.window.y as usize + y) as f32);
-            for (x, to) in row.iter_mut().enumerate() {
-                let mut here = [0.0; N];
-                for (here, field) in here.iter_mut().zip(&fields) {
-                    *here = field[x];
+        let mut values = Field::of(0.0, self.pixels());
+        let rows = values.chunks_exact_mut(self.width());
+        widest!({
+            for (y, row) in rows.enumerate() {
+                let fields = fields.map(|field| &field[y * row.len()..][..row.len()]);
+                let (left, y) = (self.window.x as i32, (self.window.y as usize + y) as f32);
+                for (x, to) in row.iter_mut().enumerate() {
+                    let mut here = [0.0; N];
+                    for (here, field) in here.iter_mut().zip(&fields) {
+                        *here = field[x];
+                    }
+                    *to = value(left.wrapping_add(x as i32) as f32, y, here);
                 }
-                *to = value(left.wrapping_add(x as i32) as f32, y, here);
             }
-        }
+        });
         values
     }
 
     /// Perlin noise with so many cells along the shorter side, times `weight`.
     fn noise(self, cells: usize, weight: f32, rng: &mut dyn Rng) -> Field {
-        let mut noise = Field::zeros(self.pixels());
+        let mut noise = Field::of(0.0, self.pixels());
         self.add_noise(cells, weight, &mut noise, rng);
         noise
     }
@@ -263,7 +230,7 @@ impl Area {
     fn octaves(self, cells: usize, octaves: u32, persistence: f32, rng: &mut dyn Rng) -> Field {
         let weights = || (0..octaves as i32).map(|octave| persistence.powi(octave));
         let scale = 1.2 / weights().map(|weight| weight * weight).sum::<f32>().sqrt();
-        let mut sum = Field::zeros(self.pixels());
+        let mut sum = Field::of(0.0, self.pixels());
         for (octave, weight) in weights().enumerate() {
             self.add_noise(cells << octave, scale * weight, &mut sum, rng);
         }
@@ -285,12 +252,15 @@ impl Area {
         let mut noise = self.octaves(cells, rng.random_range(3..=5), uniform(0.4, 0.7, rng), rng);
         let folds = rng.random::<bool>();
         let veins = uniform(1.0, 4.0, rng);
-        noise.iter_mut().for_each(|n| {
-            *n = if folds {
-                1.0 - arch(fraction(*n * veins))
-            } else {
-                0.5 + 0.6 * *n
-            };
+        let values = &mut noise[..];
+        widest!({
+            for n in values {
+                *n = if folds {
+                    1.0 - arch(fraction(*n * veins))
+                } else {
+                    0.5 + 0.6 * *n
+                };
+            }
         });
         noise
     }
@@ -301,9 +271,11 @@ impl Area {
         let line = Line::draw(rng);
         let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
         let scale = period.recip();
-        self.map([&waver], |x, y, [waver]| {
-            line.height((x * cos + y * sin + waver) * scale)
-        })
+        self.map(
+            [&waver],
+            #[inline(always)]
+            move |x, y, [waver]| line.height((x * cos + y * sin + waver) * scale),
+        )
     }
 
     fn checks(self, rng: &mut dyn Rng) -> Field {
@@ -314,15 +286,19 @@ impl Area {
         let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
         let chequered = rng.random::<bool>();
         let scales = (period.recip(), other.recip());
-        self.map([&across, &down], |x, y, [across, down]| {
-            let a = first.height((x * cos + y * sin + across) * scales.0);
-            let b = second.height((y * cos - x * sin + down) * scales.1);
-            if chequered {
-                a + b - 2.0 * a * b
-            } else {
-                0.6 * greater(a, b) + 0.4 * a * b
-            }
-        })
+        self.map(
+            [&across, &down],
+            #[inline(always)]
+            move |x, y, [across, down]| {
+                let a = first.height((x * cos + y * sin + across) * scales.0);
+                let b = second.height((y * cos - x * sin + down) * scales.1);
+                if chequered {
+                    a + b - 2.0 * a * b
+                } else {
+                    0.6 * greater(a, b) + 0.4 * a * b
+                }
+            },
+        )
     }
 
     fn cells(self, rng: &mut dyn Rng) -> Field {
@@ -346,39 +322,42 @@ impl Area {
         let bulging = uniform(-0.8, 0.8, rng);
         let (scale, seam) = (spacing.recip(), SmoothStep::new(0.0, seam));
         let last = (columns as i32 - 2, rows as i32 - 2);
-        let square = |at: f32, last: i32| (floor(at * scale).0 + 1).clamp(1, last);
+        let square = move |at: f32, last: i32| (floor(at * scale).0 + 1).clamp(1, last);
         let mut squares = vec![0; self.width()];
         let mut near = Near::default();
-        let mut heights = Field::zeros(self.pixels());
+        let mut heights = Field::of(0.0, self.pixels());
         let rows = waver
             .chunks_exact(self.width())
             .zip(heights.chunks_exact_mut(self.width()));
-        for (y, (waver, heights)) in rows.enumerate() {
-            for ((x, waver), to) in waver.iter().enumerate().zip(&mut squares) {
-                let (x, y) = (x as i32 as f32 + waver, y as f32 - waver);
-                *to = square(y, last.1) * columns as i32 + square(x, last.0);
-            }
-            // Pixels of one square have the same nine points.
-            let mut x = 0;
-            for run in squares.chunk_by(|a, b| a == b) {
-                let pixels = x..x + run.len();
-                x = pixels.end;
-                near.start(pixels.start, y, &waver[pixels.clone()]);
-                let square = run[0] as usize;
-                for row in [square - columns, square, square + columns] {
-                    points[row - 1..=row + 1]
-                        .iter()
-                        .for_each(|point| near.meet(*point));
+        let (points, squares, near) = (&points[..], &mut squares[..], &mut near);
+        widest!({
+            for (y, (waver, heights)) in rows.enumerate() {
+                for ((x, waver), to) in waver.iter().enumerate().zip(&mut *squares) {
+                    let (x, y) = (x as i32 as f32 + waver, y as f32 - waver);
+                    *to = square(y, last.1) * columns as i32 + square(x, last.0);
                 }
-                let found = near.first.iter().zip(&near.second).zip(&near.own);
-                for (height, ((first, second), own)) in heights[pixels].iter_mut().zip(found) {
-                    let (first, second) = (first.sqrt(), second.sqrt());
-                    let inside = seam.at(second - first);
-                    let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
-                    *height = inside * (0.25 + 0.75 * body);
+                // Pixels of one square have the same nine points.
+                let mut x = 0;
+                for run in squares.chunk_by(|a, b| a == b) {
+                    let pixels = x..x + run.len();
+                    x = pixels.end;
+                    near.start(pixels.start, y, &waver[pixels.clone()]);
+                    let square = run[0] as usize;
+                    for row in [square - columns, square, square + columns] {
+                        points[row - 1..=row + 1]
+                            .iter()
+                            .for_each(|point| near.meet(*point));
+                    }
+                    let found = near.first.iter().zip(&near.second).zip(&near.own);
+                    for (height, ((first, second), own)) in heights[pixels].iter_mut().zip(found) {
+                        let (first, second) = (first.sqrt(), second.sqrt());
+                        let inside = seam.at(second - first);
+                        let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
+                        *height = inside * (0.25 + 0.75 * body);
+                    }
                 }
             }
-        }
+        });
         heights
     }
 
@@ -390,17 +369,21 @@ impl Area {
         let float = rng.random_range(1..=2i32);
         let contrast = uniform(0.1, 0.5, rng);
         let scale = period.recip();
-        self.map([&across, &down], |x, y, [across, down]| {
-            let u = (x * cos + y * sin + across) * scale;
-            let v = (y * cos - x * sin + down) * scale;
-            let ((column, whole_u), (row, whole_v)) = (floor(u), floor(v));
-            let over = ((column + row) >> (float - 1)) & 1 == 0;
-            // Round across its width, bent down towards the thread that crosses.
-            let (u, v) = (arch(u - whole_u), arch(v - whole_v));
-            let (round, bent) = if over { (u, v) } else { (v, u) };
-            let shade = round * (0.55 + 0.45 * bent);
-            if over { shade } else { shade * (1.0 - contrast) }
-        })
+        self.map(
+            [&across, &down],
+            #[inline(always)]
+            move |x, y, [across, down]| {
+                let u = (x * cos + y * sin + across) * scale;
+                let v = (y * cos - x * sin + down) * scale;
+                let ((column, whole_u), (row, whole_v)) = (floor(u), floor(v));
+                let over = ((column + row) >> (float - 1)) & 1 == 0;
+                // Round across its width, bent down towards the thread that crosses.
+                let (u, v) = (arch(u - whole_u), arch(v - whole_v));
+                let (round, bent) = if over { (u, v) } else { (v, u) };
+                let shade = round * (0.55 + 0.45 * bent);
+                if over { shade } else { shade * (1.0 - contrast) }
+            },
+        )
     }
 
     fn grain(self, rng: &mut dyn Rng) -> Field {
@@ -409,17 +392,20 @@ impl Area {
         let brushed = rng.random_range(0..3);
         let (rows, columns) = [(longer, longer), (shorter, longer), (longer, shorter)][brushed];
         // Coarse noise, and noise that is uneven on a large scale.
-        let mut heights = Field::zeros(self.pixels());
+        let mut heights = Field::of(0.0, self.pixels());
         let coarse = Lattice::for_window((rows, columns), self.size, self.window, rng);
         coarse.add(self.size, self.window, (1.3 - fine) * 0.6, &mut heights);
         self.add_noise(3, 0.2, &mut heights, rng);
         let mut bytes = vec![0; self.width()];
-        for row in heights.chunks_exact_mut(bytes.len()) {
-            rng.fill_bytes(&mut bytes);
-            for (height, byte) in row.iter_mut().zip(&bytes) {
-                *height += 0.5 + fine * 0.6 * (f32::from(*byte) / 255.0 - 0.5);
+        let rows = heights.chunks_exact_mut(bytes.len());
+        widest!({
+            for row in rows {
+                rng.fill_bytes(&mut bytes);
+                for (height, byte) in row.iter_mut().zip(&bytes) {
+                    *height += 0.5 + fine * 0.6 * (f32::from(*byte) / 255.0 - 0.5);
+                }
             }
-        }
+        });
         heights
     }
 
@@ -430,14 +416,16 @@ impl Area {
         let (low, high) = (uniform(-0.4, 0.1, rng), uniform(0.1, 0.5, rng));
         let middle = uniform(0.2, 0.8, rng);
         let [low, high] = [low, high].map(|at| SmoothStep::new(at - softness, at + softness));
-        self.map([&noise], |_, _, [noise]| {
-            middle * low.at(noise) + (1.0 - middle) * high.at(noise)
-        })
+        self.map(
+            [&noise],
+            #[inline(always)]
+            move |_, _, [noise]| middle * low.at(noise) + (1.0 - middle) * high.at(noise),
+        )
     }
 
     /// Colours for heights, under uneven light, with the noise of a camera.
     fn paint(self, heights: &[f32], rng: &mut dyn Rng) -> RgbImage {
-        let palette = palette(rng);
+        let palette = &palette(rng);
         let uneven = uniform(0.0, 0.25, rng);
         let light = self.noise(2, uneven, rng);
         let noise = uniform(0.0, 12.0, rng);
@@ -447,22 +435,24 @@ impl Area {
         let fields = heights
             .chunks_exact(bytes.len())
             .zip(light.chunks_exact(bytes.len()));
-        for (pixels, (heights, light)) in pixels.zip(fields) {
-            rng.fill_bytes(&mut bytes);
-            for (pixel, ((height, light), speck)) in
-                pixels.iter_mut().zip(heights.iter().zip(light).zip(&bytes))
-            {
-                let colour = &palette[byte(height * 255.0) as usize];
-                let light = 1.0 + light;
-                let speck = f32::from(*speck) * (noise / 255.0) - 0.5 * noise;
-                // Four channels, one of them unused, are one operation.
-                let mut values = [0; 4];
-                for (value, colour) in values.iter_mut().zip(colour) {
-                    *value = nearest(cut_off(colour * light + speck, 255.0)).0;
+        widest!({
+            for (pixels, (heights, light)) in pixels.zip(fields) {
+                rng.fill_bytes(&mut bytes);
+                for (pixel, ((height, light), speck)) in
+                    pixels.iter_mut().zip(heights.iter().zip(light).zip(&bytes))
+                {
+                    let colour = &palette[byte(height * 255.0) as usize];
+                    let light = 1.0 + light;
+                    let speck = f32::from(*speck) * (noise / 255.0) - 0.5 * noise;
+                    // Four channels, one of them unused, are one operation.
+                    let mut values = [0; 4];
+                    for (value, colour) in values.iter_mut().zip(colour) {
+                        *value = nearest(cut_off(colour * light + speck, 255.0)).0;
+                    }
+                    *pixel = [values[0] as u8, values[1] as u8, values[2] as u8];
                 }
-                *pixel = [values[0] as u8, values[1] as u8, values[2] as u8];
             }
-        }
+        });
         image
     }
 }
@@ -482,7 +472,7 @@ impl SmoothStep {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn at(self, value: f32) -> f32 {
         let t = cut_off((value - self.low) * self.scale, 1.0);
         t * t * (3.0 - 2.0 * t)
@@ -503,6 +493,7 @@ struct Near {
 
 impl Near {
     /// Pixels from (x, y) on, by so much right of and above their place.
+    #[inline(always)]
     fn start(&mut self, x: usize, y: usize, waver: &[f32]) {
         self.x.clear();
         self.x.extend(
@@ -524,6 +515,7 @@ impl Near {
     }
 
     /// Without a branch: which point is nearer cannot be foreseen.
+    #[inline(always)]
     fn meet(&mut self, (x, y, value): (f32, f32, f32)) {
         let count = self.x.len();
         // Slices of one length let the compiler drop the bounds checks.
@@ -557,7 +549,7 @@ impl Line {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn height(self, at: f32) -> f32 {
         1.0 - self.edge.at((fraction(at) - 0.5).abs())
     }

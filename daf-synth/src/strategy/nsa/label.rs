@@ -5,6 +5,7 @@ use daf_core::image::{GrayImage, RgbImage};
 
 use super::{Labels, Settings};
 use crate::median::{DiskMedian, majority};
+use crate::scratch::Scratch;
 
 /// The label is filtered over squares of this radius, as in the official code.
 const SQUARE: usize = 2;
@@ -27,7 +28,7 @@ pub(super) fn label(
     let part = widened(touched, SQUARE as u32, columns, rows);
     let (width, height) = (part.width as usize, part.height as usize);
     let row = |y: usize| (part.y as usize + y) * columns as usize + part.x as usize;
-    let mut differences = Vec::with_capacity(width * height);
+    let mut differences = Scratch::of(0u16, 0);
     for start in (0..height).map(row) {
         let values = start * 3..(start + width) * 3;
         let (old, new) = (&normal.as_raw()[values.clone()], &damaged.as_raw()[values]);
@@ -46,7 +47,7 @@ pub(super) fn label(
     }
     // mean > tolerance, as sums.
     let limit = (settings.tolerance * 3.0).floor() as u16;
-    let mut changed: Vec<u8> = differences.iter().map(|sum| u8::from(*sum > limit)).collect();
+    let mut changed: Scratch<u8> = differences.iter().map(|sum| u8::from(*sum > limit)).collect();
     majority(&mut changed, width, SQUARE);
     if !changed.contains(&1) {
         return None;
@@ -63,7 +64,7 @@ pub(super) fn label(
         // The intensity of what the filter has left of the changes.
         differences
             .iter_mut()
-            .zip(&changed)
+            .zip(changed.iter())
             .for_each(|(sum, changed)| *sum *= u16::from(*changed));
         let mut target = vec![0f32; mask.as_raw().len()];
         let values: Vec<f32> = (0..=MOST)

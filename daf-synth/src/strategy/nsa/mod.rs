@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::foreground::ObjectModel;
 use crate::poisson::{Gradients, MixedRule};
 use crate::range::Range;
+use crate::scratch::Scratch;
 
 mod label;
 mod patch;
@@ -247,7 +248,7 @@ impl Settings {
         let factor = if transparent { FACTOR.draw(rng) } else { 1.0 };
 
         let mut image = None;
-        let mut patches = Vec::new();
+        let mut patches = Scratch::of(0, normal.pixels().len());
         let mut touched: Option<Rect> = None;
         for number in 0..self.patches {
             if number > 0 && !rng.random::<bool>() {
@@ -257,7 +258,6 @@ impl Settings {
                 continue;
             };
             let image = image.get_or_insert_with(|| normal.clone());
-            patches.resize(normal.pixels().len(), 0);
             let changed = patch.paste(self, scene, (gradients, factor), image, &mut patches, rng);
             touched = match (touched, changed) {
                 (Some(a), Some(b)) => Some(union(a, b)),

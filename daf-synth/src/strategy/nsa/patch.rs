@@ -11,6 +11,7 @@ use super::Settings;
 use crate::foreground::ObjectMask;
 use crate::poisson::{Gradients, seamless_clone};
 use crate::range::Range;
+use crate::scratch::Scratch;
 
 /// How often a place is drawn before the patch is given up.
 const TRIES: u32 = 200;
@@ -27,7 +28,7 @@ pub(super) struct Scene<'a> {
 pub(super) struct Objects {
     source: ObjectMask,
     /// Sums of the source's object, to count it in a rectangle.
-    sums: Vec<u32>,
+    sums: Scratch<u32>,
     destination: ObjectMask,
 }
 
@@ -45,9 +46,9 @@ impl Objects {
 pub(super) struct Patch {
     image: RgbImage,
     /// 1 inside its outline.
-    outline: Vec<u8>,
+    outline: Scratch<u8>,
     /// 1 on the source's object, inside the outline or not; empty without an object model.
-    object: Vec<u8>,
+    object: Scratch<u8>,
 }
 
 /// Numbers of the patch along one axis, in pixels.
@@ -148,20 +149,23 @@ impl Patch {
         };
         let (xs, ys) = (nearest(place.width, width), nearest(place.height, height));
         let outline = match outline {
-            None => vec![1; width as usize * height as usize],
+            None => Scratch::of(1, width as usize * height as usize),
             Some(outline) => {
                 let row = |y: &usize| &outline[y * place.width as usize..][..place.width as usize];
                 ys.iter().flat_map(|y| xs.iter().map(|x| row(y)[*x])).collect()
             }
         };
-        let object = scene.objects.as_ref().map_or_else(Vec::new, |objects| {
-            let row = |y: &usize| {
-                objects
-                    .source
-                    .row(place.x as usize, place.y as usize + y, place.width as usize)
-            };
-            ys.iter().flat_map(|y| xs.iter().map(|x| row(y)[*x])).collect()
-        });
+        let object = scene.objects.as_ref().map_or_else(
+            || Scratch::of(0, 0),
+            |objects| {
+                let row = |y: &usize| {
+                    objects
+                        .source
+                        .row(place.x as usize, place.y as usize + y, place.width as usize)
+                };
+                ys.iter().flat_map(|y| xs.iter().map(|x| row(y)[*x])).collect()
+            },
+        );
         Self {
             image: bilinear(scene.source, place, width, height),
             outline,
@@ -248,10 +252,10 @@ impl Patch {
         let Some(objects) = &scene.objects else {
             return Some(uniform());
         };
-        let object: Vec<u8> = self
+        let object: Scratch<u8> = self
             .object
             .iter()
-            .zip(&self.outline)
+            .zip(self.outline.iter())
             .map(|(object, inside)| object & inside)
             .collect();
         let count = |values: &[u8]| values.iter().map(|m| u64::from(*m)).sum::<u64>() as f64;
@@ -316,8 +320,8 @@ fn ellipses(
     horizontal: &Axis,
     vertical: &Axis,
     rng: &mut dyn Rng,
-) -> Vec<u8> {
-    let mut outline = vec![0; width as usize * height as usize];
+) -> Scratch<u8> {
+    let mut outline = Scratch::of(0, width as usize * height as usize);
     let mut half_axis = |axis: &Axis| {
         let least = *axis.bounds.start();
         f64::from(rng.random_range(least..=(axis.half / 2).max(least)))
