@@ -313,14 +313,11 @@ pub(crate) fn threshold(rotation: &Rotation, field: &[f32], threshold: f32, mask
     let mut largest = vec![0f32; width.next_multiple_of(BLOCK)];
     for (i, lines) in field.chunks(BLOCK * width.max(1)).enumerate() {
         largest.fill(0.0);
-        let columns = &mut largest[..];
-        widest!({
-            for line in lines.chunks_exact(width) {
-                for (largest, value) in columns.iter_mut().zip(line) {
-                    *largest = if *value > *largest { *value } else { *largest };
-                }
+        for line in lines.chunks_exact(width) {
+            for (largest, value) in largest.iter_mut().zip(line) {
+                *largest = if *value > *largest { *value } else { *largest };
             }
-        });
+        }
         let flags = &mut high[(i + FRAME) * stride + FRAME..];
         for (flag, values) in flags.iter_mut().zip(largest.as_chunks::<BLOCK>().0) {
             *flag = values.iter().fold(false, |any, v| any | (*v > limit));

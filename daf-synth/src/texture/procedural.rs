@@ -11,7 +11,7 @@ use daf_core::{BoxError, Donors, Fill, Rect, Region, Texture, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::lanes::{byte, cut_off, greater, nearest, widest};
+use crate::lanes::{LANES, byte, cut_off, greater, lesser, nearest, widest};
 use crate::range::Range;
 use crate::scratch::Scratch;
 use crate::shape::perlin::Lattice;
@@ -324,12 +324,11 @@ impl Area {
         let last = (columns as i32 - 2, rows as i32 - 2);
         let square = move |at: f32, last: i32| (floor(at * scale).0 + 1).clamp(1, last);
         let mut squares = vec![0; self.width()];
-        let mut near = Near::default();
         let mut heights = Field::of(0.0, self.pixels());
         let rows = waver
             .chunks_exact(self.width())
             .zip(heights.chunks_exact_mut(self.width()));
-        let (points, squares, near) = (&points[..], &mut squares[..], &mut near);
+        let (points, squares) = (&points[..], &mut squares[..]);
         widest!({
             for (y, (waver, heights)) in rows.enumerate() {
                 for ((x, waver), to) in waver.iter().enumerate().zip(&mut *squares) {
@@ -339,21 +338,26 @@ impl Area {
                 // Pixels of one square have the same nine points.
                 let mut x = 0;
                 for run in squares.chunk_by(|a, b| a == b) {
+                    let square = run[0] as usize;
+                    let around =
+                        [square - columns, square, square + columns].map(|row| &points[row - 1..=row + 1]);
                     let pixels = x..x + run.len();
                     x = pixels.end;
-                    near.start(pixels.start, y, &waver[pixels.clone()]);
-                    let square = run[0] as usize;
-                    for row in [square - columns, square, square + columns] {
-                        points[row - 1..=row + 1]
-                            .iter()
-                            .for_each(|point| near.meet(*point));
-                    }
-                    let found = near.first.iter().zip(&near.second).zip(&near.own);
-                    for (height, ((first, second), own)) in heights[pixels].iter_mut().zip(found) {
-                        let (first, second) = (first.sqrt(), second.sqrt());
-                        let inside = seam.at(second - first);
-                        let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
-                        *height = inside * (0.25 + 0.75 * body);
+                    let lanes = pixels
+                        .clone()
+                        .step_by(LANES)
+                        .zip(waver[pixels.clone()].chunks(LANES));
+                    for ((x, waver), heights) in lanes.zip(heights[pixels].chunks_mut(LANES)) {
+                        let near = Near::to((x, y), waver, around.into_iter().flatten());
+                        let mut found = [0.0; LANES];
+                        for lane in 0..LANES {
+                            let (first, second) = (near.first[lane].sqrt(), near.second[lane].sqrt());
+                            let inside = seam.at(second - first);
+                            let body =
+                                flat * near.own[lane] + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
+                            found[lane] = inside * (0.25 + 0.75 * body);
+                        }
+                        heights.copy_from_slice(&found[..heights.len()]);
                     }
                 }
             }
@@ -430,26 +434,30 @@ impl Area {
         let light = self.noise(2, uneven, rng);
         let noise = uniform(0.0, 12.0, rng);
         let mut image = RgbImage::new(self.window.width, self.window.height);
-        let mut bytes = vec![0; self.width()];
-        let pixels = image.as_chunks_mut::<3>().0.chunks_exact_mut(bytes.len());
-        let fields = heights
-            .chunks_exact(bytes.len())
-            .zip(light.chunks_exact(bytes.len()));
+        let width = self.width();
+        let mut bytes = Scratch::of(0, width);
+        let (mut places, mut specks) = (Scratch::of(0, width), Scratch::of(0.0, width));
+        let mut colours = vec![[0; 4]; width];
+        let pixels = image.as_chunks_mut::<3>().0.chunks_exact_mut(width);
+        let fields = heights.chunks_exact(width).zip(light.chunks_exact(width));
         widest!({
             for (pixels, (heights, light)) in pixels.zip(fields) {
                 rng.fill_bytes(&mut bytes);
-                for (pixel, ((height, light), speck)) in
-                    pixels.iter_mut().zip(heights.iter().zip(light).zip(&bytes))
-                {
-                    let colour = &palette[byte(height * 255.0) as usize];
-                    let light = 1.0 + light;
-                    let speck = f32::from(*speck) * (noise / 255.0) - 0.5 * noise;
-                    // Four channels, one of them unused, are one operation.
-                    let mut values = [0; 4];
-                    for (value, colour) in values.iter_mut().zip(colour) {
-                        *value = nearest(cut_off(colour * light + speck, 255.0)).0;
+                for (place, height) in places.iter_mut().zip(heights) {
+                    *place = byte(height * 255.0);
+                }
+                for (speck, byte) in specks.iter_mut().zip(bytes.iter()) {
+                    *speck = f32::from(*byte) * (noise / 255.0) - 0.5 * noise;
+                }
+                let seen = light.iter().zip(specks.iter());
+                for ((colour, place), (light, speck)) in colours.iter_mut().zip(places.iter()).zip(seen) {
+                    let (plain, light) = (&palette[*place as usize], 1.0 + light);
+                    for (value, plain) in colour.iter_mut().zip(plain) {
+                        *value = nearest(cut_off(plain * light + speck, 255.0)).0 as u8;
                     }
-                    *pixel = [values[0] as u8, values[1] as u8, values[2] as u8];
+                }
+                for (pixel, [red, green, blue, _]) in pixels.iter_mut().zip(&colours) {
+                    *pixel = [*red, *green, *blue];
                 }
             }
         });
@@ -480,56 +488,48 @@ impl SmoothStep {
 }
 
 /// A few pixels of a row among scattered points.
-#[derive(Default)]
 struct Near {
-    x: Vec<f32>,
-    y: Vec<f32>,
     /// Squared distances of the nearest two points.
-    first: Vec<f32>,
-    second: Vec<f32>,
+    first: [f32; LANES],
+    second: [f32; LANES],
     /// The value of the nearest.
-    own: Vec<f32>,
+    own: [f32; LANES],
 }
 
 impl Near {
-    /// Pixels from (x, y) on, by so much right of and above their place.
+    /// Pixels from (x, y) on, as many as there are in `waver`, by so much right of and above their place; points as
+    /// (x, y, value).
     #[inline(always)]
-    fn start(&mut self, x: usize, y: usize, waver: &[f32]) {
-        self.x.clear();
-        self.x.extend(
-            waver
-                .iter()
-                .enumerate()
-                .map(|(i, waver)| (x + i) as i32 as f32 + waver),
-        );
-        self.y.clear();
-        self.y.extend(waver.iter().map(|waver| y as f32 - waver));
-        for (values, value) in [
-            (&mut self.first, f32::INFINITY),
-            (&mut self.second, f32::INFINITY),
-            (&mut self.own, 0.0),
-        ] {
-            values.clear();
-            values.resize(waver.len(), value);
+    fn to<'a>(
+        (x, y): (usize, usize),
+        waver: &[f32],
+        points: impl Iterator<Item = &'a (f32, f32, f32)>,
+    ) -> Self {
+        let mut away = [0.0; LANES];
+        away[..waver.len()].copy_from_slice(waver);
+        let (mut xs, mut ys) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            xs[lane] = (x + lane) as i32 as f32 + away[lane];
+            ys[lane] = y as f32 - away[lane];
         }
-    }
-
-    /// Without a branch: which point is nearer cannot be foreseen.
-    #[inline(always)]
-    fn meet(&mut self, (x, y, value): (f32, f32, f32)) {
-        let count = self.x.len();
-        // Slices of one length let the compiler drop the bounds checks.
-        let (xs, ys, own) = (&self.x[..count], &self.y[..count], &mut self.own[..count]);
-        let (first, second) = (&mut self.first[..count], &mut self.second[..count]);
-        for i in 0..count {
-            let (dx, dy) = (x - xs[i], y - ys[i]);
-            let distance = dx * dx + dy * dy;
-            let nearer = distance < first[i];
-            let further = if nearer { first[i] } else { distance };
-            second[i] = if further < second[i] { further } else { second[i] };
-            own[i] = if nearer { value } else { own[i] };
-            first[i] = if nearer { distance } else { first[i] };
+        let mut near = Self {
+            first: [f32::INFINITY; LANES],
+            second: [f32::INFINITY; LANES],
+            own: [0.0; LANES],
+        };
+        // Without a branch: which point is nearer cannot be foreseen.
+        for &(x, y, value) in points {
+            for lane in 0..LANES {
+                let (dx, dy) = (x - xs[lane], y - ys[lane]);
+                let distance = dx * dx + dy * dy;
+                let nearer = distance < near.first[lane];
+                let further = greater(distance, near.first[lane]);
+                near.second[lane] = lesser(further, near.second[lane]);
+                near.own[lane] = if nearer { value } else { near.own[lane] };
+                near.first[lane] = lesser(distance, near.first[lane]);
+            }
         }
+        near
     }
 }
 

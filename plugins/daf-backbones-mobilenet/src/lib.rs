@@ -349,43 +349,6 @@ mod tests {
     }
 
     #[test]
-    fn tmp_full() {
-        let given = weights::read("/tmp/synth-mob/features.safetensors".as_ref()).unwrap();
-        let get = |n: &str| {
-            given
-                .iter()
-                .find(|(name, _)| name == n)
-                .unwrap()
-                .1
-                .shallow_clone()
-        };
-        let parts: [(&str, &dyn Backbone); 2] = [
-            ("small", &MobileNetV3Small::default()),
-            ("large", &MobileNetV3Large::default()),
-        ];
-        for (name, part) in parts {
-            let vars = VarStore::new(Device::Cpu);
-            let network = part
-                .build(&blocks(&vars, Mode::Infer, Precision::Float32))
-                .unwrap();
-            let path = std::path::PathBuf::from(format!("/tmp/synth-mob/{name}.pth"));
-            weights::load(&vars, &weights::read(&path).unwrap(), &path, false).unwrap();
-            let found = tch::no_grad(|| network.extract(&get("x")));
-            for (i, f) in found.iter().enumerate() {
-                let e = get(&format!("{name}.{i}"));
-                assert_eq!(f.size(), e.size());
-                let d = (f - &e).abs();
-                println!(
-                    "FULL {name} {i} {:?} largest difference / largest value {:.2e}, / mean abs {:.2e}",
-                    f.size(),
-                    d.max().double_value(&[]) / e.abs().max().double_value(&[]),
-                    d.max().double_value(&[]) / e.abs().mean(Kind::Double).double_value(&[])
-                );
-            }
-        }
-    }
-
-    #[test]
     fn folded_norms_use_mobilenets_epsilon() {
         let vars = VarStore::new(Device::Cpu);
         let (stem, _) = trunk(&blocks(&vars, Mode::Infer, Precision::Float32), &[]);
