@@ -55,10 +55,10 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
     let mut placed = Vec::new();
     let mut legend = Vec::new();
     for (row, work) in (0..).zip(&works) {
-        let time = |cost: &Cost| Some(cost.ms);
-        let memory = |cost: &Cost| cost.mebibytes;
-        let values: [(&str, &'static str, &dyn Fn(&Cost) -> Option<f64>); 2] =
-            [("time", "ms per batch", &time), ("memory", "peak, MiB", &memory)];
+        let values: [(&str, &str, Value); 2] = [
+            ("time", "ms per batch", |cost| Some(cost.ms)),
+            ("memory", "peak, MiB", |cost| cost.mebibytes),
+        ];
         for (column, (what, unit, value)) in (0..).zip(values) {
             let mut chart = chart(format!("{work}, {what}"), unit, &batches, costs, &|cost| {
                 value(cost).filter(|_| cost.work == **work)
@@ -88,6 +88,9 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
         .render()
         .map_err(|error| Error::data("costs", format!("the picture could not be made: {error}")))
 }
+
+/// What is drawn of a measurement.
+type Value = fn(&Cost) -> Option<f64>;
 
 fn chart(
     title: String,

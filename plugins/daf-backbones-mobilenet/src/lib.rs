@@ -325,7 +325,8 @@ mod tests {
                 .build(&blocks(&vars, Mode::Infer, Precision::Float32))
                 .unwrap();
             for (name, mut variable) in vars.variables() {
-                weights::set(&mut variable, &wave(&name, &variable.size()));
+                let values = wave(&name, &variable.size());
+                weights::set(&mut variable, &values);
             }
             let found = tch::no_grad(|| network.extract(&images));
             assert_eq!(found.len(), expected.len());

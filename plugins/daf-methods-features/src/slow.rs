@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use daf_core::block::{Mode, Precision};
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, BuildContext, Model, NormalImages};
+use daf_core::{Batch, BoxError, BuildContext, NormalImages};
 
 pub(crate) const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 

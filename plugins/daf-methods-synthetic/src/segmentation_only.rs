@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn its_parameters_and_multiply_adds_are_those_of_its_layers() {
-        let norm = |channels: usize| 2 * channels;
+        let norm = |channels: u64| 2 * channels;
         let mapper = 25 * 3 * 32
             + norm(32)
             + 25 * 32 * 64

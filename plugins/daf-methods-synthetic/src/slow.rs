@@ -64,6 +64,7 @@ pub(crate) fn batch(side: i64, with_damage: bool) -> Batch {
         normal,
         synthetic,
         indices: vec![0, 1],
+        features: None,
     }
 }
 
