@@ -350,12 +350,12 @@ impl Area {
                     for ((x, waver), heights) in lanes.zip(heights[pixels].chunks_mut(LANES)) {
                         let near = Near::to((x, y), waver, around.into_iter().flatten());
                         let mut found = [0.0; LANES];
-                        for lane in 0..LANES {
+                        for (lane, found) in found.iter_mut().enumerate() {
                             let (first, second) = (near.first[lane].sqrt(), near.second[lane].sqrt());
                             let inside = seam.at(second - first);
                             let body =
                                 flat * near.own[lane] + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
-                            found[lane] = inside * (0.25 + 0.75 * body);
+                            *found = inside * (0.25 + 0.75 * body);
                         }
                         heights.copy_from_slice(&found[..heights.len()]);
                     }
