@@ -640,8 +640,9 @@ mod tests {
             ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]
         );
         assert_eq!(labels([0.016, 1.05], 4), ["0.03", "0.1", "0.3", "1"]);
-        assert_eq!(labels([4.0, 9000.0], 6), ["10", "100", "1000"]);
-        assert_eq!(labels([1e-8, 1e8], 6).len(), 6);
+        // There is a little room at both ends.
+        assert_eq!(labels([4.0, 9000.0], 6), ["10", "100", "1000", "10000"]);
+        assert!((3..=6).contains(&labels([1e-8, 1e8], 6).len()));
         let odd = [
             vec![],
             vec![(1.0, 2.0)],

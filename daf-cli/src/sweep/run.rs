@@ -563,6 +563,8 @@ impl Display {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use serde_json::json;
 
     use super::*;
@@ -627,7 +629,7 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)));
             set.collect::<Vec<_>>()
         };
-        let expected = (VISIBLE_GPUS.into(), Some("3".into()));
+        let expected = (OsString::from(VISIBLE_GPUS), Some(OsString::from("3")));
         assert_eq!(seen("auto", Some("3")), [expected]);
         assert!(seen("cpu", Some("3")).is_empty());
         assert!(seen("cuda:1", Some("3")).is_empty());

@@ -281,7 +281,9 @@ mod tests {
         let counts: Vec<u64> = stores.iter().map(Store::parameters).collect();
         // The decoder without a guide lacks its 256 channels in the first block, and the smoothing convolution.
         let unguided = 4_432_452 - 66_048 - 256 * 256 * 9;
-        assert_eq!(counts, [0, 2_782_784, unguided]);
+        assert_eq!(counts, [2_782_784, 2_782_784, unguided]);
+        // The teacher learns nothing.
+        assert_eq!(model.parameters(), 2_782_784 + unguided);
     }
 
     #[test]
