@@ -36,6 +36,8 @@ struct Picture<'a> {
 
 /// Units above the title of a chart, and from there to its end.
 const GAP: u32 = 28;
+/// Room left of the panels, whose labels reach to their edge.
+const MARGIN: u32 = 8;
 const ROW: u32 = SIZE.1 + GAP + 4;
 
 /// Time and memory against pixels on logarithmic axes, a line for each size of batch, as an SVG file that stands alone; its
@@ -66,7 +68,7 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
             if legend.is_empty() {
                 legend = std::mem::take(&mut chart.legend);
             }
-            placed.push((chart, (column * SIZE.0, top + GAP + row * ROW)));
+            placed.push((chart, (MARGIN + column * SIZE.0, top + GAP + row * ROW)));
         }
     }
     let mut x = 16;
@@ -78,7 +80,7 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
     let picture = Picture {
         title,
         notes,
-        width: 2 * SIZE.0,
+        width: MARGIN + 2 * SIZE.0,
         height: top + ROW * works.len() as u32 + 40,
         panel: SIZE,
         placed,
