@@ -4,7 +4,8 @@ use std::sync::Arc;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
 use daf_core::{
-    Batch, BoxError, BuildContext, Fit, Losses, Maps, Method, Model, NormalImages, Origin, Store, typetag,
+    Batch, BoxError, BuildContext, Fit, Losses, Maps, Method, Model, NormalImages, Origin, Store,
+    Synthesized, typetag,
 };
 use daf_models::method::Daf;
 use serde::{Deserialize, Serialize};
@@ -203,6 +204,8 @@ impl Model for EnsembleModel {
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
+        // Members know nothing of each other: their networks may have the same name, by which features are kept.
+        let batch = &without_features(batch);
         let mut losses = Losses::new();
         for member in self.members.iter().filter(|member| member.learns) {
             let found = member.named(member.model.losses(batch))?;
@@ -251,6 +254,22 @@ impl Model for EnsembleModel {
             joined.images = scores.into_iter().reduce(|a, b| a + b);
         }
         Ok(joined)
+    }
+}
+
+/// The same batch, of which nothing is kept.
+fn without_features(batch: &Batch) -> Batch {
+    let synthetic = batch.synthetic.as_ref().map(|synthetic| Synthesized {
+        images: synthetic.images.shallow_clone(),
+        mask: synthetic.mask.shallow_clone(),
+        target: synthetic.target.shallow_clone(),
+        class: synthetic.class.clone(),
+    });
+    Batch {
+        normal: batch.normal.shallow_clone(),
+        synthetic,
+        indices: batch.indices.clone(),
+        features: None,
     }
 }
 
@@ -397,5 +416,24 @@ mod tests {
             of(vec![(1.0, segmentation), (1.0, Arc::new(Nsa::default()))]).stride(),
             32
         );
+    }
+
+    #[test]
+    fn teachers_of_one_name_do_not_get_each_others_features() {
+        daf_core::tch::manual_seed(5);
+        let members = [Arc::new(Daf::default()), Arc::new(Daf::default())];
+        let whole = slow::built(
+            &of(members.map(|member| (1.0, member as Arc<dyn Method>)).to_vec()),
+            Mode::Train,
+            (96, 96),
+        );
+        let plain = slow::batch(96, true);
+        let mut kept = without_features(&plain);
+        kept.features = daf_core::data::FeatureCache::new(1 << 30);
+        let losses = |batch: &Batch| whole.losses(batch).unwrap();
+        for ((name, loss), (_, expected)) in losses(&kept).iter().zip(losses(&plain)) {
+            let far = (loss - expected).abs().double_value(&[]);
+            assert!(far < 1e-4, "{name}: {far}");
+        }
     }
 }
