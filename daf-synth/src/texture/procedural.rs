@@ -437,7 +437,7 @@ impl Area {
         let width = self.width();
         let mut bytes = Scratch::of(0, width);
         let (mut places, mut specks) = (Scratch::of(0, width), Scratch::of(0.0, width));
-        let mut colours = vec![[0; 4]; width];
+        let (mut colours, mut rounded) = (Scratch::of(0.0, 4 * width), Scratch::of(0, 4 * width));
         let pixels = image.as_chunks_mut::<3>().0.chunks_exact_mut(width);
         let fields = heights.chunks_exact(width).zip(light.chunks_exact(width));
         widest!({
@@ -449,14 +449,19 @@ impl Area {
                 for (speck, byte) in specks.iter_mut().zip(bytes.iter()) {
                     *speck = f32::from(*byte) * (noise / 255.0) - 0.5 * noise;
                 }
+                // A colour at a time is looked up, all numbers of a row are rounded together.
                 let seen = light.iter().zip(specks.iter());
-                for ((colour, place), (light, speck)) in colours.iter_mut().zip(places.iter()).zip(seen) {
+                let looked_up = colours.as_chunks_mut::<4>().0.iter_mut().zip(places.iter());
+                for ((colour, place), (light, speck)) in looked_up.zip(seen) {
                     let (plain, light) = (&palette[*place as usize], 1.0 + light);
                     for (value, plain) in colour.iter_mut().zip(plain) {
-                        *value = nearest(cut_off(plain * light + speck, 255.0)).0 as u8;
+                        *value = plain * light + speck;
                     }
                 }
-                for (pixel, [red, green, blue, _]) in pixels.iter_mut().zip(&colours) {
+                for (byte, value) in rounded.iter_mut().zip(colours.iter()) {
+                    *byte = nearest(cut_off(*value, 255.0)).0 as u8;
+                }
+                for (pixel, [red, green, blue, _]) in pixels.iter_mut().zip(rounded.as_chunks::<4>().0) {
                     *pixel = [*red, *green, *blue];
                 }
             }
