@@ -83,7 +83,15 @@ impl Check {
                 .save(path)
                 .map_err(|error| daf_core::Error::data(path, error.to_string()))?;
             if !self.json {
-                writeln!(context.out, "\nsheet: {}", path.display())?;
+                let rows = match report.counts.len() {
+                    kinds if kinds > ROWS => format!("the first {ROWS} lines"),
+                    _ => "the lines".to_owned(),
+                };
+                let path = path.display();
+                writeln!(
+                    context.out,
+                    "\nsheet: {path}, its rows in the order of {rows} above"
+                )?;
             }
         }
         let faults = report
@@ -192,7 +200,8 @@ const ROWS: usize = 24;
 /// Pixels of the longer side of an image on the sheet.
 const SIDE: u32 = 128;
 
-/// Images of every split and kind, with the outline of their masks. What cannot be read is left out.
+/// Images of every split and kind, in the order of the report's counts, with the outline of their masks. What cannot be
+/// read is left out.
 fn sheet(dataset: &dyn Dataset) -> RgbImage {
     let mut kinds: BTreeMap<(Split, Option<String>, Option<String>), Vec<Item>> = BTreeMap::new();
     for split in Split::ALL {

@@ -88,9 +88,14 @@ impl Train {
             .clone()
             .or_else(|| pipeline.output.dir.clone())
             .unwrap_or_else(named);
+        // Whatever else the folder may be, only a run is deleted: one that is not wanted any more, or that failed before it
+        // had anything to lose.
         if self.replace && dir.exists() {
-            // Whatever else the folder may be, only a run is deleted.
             Run::open(&dir)?.delete()?;
+        } else if let Ok(run) = Run::open(&dir)
+            && run.is_empty()?
+        {
+            run.delete()?;
         }
         if self.resume && dir.exists() {
             let run = Run::open(&dir)?;

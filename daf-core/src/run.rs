@@ -164,9 +164,26 @@ impl Run {
     /// Deletes the directory.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If another process is at work in it, or the system refuses.
     pub fn delete(self) -> Result<()> {
+        let _lock = self.lock()?;
         fs::remove_dir_all(&self.dir).map_err(Error::io(&self.dir))
+    }
+
+    /// Whether there is nothing yet but what [`create`](Self::create) writes, as after a training that failed before its
+    /// first step.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub fn is_empty(&self) -> Result<bool> {
+        let entries = fs::read_dir(&self.dir).map_err(Error::io(&self.dir))?;
+        for entry in entries {
+            let name = entry.map_err(Error::io(&self.dir))?.file_name();
+            if ![CONFIG, MANIFEST, LOCK].iter().any(|own| name == *own) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the training has ended: all weights are there.

@@ -28,7 +28,7 @@ pub enum Unavailable {
     #[error("no image with a ground-truth mask")]
     NoMask,
     /// No mask has an anomalous pixel, so there is no region either.
-    #[error("no anomalous pixel")]
+    #[error("no mask marks an anomalous pixel")]
     NoAnomalousPixel,
     /// Every pixel of every mask is anomalous, so there is no false-positive rate.
     #[error("no normal pixel")]

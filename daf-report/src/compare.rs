@@ -173,9 +173,9 @@ fn warnings(names: &[String], runs: &[Results]) -> Vec<String> {
                 m.overall.normal, m.overall.anomalous
             )
         }),
-        ("size of the maps", |m| format!("{} × {}", m.size.1, m.size.0)),
-        ("rule for masks", |m| m.mask_rule.clone()),
-        ("limit of P-PRO", |m| m.pro_limit.to_string()),
+        ("sizes of the maps", |m| format!("{} × {}", m.size.1, m.size.0)),
+        ("rules for masks", |m| m.mask_rule.clone()),
+        ("limits of P-PRO", |m| m.pro_limit.to_string()),
     ];
     let warning = |(what, value): Trait| {
         let mut runs_of: BTreeMap<String, Vec<&str>> = BTreeMap::new();

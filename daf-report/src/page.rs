@@ -199,8 +199,10 @@ pub(crate) fn name(results: &Results) -> String {
 
 fn summary(results: &Results) -> String {
     let steps = results.history.len();
-    let trained = match steps {
-        0 => "not trained yet".to_owned(),
+    // Measured without a step: a method without weights to learn.
+    let trained = match (steps, &results.metrics) {
+        (0, None) => "not trained yet".to_owned(),
+        (0, Some(_)) => "no training steps".to_owned(),
         _ => format!("{steps} training steps"),
     };
     match &results.metrics {

@@ -24,10 +24,10 @@ macro_rules! number {
     };
 }
 
-number!(u8, u16, u32, f32);
+number!(u8, u16, u32, i32, f32);
 
 /// Numbers in memory that goes back to the thread when they are dropped.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scratch<T: Number>(Vec<T>);
 
 impl<T: Number> Scratch<T> {

@@ -161,9 +161,20 @@ fn a_run_that_another_process_works_in_is_left_alone() {
     fs::remove_file(folder.join("run/weights/complete")).unwrap();
     run(folder, "train p.yaml -o run --resume").fails(1, &["run: another process is at work in this run"]);
     fs::write(folder.join("run/weights/complete"), "").unwrap();
+    run(folder, "train p.yaml -o run --replace").fails(1, &["run: another process is at work in this run"]);
     assert_eq!(snapshot(&folder.join("run")), before);
     drop(lock);
     succeed(folder, "evaluate run");
+}
+
+#[test]
+fn a_run_that_failed_before_its_first_step_is_in_nobodys_way() {
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    let missing = "train p.yaml -o run --set method.teacher.weights=missing.safetensors";
+    run(folder, missing).fails(1, &["missing.safetensors"]);
+    assert!(folder.join("run/config.yaml").is_file());
+    succeed(folder, "train p.yaml -o run");
 }
 
 #[test]

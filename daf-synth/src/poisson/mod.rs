@@ -20,10 +20,10 @@
 //! ```
 
 use std::cell::RefCell;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use daf_core::Rect;
-use daf_core::image::{GrayImage, RgbImage};
+use daf_core::image::{ImageBuffer, Luma, Rgb, RgbImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,13 +66,17 @@ const SLACK: f32 = 0.01;
 /// value divided by 255 weights the patch's gradients against the destination's. Its outermost pixels do not count,
 /// and it is eroded by three pixels more. `corner` is where the patch's upper left pixel goes, x first; what lies beyond
 /// the destination is left out.
-pub fn seamless_clone(
+pub fn seamless_clone<P, M>(
     destination: &mut RgbImage,
-    patch: &RgbImage,
-    mask: &GrayImage,
+    patch: &ImageBuffer<Rgb<u8>, P>,
+    mask: &ImageBuffer<Luma<u8>, M>,
     corner: (i64, i64),
     gradients: Gradients,
-) -> Option<Rect> {
+) -> Option<Rect>
+where
+    P: Deref<Target = [u8]>,
+    M: Deref<Target = [u8]>,
+{
     thread_local! {
         static MEMORY: RefCell<Memory> = RefCell::default();
     }
@@ -145,8 +149,8 @@ impl Memory {
     fn place(
         &mut self,
         destination: &RgbImage,
-        patch: &RgbImage,
-        mask: &GrayImage,
+        patch: &ImageBuffer<Rgb<u8>, impl Deref<Target = [u8]>>,
+        mask: &ImageBuffer<Luma<u8>, impl Deref<Target = [u8]>>,
         corner: (i64, i64),
     ) -> Option<Place> {
         let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> Range<usize> {
@@ -222,18 +226,18 @@ impl Memory {
     fn guide(
         &mut self,
         destination: &RgbImage,
-        patch: &RgbImage,
+        patch: &ImageBuffer<Rgb<u8>, impl Deref<Target = [u8]>>,
         place: &Place,
         patch_wins: impl Fn([i32; 2], [i32; 2]) -> bool,
     ) {
         let (width, height) = (place.solved.width as usize, place.solved.height as usize);
-        let row = |image: &RgbImage, x: usize, y: usize| {
-            let start = (y * image.width() as usize + x) * 3;
+        let row = |image_width: u32, x: usize, y: usize| {
+            let start = (y * image_width as usize + x) * 3;
             start..start + width * 3
         };
-        let patch_row = |y| &patch.as_raw()[row(patch, place.patch_x, place.patch_y + y)];
+        let patch_row = |y| &patch.as_raw()[row(patch.width(), place.patch_x, place.patch_y + y)];
         let (x, y) = (place.solved.x as usize, place.solved.y as usize);
-        let destination_row = |down| &destination.as_raw()[row(destination, x, y + down)];
+        let destination_row = |down| &destination.as_raw()[row(destination.width(), x, y + down)];
         let values = (width - 1) * 3;
         for memory in [&mut self.along_x, &mut self.along_y, &mut self.above] {
             memory.clear();
@@ -298,7 +302,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::image::{Luma, Rgb};
+    use daf_core::image::GrayImage;
     use proptest::prelude::*;
 
     use super::*;

@@ -29,7 +29,7 @@ use crate::vgg::{Norms, Tower, Trace, VGG16, Vgg16};
 #[serde(deny_unknown_fields, default)]
 pub struct Mkdad {
     /// Where the weights of the source come from, a VGG16.
-    pub source: Weights,
+    pub weights: Weights,
     /// Weight λ of the squared differences, in the loss and in the score; the paper has 0.5 for MVTec AD, and 0.01
     /// elsewhere.
     pub lambda: f64,
@@ -62,7 +62,7 @@ pub enum Localization {
 impl Default for Mkdad {
     fn default() -> Self {
         Self {
-            source: Weights::default(),
+            weights: Weights::default(),
             lambda: 0.5,
             localization: Localization::default(),
             copies: 50,
@@ -89,7 +89,7 @@ impl Method for Mkdad {
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let recipe = Vgg16 {
-            weights: self.source.clone(),
+            weights: self.weights.clone(),
             ..Vgg16::default()
         };
         let mut model = MkdadModel::new(self, [&VGG16, &CLONER], context);

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use daf_core::Rect;
-use daf_core::image::{GrayImage, Luma, RgbImage};
+use daf_core::image::{ImageBuffer, Luma, Rgb, RgbImage};
 use daf_core::rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma, Normal};
 
@@ -44,7 +44,7 @@ impl Objects {
 
 /// A patch at its final size.
 pub(super) struct Patch {
-    image: RgbImage,
+    image: ImageBuffer<Rgb<u8>, Scratch<u8>>,
     /// 1 inside its outline.
     outline: Scratch<u8>,
     /// 1 on the source's object, inside the outline or not; empty without an object model.
@@ -210,10 +210,13 @@ impl Patch {
         let touched = match gradients {
             Some(gradients) => {
                 let weight = (factor * 255.0).ceil() as u8;
-                let inner = |x: u32, y: u32| x > 0 && y > 0 && x + 1 < width && y + 1 < height;
-                let mask = GrayImage::from_fn(width, height, |x, y| {
-                    Luma([weight * blended[y as usize * columns + x as usize] * u8::from(inner(x, y))])
-                });
+                // The outermost pixels do not count.
+                for (y, row) in blended.chunks_exact_mut(columns).enumerate() {
+                    let inside = y > 0 && y + 1 < height as usize;
+                    row.iter_mut().for_each(|m| *m *= weight * u8::from(inside));
+                    (row[0], row[columns - 1]) = (0, 0);
+                }
+                let mask = ImageBuffer::<Luma<u8>, _>::from_raw(width, height, blended)?;
                 if mask.iter().filter(|m| **m > 0).count() < LEAST_PIXELS {
                     return None;
                 }
@@ -348,7 +351,7 @@ fn ellipses(
 }
 
 /// A rectangle of an image, resized with linear interpolation between pixel centres, as OpenCV does it by default.
-fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> RgbImage {
+fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> ImageBuffer<Rgb<u8>, Scratch<u8>> {
     /// Lower neighbour, upper neighbour, share of the upper one in 1/256.
     fn taps(from: u32, to: u32) -> Vec<(usize, usize, i32)> {
         let ratio = f64::from(from) / f64::from(to);
@@ -368,20 +371,21 @@ fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> RgbImage 
     let (x0, y0, span) = (place.x as usize * 3, place.y as usize, place.width as usize * 3);
     let row = |y: usize| &image.as_raw()[(y0 + y) * across + x0..][..span];
     let xs = taps(place.width, width);
-    let mut values = Vec::with_capacity(width as usize * height as usize * 3);
-    let mut mixed = vec![0i32; span];
-    for (above, below, share) in taps(place.height, height) {
+    let mut pixels = Scratch::of(0, width as usize * height as usize * 3);
+    let mut mixed = Scratch::of(0i32, span);
+    let lines = pixels.chunks_exact_mut(width as usize * 3);
+    for ((above, below, share), line) in taps(place.height, height).into_iter().zip(lines) {
         for ((mixed, a), b) in mixed.iter_mut().zip(row(above)).zip(row(below)) {
             *mixed = i32::from(*a) * (256 - share) + i32::from(*b) * share;
         }
-        for (left, right, share) in &xs {
+        for ((left, right, share), pixel) in xs.iter().zip(line.as_chunks_mut::<3>().0) {
             let (left, right) = (&mixed[left * 3..][..3], &mixed[right * 3..][..3]);
             let at = |c: usize| ((left[c] * (256 - share) + right[c] * share + (1 << 15)) >> 16) as u8;
-            values.extend([at(0), at(1), at(2)]);
+            *pixel = [at(0), at(1), at(2)];
         }
     }
     // The size is that of the values; without pixels there is no image.
-    RgbImage::from_raw(width, height, values).unwrap_or_default()
+    ImageBuffer::from_raw(width, height, pixels).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -521,7 +525,7 @@ mod tests {
     #[test]
     fn resizing_keeps_the_image_at_its_size_and_interpolates_otherwise() {
         let image = RgbImage::from_fn(200, 100, |x, y| Rgb([x as u8, y as u8, (x + y) as u8 / 2]));
-        assert_eq!(bilinear(&image, ALL, 200, 100), image);
+        assert_eq!(bilinear(&image, ALL, 200, 100).as_raw()[..], image.as_raw()[..]);
         let place = Rect {
             x: 10,
             y: 20,
