@@ -1,5 +1,6 @@
 /// The place of a finite score in a descending order: a higher score has a smaller key, equal scores (-0 and 0 too)
 /// have the same key.
+#[inline]
 pub(crate) fn key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
     if bits >> 31 == 1 {
@@ -10,6 +11,7 @@ pub(crate) fn key(score: f32) -> u32 {
 }
 
 /// The score of a key; -0 comes back as 0.
+#[inline]
 pub(crate) fn score(key: u32) -> f32 {
     if key >> 31 == 1 {
         f32::from_bits(key)
@@ -20,6 +22,7 @@ pub(crate) fn score(key: u32) -> f32 {
 
 /// An anomalous pixel: its key, and in the low half the area of its region, which is all PRO needs to know of the
 /// region. One sort orders both.
+#[inline]
 pub(crate) fn pixel(key: u32, area: u32) -> u64 {
     u64::from(key) << 32 | u64::from(area)
 }
@@ -30,6 +33,7 @@ pub(crate) trait Keyed: Copy + Default + Send + Sync {
 }
 
 impl Keyed for u32 {
+    #[inline]
     fn key(self) -> u32 {
         self
     }
@@ -37,17 +41,20 @@ impl Keyed for u32 {
 
 /// A [`pixel`].
 impl Keyed for u64 {
+    #[inline]
     fn key(self) -> u32 {
         (self >> 32) as u32
     }
 }
 
 /// The share of its region that a [`pixel`] covers.
+#[inline]
 pub(crate) fn share(pixel: u64) -> f64 {
     1.0 / f64::from(pixel as u32)
 }
 
 /// Number of elements of a sorted slice whose key is smaller.
+#[inline]
 pub(crate) fn below<T: Keyed>(sorted: &[T], key: u32) -> usize {
     sorted.partition_point(|k| k.key() < key)
 }
@@ -83,24 +90,29 @@ pub(crate) fn sort<T: Keyed>(items: &mut Vec<T>, scratch: &mut Vec<T>) {
     let (low, high) = items.iter().fold((u32::MAX, 0), |(low, high), i| {
         (low.min(i.key()), high.max(i.key()))
     });
-    let bits = u32::BITS - (high - low).leading_zeros();
-    if bits == 0 {
-        return;
+    match (u32::BITS - (high - low).leading_zeros()).div_ceil(DIGIT) {
+        0 => {}
+        1 => sort_digits::<T, 1>(items, scratch, low),
+        2 => sort_digits::<T, 2>(items, scratch, low),
+        _ => sort_digits::<T, 3>(items, scratch, low),
     }
-    // Eleven bits are the most for which the write positions stay in the first-level cache.
-    let passes = bits.div_ceil(11);
-    let digit_bits = bits.div_ceil(passes);
-    let digits = 1usize << digit_bits;
-    let digit = |item: T, pass: u32| ((item.key() - low) >> (pass * digit_bits)) as usize & (digits - 1);
-    let mut counts = vec![0usize; digits * passes as usize];
+}
+
+/// Bits of a digit: eleven are the most for which the write positions stay in the first-level cache.
+const DIGIT: u32 = 11;
+const DIGITS: usize = 1 << DIGIT;
+
+/// Sorts by so many digits of the keys' distances from `low`.
+fn sort_digits<T: Keyed, const PASSES: usize>(items: &mut Vec<T>, scratch: &mut Vec<T>, low: u32) {
+    let digit = |item: T, pass: usize| ((item.key() - low) >> (pass as u32 * DIGIT)) as usize % DIGITS;
+    let mut counts = [[0usize; DIGITS]; PASSES];
     for &item in items.iter() {
-        for pass in 0..passes {
-            counts[pass as usize * digits + digit(item, pass)] += 1;
+        for (pass, counts) in counts.iter_mut().enumerate() {
+            counts[digit(item, pass)] += 1;
         }
     }
     scratch.resize(items.len(), T::default());
-    for pass in 0..passes {
-        let places = &mut counts[pass as usize * digits..][..digits];
+    for (pass, places) in counts.iter_mut().enumerate() {
         if places.contains(&items.len()) {
             continue;
         }
@@ -108,9 +120,10 @@ pub(crate) fn sort<T: Keyed>(items: &mut Vec<T>, scratch: &mut Vec<T>) {
         for place in places.iter_mut() {
             next += std::mem::replace(place, next);
         }
+        let target = &mut scratch[..];
         for &item in items.iter() {
             let place = &mut places[digit(item, pass)];
-            scratch[*place] = item;
+            target[*place] = item;
             *place += 1;
         }
         std::mem::swap(items, scratch);

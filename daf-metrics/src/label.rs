@@ -14,12 +14,14 @@ pub trait Label: sealed::Sealed + Copy + Sync {
 }
 
 impl Label for bool {
+    #[inline]
     fn is_anomalous(self) -> bool {
         self
     }
 }
 
 impl Label for u8 {
+    #[inline]
     fn is_anomalous(self) -> bool {
         self != 0
     }
