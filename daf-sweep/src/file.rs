@@ -581,6 +581,20 @@ exclude:
             manifest.describe(&manifest.jobs[0]),
             "strategy A, method DAF (and 1 more)"
         );
+
+        // What is the same for all jobs tells none from another.
+        let text = "
+base: { data: { type: demo } }
+axes:
+  strategy: { A: { synthesizer: { type: dra } }, B: { synthesizer: { type: cutpaste } } }
+  seed: [3]
+";
+        let manifest = planned(text, Plan::default());
+        assert_eq!(manifest.describe(&manifest.jobs[1]), "strategy B");
+        assert_eq!(
+            manifest.describe_cell(&manifest.jobs[1].cells[0]),
+            "strategy B, seed 3"
+        );
     }
 
     #[test]

@@ -92,13 +92,20 @@ impl Job {
 }
 
 impl Manifest {
-    /// The variants of a job's first place, and how many others share it.
+    /// What tells a job from the others: the variants of its first place along the axes on which there are several, and how
+    /// many places share it.
     #[must_use]
     pub fn describe(&self, job: &Job) -> String {
         let Some(cell) = job.cells.first() else {
             return String::new();
         };
-        let mut text = self.describe_cell(cell);
+        let first = || self.jobs.iter().filter_map(|job| job.cells.first());
+        let mut text = self.words(cell, |axis| {
+            first().any(|other| other.get(axis) != cell.get(axis))
+        });
+        if text.is_empty() {
+            text = self.describe_cell(cell);
+        }
         if job.cells.len() > 1 {
             text += &format!(" (and {} more)", job.cells.len() - 1);
         }
@@ -108,9 +115,15 @@ impl Manifest {
     /// A place of the grid in words.
     #[must_use]
     pub fn describe_cell(&self, cell: &[String]) -> String {
-        let names = self.axes.iter().zip(cell);
+        self.words(cell, |_| true)
+    }
+
+    /// A place of the grid in words, along the axes that are `shown`.
+    fn words(&self, cell: &[String], shown: impl Fn(usize) -> bool) -> String {
+        let names = self.axes.iter().zip(cell).enumerate();
         let names: Vec<_> = names
-            .map(|(axis, variant)| format!("{} {variant}", axis.name))
+            .filter(|(axis, _)| shown(*axis))
+            .map(|(_, (axis, variant))| format!("{} {variant}", axis.name))
             .collect();
         names.join(", ")
     }

@@ -531,7 +531,8 @@ impl Display {
             return None;
         }
         let bar = self.bars.insert_from_back(1, ProgressBar::new_spinner());
-        let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {msg}");
+        // A long name is cut off, and so is the rest at the edge of the terminal: a line that wraps is not drawn over.
+        let style = ProgressStyle::with_template("{spinner} {prefix:48!} {elapsed:>4}  {wide_msg}");
         let bar = style.map(|style| bar.clone().with_style(style)).unwrap_or(bar);
         bar.enable_steady_tick(Duration::from_millis(200));
         Some(bar.with_prefix(name.to_owned()))
