@@ -48,6 +48,8 @@ enum Origin {
     /// What the part that was chosen as method brings.
     Recipe(String),
     File(String),
+    /// A place in a file of another kind, such as a sweep.
+    Within(String),
     Variable(String),
     Argument(String),
 }
@@ -57,7 +59,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Defaults => f.write_str("defaults"),
             Self::Recipe(method) => write!(f, "recipe of method {method}"),
-            Self::File(path) => f.write_str(path),
+            Self::File(place) | Self::Within(place) => f.write_str(place),
             Self::Variable(name) => write!(f, "environment {name}"),
             Self::Argument(key) => write!(f, "--set {key}"),
         }
@@ -114,7 +116,7 @@ impl Layers {
             root_paths(plugins, file);
         }
         self.0.push(Layer {
-            source: Origin::File(format!("{}: {at}", file.display())),
+            source: Origin::Within(format!("{}: {at}", file.display())),
             at: KeyPath::default(),
             value,
         });
@@ -126,7 +128,7 @@ impl Layers {
     /// # Errors
     /// If `key` is none.
     pub fn setting(mut self, file: &Path, key: &str, value: Value) -> Result<Self> {
-        let source = Origin::File(format!("{}: axes.{key}", file.display()));
+        let source = Origin::Within(format!("{}: axes.{key}", file.display()));
         let at = key.parse().map_err(|reason: String| source.fault(reason, None))?;
         self.0.push(Layer { source, at, value });
         Ok(self)
@@ -269,10 +271,12 @@ impl Layers {
     }
 
     fn not_linked(&self, name: &str) -> Error {
-        let file = self.name(None);
-        let hint = format!(
-            "`daf-cli build {file}` compiles a program that has it; `run`, `train` and `check` do so with --build"
-        );
+        let hint = match self.of_file().map(|layer| &layer.source) {
+            Some(Origin::File(file)) => format!(
+                "`daf-cli build {file}` compiles a program that has it; `run`, `train` and `check` do so with --build"
+            ),
+            _ => "with --build a program that has it is compiled first".into(),
+        };
         self.fault_at(
             &plugin_key(name),
             "this crate is not linked into this program".into(),
@@ -408,14 +412,15 @@ impl Layers {
 
     /// Name of a layer; where none is at fault more than another, it is the file.
     fn name(&self, layer: Option<&Layer>) -> String {
-        let file = || {
-            self.0
-                .iter()
-                .find(|layer| matches!(layer.source, Origin::File(_)))
-        };
         layer
-            .or_else(file)
+            .or_else(|| self.of_file())
             .map_or_else(|| super::UNPLACED.to_owned(), |layer| layer.source.to_string())
+    }
+
+    /// The layer of the file, or of the first place in a file of another kind.
+    fn of_file(&self) -> Option<&Layer> {
+        let fits = |layer: &&Layer| matches!(layer.source, Origin::File(_) | Origin::Within(_));
+        self.0.iter().find(fits)
     }
 }
 
