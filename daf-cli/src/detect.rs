@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
 use daf_core::image::RgbImage;
-use daf_core::{Detection, Detector, data, overlay};
+use daf_core::{Detection, Detector, concurrent, data, overlay};
+use rayon::prelude::*;
 use serde_json::json;
 
 use crate::Context;
@@ -50,74 +51,94 @@ impl Detect {
         let run = daf_core::run::Run::open_with(&self.run, &self.settings)?;
         let device = self.device.unwrap_or(run.pipeline().device);
         let detector = Detector::new(run, device)?;
+        if let Some(folder) = &self.maps {
+            std::fs::create_dir_all(folder).map_err(daf_core::Error::io(folder))?;
+        }
+        match self.score(&detector, &files, context)? {
+            0 => Ok(()),
+            1 => Err(Failure::work("one image could not be scored")),
+            many => Err(Failure::work(format!("{many} images could not be scored"))),
+        }
+    }
+
+    /// Scores images and prints a line for each; how many could not be read.
+    fn score<'f>(
+        &self,
+        detector: &Detector,
+        files: &'f [PathBuf],
+        context: &mut Context,
+    ) -> Result<usize, Failure> {
         // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
         let scale = detector
             .calibration()
             .map(|calibration| calibration.pixel.colours());
-        if let Some(folder) = &self.maps {
-            std::fs::create_dir_all(folder).map_err(daf_core::Error::io(folder))?;
-        }
-        let width = files
+        let names = files
             .iter()
-            .map(|file| file.display().to_string().chars().count())
-            .max()
-            .unwrap_or(0);
+            .map(|file| file.display().to_string().chars().count());
+        let width = names.max().unwrap_or(0);
         if !self.json {
             writeln!(context.out, "{:width$}   score  0 to 1", "image")?;
         }
         let mut counter = Counter::new("scoring");
-        let mut failed = 0;
+        let (mut done, mut failed) = (0, 0);
         let batch = detector.run().pipeline().input.images_at_once(BATCH);
-        for (done, chunk) in (0..).step_by(batch).zip(files.chunks(batch)) {
-            let (images, broken) = read(chunk);
-            failed += broken;
-            let pixels: Vec<&RgbImage> = images.iter().map(|(_, image)| image).collect();
-            let found = if pixels.is_empty() {
-                Vec::new()
-            } else {
-                detector.detect_batch(&pixels)?
+        let maps = self.maps.as_deref();
+        let look = |opened: Opened<'f>| {
+            let images: Vec<&RgbImage> = opened.images.iter().map(|(_, image)| image).collect();
+            let found = match &images[..] {
+                [] => Vec::new(),
+                images => detector.detect_batch(images)?,
             };
-            for ((file, image), found) in images.iter().zip(&found) {
-                let map = self
-                    .maps
-                    .as_ref()
-                    .map(|folder| draw(folder, file, image, found, scale))
-                    .transpose()?;
+            Ok((opened, found))
+        };
+        let finish = |(opened, found): (Opened<'f>, Vec<Detection>)| {
+            let lines = (opened.images.par_iter().zip(found))
+                .map(|((file, image), found)| {
+                    let map = maps.map(|folder| draw(folder, file, image, &found, scale));
+                    Ok((*file, found, map.transpose()?))
+                })
+                .collect::<Result<Vec<_>, Failure>>()?;
+            Ok((lines, opened.broken))
+        };
+        concurrent::stages(files.chunks(batch), open, look, finish, |(lines, broken)| {
+            for error in &broken {
+                let _ = writeln!(anstream::stderr(), "{error}");
+            }
+            done += lines.len() + broken.len();
+            failed += broken.len();
+            for (file, found, map) in lines {
+                let file = file.display().to_string();
                 if self.json {
                     let line = json!({
-                        "image": file.display().to_string(),
+                        "image": file,
                         "score": found.score,
                         "calibrated": found.calibrated,
                         "anomalous": found.is_anomalous(),
                         "map": map.map(|map| map.display().to_string()),
                     });
                     writeln!(context.out, "{line}")?;
-                } else {
-                    let calibrated = found
-                        .calibrated
-                        .map_or_else(|| "–".into(), |score| format!("{score:.3}"));
-                    let verdict = if found.is_anomalous() == Some(true) {
-                        "  anomalous"
-                    } else {
-                        ""
-                    };
-                    writeln!(
-                        context.out,
-                        "{:width$}  {:>6.4}  {calibrated:>6}{verdict}",
-                        file.display().to_string(),
-                        found.score
-                    )?;
+                    continue;
                 }
+                let calibrated = found
+                    .calibrated
+                    .map_or_else(|| "–".into(), |score| format!("{score:.3}"));
+                let verdict = if found.is_anomalous() == Some(true) {
+                    "  anomalous"
+                } else {
+                    ""
+                };
+                let score = found.score;
+                writeln!(
+                    context.out,
+                    "{file:width$}  {score:>6.4}  {calibrated:>6}{verdict}"
+                )?;
             }
             context.out.flush()?;
-            counter.set(done + chunk.len(), files.len());
-        }
+            counter.set(done, files.len());
+            Ok(())
+        })?;
         counter.finish();
-        match failed {
-            0 => Ok(()),
-            1 => Err(Failure::work("one image could not be scored")),
-            many => Err(Failure::work(format!("{many} images could not be scored"))),
-        }
+        Ok(failed)
     }
 
     /// Every image that the arguments name, in their order, folders and patterns sorted.
@@ -148,20 +169,23 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
-/// Opens images; those that cannot be read are reported and counted.
-fn read(files: &[PathBuf]) -> (Vec<(&Path, RgbImage)>, usize) {
-    let mut images = Vec::new();
-    let mut broken = 0;
-    for file in files {
-        match data::read_rgb(file) {
+/// Some of the images, opened.
+struct Opened<'f> {
+    images: Vec<(&'f Path, RgbImage)>,
+    /// Why others cannot be read.
+    broken: Vec<daf_core::Error>,
+}
+
+fn open(files: &[PathBuf]) -> Result<Opened<'_>, Failure> {
+    let read: Vec<_> = files.par_iter().map(data::read_rgb).collect();
+    let (mut images, mut broken) = (Vec::new(), Vec::new());
+    for (file, image) in files.iter().zip(read) {
+        match image {
             Ok(image) => images.push((file.as_path(), image)),
-            Err(error) => {
-                broken += 1;
-                let _ = writeln!(anstream::stderr(), "{error}");
-            }
+            Err(error) => broken.push(error),
         }
     }
-    (images, broken)
+    Ok(Opened { images, broken })
 }
 
 /// Draws the heat map of an image of `file` into a folder; says where it is.

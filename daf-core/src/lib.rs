@@ -23,6 +23,8 @@ pub mod block;
 #[cfg(feature = "torch")]
 pub mod calibration;
 #[cfg(feature = "torch")]
+pub mod concurrent;
+#[cfg(feature = "torch")]
 pub mod config;
 pub mod data;
 #[cfg(feature = "torch")]

@@ -18,7 +18,7 @@ use crate::results::{
     AtThreshold, CURVES, Curves, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
 use crate::run::{write_csv, write_folder_over, write_json};
-use crate::{Dataset, Error, Item, Kind, Pipeline, Result, ScoreMap, Split};
+use crate::{Dataset, Error, Item, Kind, Pipeline, Result, ScoreMap, Split, concurrent};
 
 use picture::Pictures;
 use pixels::{Pixels, Summary};
@@ -99,9 +99,9 @@ struct Scored {
     pictures: Vec<String>,
 }
 
-fn score(
+fn score<'i>(
     detector: &Detector,
-    items: &[Item],
+    items: &'i [Item],
     groups: &Groups,
     pictures: Option<&Pictures>,
     mut progress: impl FnMut(usize, usize),
@@ -111,49 +111,75 @@ fn score(
     let settings = &pipeline.evaluation;
     let mut scored: Option<Scored> = None;
     let mut done = 0;
-    for chunk in items.chunks(pipeline.input.images_at_once(settings.batch_size)) {
-        let images = chunk
+    let batch = pipeline.input.images_at_once(settings.batch_size);
+    let read = |(number, items): (usize, &'i [Item])| {
+        let image = |item: &Item| {
+            dataset
+                .image(item)
+                .map_err(|source| part(dataset, &item.image.display().to_string(), source))
+        };
+        Ok(Opened {
+            first: number * batch,
+            items,
+            images: items.par_iter().map(image).collect::<Result<_>>()?,
+        })
+    };
+    let look = |opened: Opened<'i>| {
+        let found = detector.detect_batch(&opened.images.iter().collect::<Vec<_>>())?;
+        Ok((opened, found))
+    };
+    let finish = |(opened, found): (Opened<'i>, Vec<Detection>)| {
+        let known = opened
+            .items
             .par_iter()
-            .map(|item| {
-                dataset
-                    .image(item)
-                    .map_err(|source| part(dataset, &item.image.display().to_string(), source))
-            })
-            .collect::<Result<Vec<RgbImage>>>()?;
-        let found = detector.detect_batch(&images.iter().collect::<Vec<_>>())?;
-        let known: Vec<Known> = chunk
-            .par_iter()
-            .zip(&images)
+            .zip(&opened.images)
             .zip(found)
             .enumerate()
             .map(|(place, ((item, image), found))| {
                 let known = Known::of(pipeline, item, image, found)?;
                 if let Some(pictures) = pictures {
-                    pictures.draw(done + place, image, &known)?;
+                    pictures.draw(opened.first + place, image, &known)?;
                 }
                 Ok(known)
             })
-            .collect::<Result<_>>()?;
-        let scored = scored.get_or_insert_with(|| {
-            let first = known
-                .first()
-                .map_or((0, 0), |known| (known.map.height, known.map.width));
-            let pixels = items.len() * first.0 as usize * first.1 as usize;
-            Scored {
-                scores: Vec::with_capacity(items.len()),
-                pixels: Pixels::new(pixels, settings.memory_mb << 20, groups),
-                places: Vec::with_capacity(items.len()),
-                size: first,
-                pictures: pictures.map(Pictures::names).unwrap_or_default(),
-            }
-        });
-        scored.scores.extend(known.iter().map(|known| known.score as f32));
-        let places = scored.pixels.push(&known, chunk)?;
-        scored.places.extend(places);
-        done += chunk.len();
-        progress(done, items.len());
-    }
+            .collect::<Result<Vec<Known>>>()?;
+        Ok((opened.items, known))
+    };
+    concurrent::stages(
+        items.chunks(batch).enumerate(),
+        read,
+        look,
+        finish,
+        |(chunk, known)| {
+            let scored = scored.get_or_insert_with(|| {
+                let first = known
+                    .first()
+                    .map_or((0, 0), |known| (known.map.height, known.map.width));
+                let pixels = items.len() * first.0 as usize * first.1 as usize;
+                Scored {
+                    scores: Vec::with_capacity(items.len()),
+                    pixels: Pixels::new(pixels, settings.memory_mb << 20, groups),
+                    places: Vec::with_capacity(items.len()),
+                    size: first,
+                    pictures: pictures.map(Pictures::names).unwrap_or_default(),
+                }
+            });
+            scored.scores.extend(known.iter().map(|known| known.score as f32));
+            let places = scored.pixels.push(&known, chunk)?;
+            scored.places.extend(places);
+            done += chunk.len();
+            progress(done, items.len());
+            Ok::<_, Error>(())
+        },
+    )?;
     scored.ok_or_else(|| Error::data(detector.run().dir(), "there are no test images"))
+}
+
+/// Test images from the place `first` on.
+struct Opened<'i> {
+    first: usize,
+    items: &'i [Item],
+    images: Vec<RgbImage>,
 }
 
 /// What is known of a test image once it has been scored.
