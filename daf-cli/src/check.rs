@@ -29,19 +29,7 @@ impl Check {
         let file = self.pipeline.file.display();
         let pipeline = self.pipeline.load(&context.environment)?;
         let device = pipeline.device.resolve()?;
-        let items = |split| {
-            let (name, at) = (pipeline.data.typetag_name().to_owned(), format!("data in {file}"));
-            let part = |source| {
-                Failure::usage(Error::Part {
-                    kind: daf_core::Kind::Dataset,
-                    name,
-                    at,
-                    source,
-                })
-            };
-            pipeline.data.items(split).map_err(part)
-        };
-        let test = items(Split::Test)?;
+        let test = pipeline.data.list(Split::Test).map_err(Failure::usage)?;
         let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)
             .map_err(Failure::usage)?;
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
@@ -170,7 +158,8 @@ fn try_out(
         indices: vec![0, 1],
         features: None,
     };
-    let images = Noise(batch.normal.shallow_clone());
+    // More than two: a density takes three embeddings.
+    let images = Noise(Tensor::cat(&[&batch.normal, &noise()], 0));
     for when in [Fit::BeforeTraining, Fit::AfterTraining] {
         tch::no_grad(|| model.fit(when, &images)).map_err(part("fitting the model to noise"))?;
     }

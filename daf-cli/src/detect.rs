@@ -1,5 +1,6 @@
+use std::collections::HashSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
 use daf_core::image::RgbImage;
@@ -48,6 +49,11 @@ pub(crate) const BATCH: usize = 8;
 impl Detect {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let files = self.files()?;
+        let pictures = match &self.maps {
+            Some(folder) => pictures(folder, &files)?.into_iter().map(Some).collect(),
+            None => vec![None; files.len()],
+        };
+        let files: Vec<Asked> = files.into_iter().zip(pictures).collect();
         let run = daf_core::run::Run::open_with(&self.run, &self.settings)?;
         let device = self.device.unwrap_or(run.pipeline().device);
         let detector = Detector::new(run, device)?;
@@ -65,7 +71,7 @@ impl Detect {
     fn score<'f>(
         &self,
         detector: &Detector,
-        files: &'f [PathBuf],
+        files: &'f [Asked],
         context: &mut Context,
     ) -> Result<usize, Failure> {
         // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
@@ -74,7 +80,7 @@ impl Detect {
             .map(|calibration| calibration.pixel.colours());
         let names = files
             .iter()
-            .map(|file| file.display().to_string().chars().count());
+            .map(|(file, _)| file.display().to_string().chars().count());
         let width = names.max().unwrap_or(0);
         if !self.json {
             writeln!(context.out, "{:width$}   score  0 to 1", "image")?;
@@ -82,7 +88,6 @@ impl Detect {
         let mut counter = Counter::new("scoring");
         let (mut done, mut failed) = (0, 0);
         let batch = detector.run().pipeline().input.images_at_once(BATCH);
-        let maps = self.maps.as_deref();
         let look = |opened: Opened<'f>| {
             let images: Vec<&RgbImage> = opened.images.iter().map(|(_, image)| image).collect();
             let found = match &images[..] {
@@ -93,9 +98,11 @@ impl Detect {
         };
         let finish = |(opened, found): (Opened<'f>, Vec<Detection>)| {
             let lines = (opened.images.par_iter().zip(found))
-                .map(|((file, image), found)| {
-                    let map = maps.map(|folder| draw(folder, file, image, &found, scale));
-                    Ok((*file, found, map.transpose()?))
+                .map(|((asked, image), found)| {
+                    if let (_, Some(picture)) = asked {
+                        draw(picture, image, &found, scale)?;
+                    }
+                    Ok((*asked, found))
                 })
                 .collect::<Result<Vec<_>, Failure>>()?;
             Ok((lines, opened.broken))
@@ -106,7 +113,7 @@ impl Detect {
             }
             done += lines.len() + broken.len();
             failed += broken.len();
-            for (file, found, map) in lines {
+            for ((file, picture), found) in lines {
                 let file = file.display().to_string();
                 if self.json {
                     let line = json!({
@@ -114,7 +121,7 @@ impl Detect {
                         "score": found.score,
                         "calibrated": found.calibrated,
                         "anomalous": found.is_anomalous(),
-                        "map": map.map(|map| map.display().to_string()),
+                        "map": picture.as_ref().map(|picture| picture.display().to_string()),
                     });
                     writeln!(context.out, "{line}")?;
                     continue;
@@ -169,46 +176,88 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
+/// An image file, and the file that its heat map is drawn into.
+type Asked = (PathBuf, Option<PathBuf>);
+
 /// Some of the images, opened.
 struct Opened<'f> {
-    images: Vec<(&'f Path, RgbImage)>,
+    images: Vec<(&'f Asked, RgbImage)>,
     /// Why others cannot be read.
     broken: Vec<daf_core::Error>,
 }
 
-fn open(files: &[PathBuf]) -> Result<Opened<'_>, Failure> {
-    let read: Vec<_> = files.par_iter().map(data::read_rgb).collect();
+fn open(files: &[Asked]) -> Result<Opened<'_>, Failure> {
+    let read: Vec<_> = files.par_iter().map(|(file, _)| data::read_rgb(file)).collect();
     let (mut images, mut broken) = (Vec::new(), Vec::new());
-    for (file, image) in files.iter().zip(read) {
+    for (asked, image) in files.iter().zip(read) {
         match image {
-            Ok(image) => images.push((file.as_path(), image)),
+            Ok(image) => images.push((asked, image)),
             Err(error) => broken.push(error),
         }
     }
     Ok(Opened { images, broken })
 }
 
-/// Draws the heat map of an image of `file` into a folder; says where it is.
+/// Where the heat maps of images go: names in a folder, no two alike.
+fn pictures(folder: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut taken = HashSet::new();
+    let mut name = |file: &PathBuf| {
+        // The whole path goes into the name: folders hold images of the same name.
+        let file = file.with_extension("");
+        let parts = file.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_string_lossy()),
+            _ => None,
+        });
+        let stem = parts.collect::<Vec<_>>().join("_");
+        let numbered = (2..).map(|number| format!("{stem}-{number}.png"));
+        let mut names = std::iter::once(format!("{stem}.png")).chain(numbered);
+        let name = names.find(|name| taken.insert(name.clone()));
+        folder.join(name.unwrap_or_default())
+    };
+    let pictures: Vec<PathBuf> = files.iter().map(&mut name).collect();
+    let images: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
+    let overwritten = pictures.iter().find(|picture| {
+        picture
+            .canonicalize()
+            .is_ok_and(|picture| images.contains(&picture))
+    });
+    match overwritten {
+        Some(image) => Err(Failure::usage(format!(
+            "--maps {}: a heat map would overwrite the image {}; choose another folder",
+            folder.display(),
+            image.display()
+        ))),
+        None => Ok(pictures),
+    }
+}
+
+/// Draws the heat map of an image into a file.
 pub(crate) fn draw(
-    folder: &Path,
-    file: &Path,
+    path: &Path,
     image: &RgbImage,
     found: &Detection,
     scale: Option<(f32, f32)>,
-) -> Result<PathBuf, Failure> {
+) -> Result<(), Failure> {
     let (low, high) = scale.unwrap_or_else(|| found.map.range());
-    // The whole path goes into the name: folders hold images of the same name.
-    let name: Vec<String> = file
-        .components()
-        .filter_map(|part| match part {
-            std::path::Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
-            _ => None,
-        })
-        .collect();
-    let path = folder.join(name.join("_")).with_extension("png");
-    let picture = overlay::panel(image, None, &found.map, (low, high));
-    picture
-        .save(&path)
-        .map_err(|error| daf_core::Error::data(&path, error.to_string()))?;
-    Ok(path)
+    overlay::panel(image, None, &found.map, (low, high))
+        .save(path)
+        .map_err(|error| Failure::from(daf_core::Error::data(path, error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_heat_maps_share_a_name() {
+        let files = ["a/b.png", "a_b.png", "a/b.jpg", "a/b.png"].map(PathBuf::from);
+        let names = pictures(Path::new("maps"), &files).unwrap();
+        let expected = [
+            "maps/a_b.png",
+            "maps/a_b-2.png",
+            "maps/a_b-3.png",
+            "maps/a_b-4.png",
+        ];
+        assert_eq!(names, expected.map(PathBuf::from));
+    }
 }

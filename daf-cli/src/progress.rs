@@ -108,7 +108,9 @@ impl Observer for Training {
             .map_or(record.seconds, |pace| 0.9 * pace + 0.1 * record.seconds);
         self.pace = Some(pace);
         let done = record.step + 1;
-        let left = Duration::from_secs_f64(pace * (plan.steps - done) as f64);
+        // More than a duration can hold is for ever.
+        let left = pace * plan.steps.saturating_sub(done) as f64;
+        let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
         let rate = plan.batch_size as f64 / pace;
         let losses = losses(record);
         match &self.bar {

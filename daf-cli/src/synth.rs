@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use daf_core::data::{Normals, Sample, SampleSettings, Samples};
+use daf_core::data::{Normals, Sample, Samples};
 use daf_core::{Outcome, Pipeline, overlay};
 use serde_json::json;
 
@@ -250,16 +250,5 @@ fn samples(pipeline: &Pipeline) -> Result<Arc<Samples>, Failure> {
         ));
     }
     let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?;
-    let samples = Samples::new(
-        Arc::clone(&pipeline.data),
-        normals.train,
-        pipeline.synthesizer.clone(),
-        SampleSettings {
-            geometry: pipeline.input.geometry(),
-            seed: pipeline.seed,
-            normal_share: 0.0,
-            cache_bytes: pipeline.trainer.cache_mb << 20,
-        },
-    )?;
-    Ok(Arc::new(samples))
+    Ok(Arc::new(pipeline.samples(normals.train, 0.0)?))
 }

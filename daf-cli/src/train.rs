@@ -100,7 +100,7 @@ impl Train {
         if self.resume && dir.exists() {
             let run = Run::open(&dir)?;
             return match run.difference(&pipeline)? {
-                None => Ok(run),
+                None => Ok(run.with(pipeline)),
                 Some(key) => Err(Failure::usage(format!(
                     "{}: `{key}` is not what the run was started with; resume with the same settings, or start another \
                      run with --output",

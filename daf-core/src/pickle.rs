@@ -356,8 +356,11 @@ impl<'a> Machine<'a> {
         let last = size.iter().zip(stride).try_fold(offset, |at, (n, step)| {
             n.max(&1).checked_sub(1)?.checked_mul(*step)?.checked_add(at)
         });
+        // Strides of zero repeat elements: what is read must not become larger than what is there.
+        let count = size.iter().try_fold(1i64, |count, n| count.checked_mul(*n));
         let negative = size.iter().chain(stride).any(|n| *n < 0) || offset < 0;
-        let fits = last.is_some_and(|last| last < length || size.contains(&0));
+        let fits = last.is_some_and(|last| last < length || size.contains(&0))
+            && count.is_some_and(|count| count <= length);
         if negative || !fits || size.len() != stride.len() {
             return Err(format!("a tensor in it reaches beyond its storage `{key}`"));
         }

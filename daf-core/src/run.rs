@@ -100,16 +100,19 @@ impl Run {
     /// As [`open`](Self::open), or if a setting cannot be read.
     pub fn open_with<S: AsRef<str>>(dir: &Path, settings: &[S]) -> Result<Self> {
         let config = dir.join(CONFIG);
-        if !config.is_file() {
-            let reason = format!("not a run directory: it holds no {CONFIG}");
-            return Err(Error::data(
-                dir,
-                if dir.exists() {
-                    reason
-                } else {
-                    "no such folder".into()
-                },
-            ));
+        // Both, so that a folder with a pipeline called config.yaml is not taken for a run, and deleted like one.
+        for file in [CONFIG, MANIFEST] {
+            if !dir.join(file).is_file() {
+                let reason = format!("not a run directory: it holds no {file}");
+                return Err(Error::data(
+                    dir,
+                    if dir.exists() {
+                        reason
+                    } else {
+                        "no such folder".into()
+                    },
+                ));
+            }
         }
         let pipeline = Layers::new("")?.file(&config)?.set(settings)?.resolve()?;
         Ok(Self {
@@ -130,7 +133,15 @@ impl Run {
         &self.pipeline
     }
 
-    /// The first key in which `pipeline` differs from the run's; where results are put does not count.
+    /// The run with the settings that results do not depend on ([`difference`](Self::difference)) taken from `pipeline`; what
+    /// the directory holds stays as it is.
+    #[must_use]
+    pub fn with(self, pipeline: Pipeline) -> Self {
+        Self { pipeline, ..self }
+    }
+
+    /// The first key in which `pipeline` differs from the run's. What is written, how often, and how many threads and how much
+    /// memory prepare images does not count: the weights are the same.
     ///
     /// # Errors
     /// If a part does not serialise.
@@ -138,6 +149,9 @@ impl Run {
         let value = |pipeline: &Pipeline| {
             let mut value = serde_json::to_value(pipeline).map_err(|e| Error::io(&self.dir)(e.into()))?;
             value.as_object_mut().and_then(|map| map.remove("output"));
+            for key in ["workers", "cache_mb", "checkpoint_every"] {
+                value["trainer"].as_object_mut().and_then(|map| map.remove(key));
+            }
             Ok::<_, Error>(value)
         };
         Ok(differing_key(&value(&self.pipeline)?, &value(pipeline)?))
@@ -170,8 +184,8 @@ impl Run {
         fs::remove_dir_all(&self.dir).map_err(Error::io(&self.dir))
     }
 
-    /// Whether there is nothing yet but what [`create`](Self::create) writes, as after a training that failed before its
-    /// first step.
+    /// Whether there is nothing yet but what [`create`](Self::create) writes, as after a training whose model could not be
+    /// built.
     ///
     /// # Errors
     /// If the directory cannot be listed.
@@ -320,15 +334,36 @@ pub(crate) fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>
     result.and_then(|()| sync_folder(parent(target)))
 }
 
-/// As [`write_folder`], for a folder that may exist and is then replaced.
+/// As [`write_folder`], for a folder that may exist and is then replaced. Only one process may be at it: see [`Run::lock`].
 pub(crate) fn write_folder_over(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let old = target.with_file_name(format!(".{}.old", std::process::id()));
-    let new = target.with_file_name(format!(".{}.new", std::process::id()));
-    write_folder(&new, fill)?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let beside = |end: &str| target.with_file_name(format!(".{name}.{end}"));
+    let (old, new) = (beside("old"), beside("new"));
+    // A process that was killed may have left the one in the place of the other, or half of a new one.
+    if old.exists() && !target.exists() {
+        fs::rename(&old, target).map_err(Error::io(target))?;
+    }
+    for left in [&old, &new] {
+        if left.exists() {
+            fs::remove_dir_all(left).map_err(Error::io(left))?;
+        }
+    }
+    let filled = fs::create_dir_all(&new)
+        .map_err(Error::io(&new))
+        .and_then(|()| fill(&new))
+        .and_then(|()| sync_folder(&new));
+    if filled.is_err() {
+        let _ = fs::remove_dir_all(&new);
+        return filled;
+    }
     if target.exists() {
         fs::rename(target, &old).map_err(Error::io(target))?;
     }
-    fs::rename(&new, target).map_err(Error::io(target))?;
+    if let Err(error) = fs::rename(&new, target) {
+        let _ = fs::rename(&old, target);
+        return Err(Error::io(target)(error));
+    }
+    sync_folder(parent(target))?;
     if old.exists() {
         fs::remove_dir_all(&old).map_err(Error::io(&old))?;
     }

@@ -23,6 +23,7 @@ use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Job, Manifest};
+use crate::view::Checker;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -149,6 +150,17 @@ impl Sweep {
             );
             return Err(Error::data(&path, reason));
         }
+        let axes = manifest.axes.len();
+        let mut cells = manifest.jobs.iter().flat_map(|job| &job.cells);
+        if let Some(cell) = cells.find(|cell| cell.len() != axes) {
+            let reason = format!("damaged: expected a variant for each of {axes} axes, found {cell:?}");
+            return Err(Error::data(&path, reason));
+        }
+        let checker = Checker {
+            file: &path,
+            axes: &manifest.axes,
+        };
+        checker.view(&manifest.view)?;
         Ok(Self {
             dir: dir.into(),
             manifest,

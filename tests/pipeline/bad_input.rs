@@ -137,7 +137,16 @@ fn faulty_settings_are_named_before_anything_is_written() {
         ("input.size=100", "input.size: expected multiples of 16"),
         ("input.size=80", "input.size: expected sides of at least 96"),
         ("input.size=-96", "input.size"),
+        ("input.size=32768", "input.size: expected sides of at most 16384"),
         ("scorer.sigma=-1", "`sigma` must not be negative, found -1"),
+        (
+            "scorer.sigma=1e12",
+            "`sigma` must be at most 10000 pixels, found 1000000000000",
+        ),
+        (
+            "method={type: stad, step: 0}",
+            "`step` must be 1, 2, 4 or 8, found 0",
+        ),
         ("data.train=-1", "data.train"),
         ("seed=-1", "seed"),
     ] {
@@ -194,15 +203,24 @@ fn a_run_directory_is_never_overwritten_and_resumes_with_its_own_settings_only()
         let said = run(folder, &format!("train p.yaml -o run --resume --set {setting}"));
         said.fails(2, &["run: ", key, "is not what the run was started with"]);
     }
-    // A folder that is no run is neither resumed nor replaced.
+    // A folder that is no run is neither resumed nor replaced, not even with a pipeline that is called as a run's.
     fs::create_dir(folder.join("photos")).unwrap();
     fs::write(folder.join("photos/a.txt"), "dear").unwrap();
-    for argument in ["--resume", "--replace"] {
-        let said = run(folder, &format!("train p.yaml -o photos {argument}"));
-        said.fails(1, &["photos: not a run directory"]);
+    for fault in ["config.yaml", "run.json"] {
+        for argument in ["--resume", "--replace"] {
+            let said = run(folder, &format!("train p.yaml -o photos {argument}"));
+            said.fails(1, &[&format!("photos: not a run directory: it holds no {fault}")]);
+        }
+        fs::copy(folder.join("run/config.yaml"), folder.join("photos/config.yaml")).unwrap();
     }
+    run(folder, "train p.yaml -o photos").fails(2, &["photos: exists already"]);
     assert_eq!(fs::read(folder.join("photos/a.txt")).unwrap(), b"dear");
     assert!(snapshot(&folder.join("run")) == before);
+    // What the weights do not depend on may change.
+    succeed(
+        folder,
+        "train p.yaml -o run --resume --set trainer.workers=1 --set output.raw_maps=true",
+    );
 }
 
 #[test]
@@ -215,8 +233,11 @@ fn images_that_cannot_be_scored_are_reported_and_the_others_scored() {
         fs::copy(folder.join("data/test/good/0.png"), folder.join("new").join(name)).unwrap();
     }
     fs::copy(folder.join("new/a.png"), folder.join("new/b.png")).unwrap();
+    fs::copy(folder.join("new/a.png"), folder.join("new_a.png")).unwrap();
     truncate(&folder.join("new/b.png"));
 
+    let said = run(folder, "detect run new/a.png new_a.png --maps .");
+    said.fails(2, &["--maps .: a heat map would overwrite the image ./new_a.png"]);
     let said = run(folder, "detect run new --json");
     said.fails(
         1,

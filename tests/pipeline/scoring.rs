@@ -166,6 +166,11 @@ fn every_rule_for_thresholds_says_what_it_used() {
         // Once more with its own result.
         succeed(folder.path(), "evaluate run");
         assert_eq!(Calibration::read(&dir).unwrap().unwrap(), calibration, "{rule}");
+        // Thresholds of the test split, asked for once, do not take the place of those of held-out images.
+        succeed(folder.path(), "evaluate run --set validation.threshold=f1_max");
+        assert_eq!(Calibration::read(&dir).unwrap().unwrap(), calibration, "{rule}");
+        let measured = Results::read(&dir).unwrap().metrics.unwrap();
+        assert_eq!(measured.calibration.unwrap().source, Source::Test, "{rule}");
     }
     let none = trained(&[]);
     let calibration = Calibration::read(&none.path().join("run")).unwrap().unwrap();

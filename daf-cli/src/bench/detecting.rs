@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use daf_core::image::RgbImage;
@@ -77,14 +77,7 @@ impl<'a> Detecting<'a> {
 
     fn image(&self, number: usize) -> Result<RgbImage, Failure> {
         let item = &self.items[number % self.items.len()];
-        let data = &self.pipeline.data;
-        let part = |source| Error::Part {
-            kind: daf_core::Kind::Dataset,
-            name: data.typetag_name().into(),
-            at: item.image.display().to_string(),
-            source,
-        };
-        Ok(data.image(item).map_err(part)?)
+        Ok(self.pipeline.data.open(item)?)
     }
 
     fn network(&self, images: &[RgbImage], clock: &mut Clock) -> Result<(), Failure> {
@@ -108,14 +101,7 @@ impl<'a> Detecting<'a> {
             .calibration()
             .map(|calibration| calibration.pixel.colours());
         clock.single(Stage::Write, |_| {
-            detect::draw(
-                self.folder.path(),
-                Path::new("map.png"),
-                &images[0],
-                &found,
-                scale,
-            )
-            .map(drop)
+            detect::draw(&self.folder.path().join("map.png"), &images[0], &found, scale)
         })
     }
 

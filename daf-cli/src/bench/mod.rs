@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use daf_core::block::Precision;
 use daf_core::run::Run;
-use daf_core::{Error, Item, Pipeline, Split, tch};
+use daf_core::{Item, Pipeline, Split, tch};
 use serde_json::{Value, json};
 
 use crate::Context;
@@ -263,14 +263,8 @@ const fn precision(pipeline: &Pipeline) -> &'static str {
 
 /// Images of a pipeline to measure with, of the first split of `splits` that has any.
 fn items(pipeline: &Pipeline, splits: [Split; 2]) -> Result<Vec<Item>, Failure> {
-    let part = |source| Error::Part {
-        kind: daf_core::Kind::Dataset,
-        name: pipeline.data.typetag_name().into(),
-        at: "listing images".into(),
-        source,
-    };
     for split in splits {
-        let items = pipeline.data.items(split).map_err(part)?;
+        let items = pipeline.data.list(split)?;
         if !items.is_empty() {
             return Ok(items);
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use daf_core::block::Mode;
-use daf_core::data::{self, FeatureCache, Loader, Normals, Sample, SampleSettings, Samples};
+use daf_core::data::{self, FeatureCache, Loader, Normals, Sample, Samples};
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::train::OptimizerState;
 use daf_core::{Batch, BuildContext, Error, Fit, Model, Pipeline};
@@ -53,21 +53,10 @@ impl<'a> Training<'a> {
 
     /// The samples of at most so many images.
     fn samples(&self, images: usize) -> Result<Arc<Samples>, Failure> {
-        let trainer = &self.pipeline.trainer;
         let mut items = self.normals.train.clone();
         items.truncate(images);
-        let samples = Samples::new(
-            Arc::clone(&self.pipeline.data),
-            items,
-            self.pipeline.synthesizer.clone(),
-            SampleSettings {
-                geometry: self.pipeline.input.geometry(),
-                seed: self.pipeline.seed,
-                normal_share: trainer.normal_share,
-                cache_bytes: trainer.cache_mb << 20,
-            },
-        )?;
-        Ok(Arc::new(samples))
+        let share = self.pipeline.trainer.normal_share;
+        Ok(Arc::new(self.pipeline.samples(items, share)?))
     }
 
     fn drawn(&self, samples: &Samples, count: usize) -> Result<Vec<Sample>, Failure> {
@@ -113,12 +102,9 @@ impl<'a> Training<'a> {
         let trainer = &self.pipeline.trainer;
         let batch_size = trainer.batch_size;
         let samples = self.samples(clock.repeats() * batch_size)?;
-        let workers = trainer
-            .workers
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(8));
         let peak = Peak::start();
         let mut last = Instant::now();
-        let mut loader = Loader::start(&samples, 0, workers)?;
+        let mut loader = Loader::start(&samples, 0, trainer.threads())?;
         let features = FeatureCache::new(trainer.feature_cache_mb << 20);
         let first = samples.len().div_ceil(batch_size);
         let mut ms = Vec::new();
@@ -171,7 +157,7 @@ impl Learner {
             .method
             .build(&context)
             .map_err(|source| part(method, "building the model", source))?;
-        let noise = Tensor::rand([2, 3, context.size.0, context.size.1], (Kind::Float, device));
+        let noise = Tensor::rand([3, 3, context.size.0, context.size.1], (Kind::Float, device));
         tch::no_grad(|| model.fit(Fit::BeforeTraining, &Noise(noise)))
             .map_err(|source| part(method, "fitting the model to noise", source))?;
         let optimizer = OptimizerState::new(&pipeline.trainer.optimizer, &model.stores());

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use daf_core::Pipeline;
 use daf_core::results::Record;
 use daf_core::run::Run;
 use daf_core::tch;
@@ -108,18 +107,14 @@ fn work(
 /// The run of a job: a new one, or the one that was broken off.
 fn open(sweep: &Sweep, job: &Job, threads: Option<NonZero<usize>>) -> Result<Run, Failure> {
     let dir = sweep.run_dir(job);
-    let pipeline =
-        || -> Result<Pipeline, Failure> { job.pipeline(&sweep.manifest_file()).map_err(Failure::usage) };
+    let mut pipeline = job.pipeline(&sweep.manifest_file()).map_err(Failure::usage)?;
+    pipeline.trainer.workers = threads.map(NonZero::get);
     if !dir.exists() {
-        let mut pipeline = pipeline()?;
-        pipeline.trainer.workers = threads.map(NonZero::get);
         return Ok(Run::create(&dir, pipeline)?);
     }
     let run = Run::open(&dir)?;
-    let mut pipeline = pipeline()?;
-    pipeline.trainer.workers = run.pipeline().trainer.workers;
     match run.difference(&pipeline)? {
-        None => Ok(run),
+        None => Ok(run.with(pipeline)),
         Some(key) => Err(Failure::work(format!(
             "{}: `{key}` is not that of job {}; delete the folder",
             dir.display(),

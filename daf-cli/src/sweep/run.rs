@@ -96,9 +96,9 @@ impl PlanArgs {
     fn plan(&self, context: &Context) -> Result<Planned, Failure> {
         match self.target.find()? {
             Found::Directory(dir) => {
-                if !self.settings.is_empty() || self.update {
+                if !self.settings.is_empty() || self.update || self.build || self.target.smoke {
                     return Err(Failure::usage(format!(
-                        "{}: the jobs of a sweep are frozen; --set and --update need the sweep file",
+                        "{}: the jobs of a sweep are frozen; --set, --update, --smoke and --build need the sweep file",
                         dir.display()
                     )));
                 }
@@ -139,12 +139,18 @@ impl PlanArgs {
             .iter()
             .filter(|job| !planned.jobs.iter().any(|known| same(known, job)));
         let (new, gone) = (new.count(), gone.count());
-        if (new, gone) == (0, 0) {
+        let axes = sweep.manifest().axes != planned.axes;
+        if (new, gone) == (0, 0) && !axes {
             return Ok(sweep);
         }
         if !self.update {
+            let axes = if axes {
+                ", and axes or variants have other names or another order"
+            } else {
+                ""
+            };
             return Err(Failure::usage(format!(
-                "{}: the sweep was started with other settings: {new} jobs are new and {gone} are gone; take that up \
+                "{}: the sweep was started with other settings: {new} jobs are new and {gone} are gone{axes}; take that up \
                  with --update, which keeps what is finished, or choose another folder with --output",
                 dir.display()
             )));

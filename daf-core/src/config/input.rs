@@ -152,6 +152,9 @@ impl fmt::Display for Size {
     }
 }
 
+/// The longest side of a network's input.
+const LARGEST: i64 = 1 << 14;
+
 impl Input {
     /// The network's input and the way that images take to it.
     #[must_use]
@@ -175,7 +178,7 @@ impl Input {
         }
     }
 
-    /// Checks ranges; sides must be multiples of `stride` and at least `least`.
+    /// Checks ranges; sides must be multiples of `stride`, at least `least` and at most [`LARGEST`].
     pub(super) fn check(&self, stride: i64, least: i64) -> Result<()> {
         let Tiles { overlap, scale } = self.tiles;
         if !(0.0..=0.9).contains(&overlap) {
@@ -211,6 +214,15 @@ impl Input {
                     "input.size",
                     format!(
                         "expected multiples of {stride}, the coarsest stride, found {}; {near} would do",
+                        self.size
+                    ),
+                ));
+            }
+            if side > LARGEST {
+                return Err(fault(
+                    "input.size",
+                    format!(
+                        "expected sides of at most {LARGEST}, found {}; `input.fit: tile` cuts up larger images",
                         self.size
                     ),
                 ));

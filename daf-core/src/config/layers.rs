@@ -271,11 +271,14 @@ impl Layers {
     }
 
     fn not_linked(&self, name: &str) -> Error {
-        let hint = match self.of_file().map(|layer| &layer.source) {
-            Some(Origin::File(file)) => format!(
+        let within = |layer: &Layer| matches!(layer.source, Origin::Within(_));
+        let hint = if self.0.iter().any(within) {
+            "with --build a program that has it is compiled first".into()
+        } else {
+            let file = self.name(None);
+            format!(
                 "`daf-cli build {file}` compiles a program that has it; `run`, `train` and `check` do so with --build"
-            ),
-            _ => "with --build a program that has it is compiled first".into(),
+            )
         };
         self.fault_at(
             &plugin_key(name),
@@ -412,15 +415,13 @@ impl Layers {
 
     /// Name of a layer; where none is at fault more than another, it is the file.
     fn name(&self, layer: Option<&Layer>) -> String {
+        let file = || {
+            let of_file = |layer: &&Layer| matches!(layer.source, Origin::File(_) | Origin::Within(_));
+            self.0.iter().find(of_file)
+        };
         layer
-            .or_else(|| self.of_file())
+            .or_else(file)
             .map_or_else(|| super::UNPLACED.to_owned(), |layer| layer.source.to_string())
-    }
-
-    /// The layer of the file, or of the first place in a file of another kind.
-    fn of_file(&self) -> Option<&Layer> {
-        let fits = |layer: &&Layer| matches!(layer.source, Origin::File(_) | Origin::Within(_));
-        self.0.iter().find(fits)
     }
 }
 

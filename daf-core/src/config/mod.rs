@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::block::Precision;
 use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
-use crate::{Dataset, Error, Method, Result, Scorer, Synthesizer};
+use crate::data::{SampleSettings, Samples};
+use crate::{Dataset, Error, Item, Method, Result, Scorer, Synthesizer};
 
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
@@ -378,6 +379,24 @@ impl Default for Output {
 }
 
 impl Pipeline {
+    /// The samples of normal images, made as the pipeline says; `normal_share` of them stay as they are.
+    ///
+    /// # Errors
+    /// As [`Samples::new`].
+    pub fn samples(&self, items: Vec<Item>, normal_share: f64) -> Result<Samples> {
+        Samples::new(
+            Arc::clone(&self.data),
+            items,
+            self.synthesizer.clone(),
+            SampleSettings {
+                geometry: self.input.geometry(),
+                seed: self.seed,
+                normal_share,
+                cache_bytes: self.trainer.cache_mb << 20,
+            },
+        )
+    }
+
     /// Checks ranges and what the parts say of themselves, before any work is done. Writes the defaults that depend on
     /// other settings (length, schedule) into their places, so that a run directory holds them.
     ///
@@ -388,7 +407,24 @@ impl Pipeline {
         if self.precision == Precision::Auto {
             self.precision = Precision::native(self.device.resolve()?);
         }
-        self.input.check(self.method.stride(), self.method.least_side())?;
+        let part = |kind, name: &str, at: &str, result: Result<(), crate::BoxError>| {
+            result.map_err(|source| Error::Part {
+                kind,
+                name: name.into(),
+                at: at.into(),
+                source,
+            })
+        };
+        use crate::Kind;
+        // First: the rest asks the method what it needs.
+        part(
+            Kind::Method,
+            self.method.typetag_name(),
+            "method",
+            self.method.check(),
+        )?;
+        self.input
+            .check(self.method.stride().max(1), self.method.least_side())?;
         let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
             if ok {
                 Ok(())
@@ -425,15 +461,6 @@ impl Pipeline {
         }
         let batch = self.evaluation.batch_size;
         range("evaluation.batch_size", batch > 0, "at least 1", &batch)?;
-        let part = |kind, name: &str, at: &str, result: Result<(), crate::BoxError>| {
-            result.map_err(|source| Error::Part {
-                kind,
-                name: name.into(),
-                at: at.into(),
-                source,
-            })
-        };
-        use crate::Kind;
         part(Kind::Dataset, self.data.typetag_name(), "data", self.data.check())?;
         if let Some(synthesizer) = &self.synthesizer {
             part(
@@ -452,12 +479,6 @@ impl Pipeline {
             ));
         }
         part(
-            Kind::Method,
-            self.method.typetag_name(),
-            "method",
-            self.method.check(),
-        )?;
-        part(
             Kind::Scorer,
             self.scorer.typetag_name(),
             "scorer",
@@ -467,6 +488,16 @@ impl Pipeline {
 }
 
 impl Trainer {
+    /// Threads that prepare samples: `workers`, or one per core, up to 8.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.workers.unwrap_or_else(|| {
+            std::thread::available_parallelism()
+                .map_or(1, std::num::NonZero::get)
+                .min(8)
+        })
+    }
+
     /// Checks ranges, and writes length and schedule out.
     fn resolve(&mut self) -> Result<()> {
         let length = match (self.epochs, self.steps) {

@@ -29,15 +29,9 @@ impl Normals {
     /// # Errors
     /// If the split cannot be listed or is empty.
     pub fn of(dataset: &dyn Dataset, share: f64, seed: u64) -> Result<Self> {
-        let part = |source| Error::Part {
-            kind: Kind::Dataset,
-            name: dataset.typetag_name().into(),
-            at: "training images".into(),
-            source,
-        };
-        let items = dataset.items(Split::Train).map_err(part)?;
+        let items = dataset.list(Split::Train)?;
         if items.is_empty() {
-            return Err(part("there are no normal images to learn from".into()));
+            return Err(dataset.fault("train images", "there are no normal images to learn from"));
         }
         let held = ((items.len() as f64 * share) as usize).min(items.len() - 1);
         let mut order: Vec<usize> = (0..items.len()).collect();
@@ -229,15 +223,7 @@ impl Samples {
         if let Some(kept) = self.cache[index].get() {
             return Ok(kept.clone());
         }
-        let image = self
-            .dataset
-            .image(&self.items[index])
-            .map_err(|source| Error::Part {
-                kind: Kind::Dataset,
-                name: self.dataset.typetag_name().into(),
-                at: self.items[index].image.display().to_string(),
-                source,
-            })?;
+        let image = self.dataset.open(&self.items[index])?;
         let frame = self.settings.geometry.frame(image.width(), image.height());
         let content = Content {
             image: Arc::new(frame.content(&image)?.into_owned()),

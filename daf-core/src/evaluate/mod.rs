@@ -18,7 +18,7 @@ use crate::results::{
     AtThreshold, CURVES, Curves, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
 use crate::run::{write_csv, write_folder_over, write_json};
-use crate::{Dataset, Error, Item, Kind, Pipeline, Result, ScoreMap, Split, concurrent};
+use crate::{Error, Item, Pipeline, Result, ScoreMap, Split, concurrent};
 
 use picture::Pictures;
 use pixels::{Pixels, Summary};
@@ -33,15 +33,9 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     let _lock = run.lock()?;
     let pipeline = run.pipeline();
     let dataset = pipeline.data.as_ref();
-    let items = dataset
-        .items(Split::Test)
-        .map_err(|source| part(dataset, "test images", source))?;
+    let items = dataset.list(Split::Test)?;
     if items.is_empty() {
-        return Err(part(
-            dataset,
-            "test images",
-            "there is none, so there is nothing to measure".into(),
-        ));
+        return Err(dataset.fault("test images", "there is none, so there is nothing to measure"));
     }
     let groups = Groups::new(
         items
@@ -69,24 +63,18 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
         (Some(calibration), Rule::F1Max) => Some(scored.recalibrated(calibration, &items)),
         (calibration, _) => calibration.copied(),
     };
+    // Thresholds of the test split go into the run only if it was trained to have them: those of held-out images cannot be had
+    // again without another training.
+    let kept = calibration.filter(|_| detector.calibration().is_some_and(|of| of.rule == Rule::F1Max));
     let (measurements, curves) = scored.measure(detector, &items, &groups, calibration, seconds)?;
     let predictions = scored.predictions(&items, calibration, pipeline.output.maps)?;
     write_csv(&run.dir().join(PREDICTIONS), &predictions)?;
     write_json(&run.dir().join(CURVES), &curves)?;
-    if let Some(calibration) = calibration {
+    if let Some(calibration) = kept {
         write_json(&run.dir().join(Calibration::FILE), &calibration)?;
     }
     write_json(&run.dir().join(METRICS), &measurements)?;
     Ok(measurements)
-}
-
-fn part(dataset: &dyn Dataset, at: &str, source: crate::BoxError) -> Error {
-    Error::Part {
-        kind: Kind::Dataset,
-        name: dataset.typetag_name().into(),
-        at: at.into(),
-        source,
-    }
 }
 
 /// The test images, scored.
@@ -113,15 +101,11 @@ fn score<'i>(
     let mut done = 0;
     let batch = pipeline.input.images_at_once(settings.batch_size);
     let read = |(number, items): (usize, &'i [Item])| {
-        let image = |item: &Item| {
-            dataset
-                .image(item)
-                .map_err(|source| part(dataset, &item.image.display().to_string(), source))
-        };
+        let images = items.par_iter().map(|item| dataset.open(item));
         Ok(Opened {
             first: number * batch,
             items,
-            images: items.par_iter().map(image).collect::<Result<_>>()?,
+            images: images.collect::<Result<_>>()?,
         })
     };
     let look = |opened: Opened<'i>| {
@@ -205,7 +189,7 @@ impl Known {
         let mask = if item.is_anomalous() {
             dataset
                 .mask(item)
-                .map_err(|source| part(dataset, &item.image.display().to_string(), source))?
+                .map_err(|source| dataset.fault(item.image.display().to_string(), source))?
                 .map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
                 .transpose()?
         } else {
@@ -225,6 +209,7 @@ impl Scored {
     fn recalibrated(&self, calibration: &Calibration, items: &[Item]) -> Calibration {
         let labels: Vec<bool> = items.iter().map(Item::is_anomalous).collect();
         let mut chosen = *calibration;
+        chosen.rule = Rule::F1Max;
         if let Ok(best) = daf_metrics::f1_max(&self.scores, &labels) {
             chosen.image.threshold = f64::from(best.threshold);
             chosen.source = Source::Test;
@@ -436,17 +421,17 @@ fn mean<'m>(categories: impl ExactSizeIterator<Item = &'m Metrics>) -> BTreeMap<
 }
 
 /// Names of the pictures of test images: category and label as folders, then the image's own name, with a number behind it
-/// where two would have the same.
+/// where two would have the same. Whatever a table of images says, none leads out of the folder.
 fn picture_names(items: &[Item]) -> Vec<String> {
     let mut taken = BTreeSet::new();
     let name = |item: &Item| {
         let stem = item.image.file_stem().unwrap_or_default().to_string_lossy();
-        let folder: Vec<&str> = item
-            .category
-            .as_deref()
-            .into_iter()
-            .chain([item.label()])
-            .collect();
+        let folder = item.category.as_deref().into_iter().chain([item.label()]);
+        let inside = |part: &str| match part {
+            "" | "." | ".." => "_".to_owned(),
+            part => part.replace(['\\', ':'], "_"),
+        };
+        let folder: Vec<String> = folder.flat_map(|parts| parts.split('/').map(inside)).collect();
         let folder = folder.join("/");
         let mut name = format!("{folder}/{stem}.png");
         let mut number = 2;
@@ -480,6 +465,21 @@ mod tests {
             picture_names(&items),
             ["good/1.png", "good/1-2.png", "good/2.png", "bottle/scratch/1.png"]
         );
+    }
+
+    #[test]
+    fn pictures_stay_in_their_folder_whatever_categories_and_defects_are_called() {
+        let names = picture_names(&[
+            Item {
+                category: Some("/data/bottle".into()),
+                ..Item::normal("a/1.jpg")
+            },
+            Item {
+                defect: Some("../../scratch".into()),
+                ..Item::normal("a/1.jpg")
+            },
+        ]);
+        assert_eq!(names, ["_/data/bottle/good/1.png", "_/_/scratch/1.png"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxError, data};
+use crate::{BoxError, Error, Kind, Result, data};
 
 /// A list of images with what is known about them.
 ///
@@ -52,6 +52,37 @@ pub trait Dataset: Debug + Send + Sync {
     /// Names the field, what was expected and what was found.
     fn check(&self) -> Result<(), BoxError> {
         Ok(())
+    }
+}
+
+/// With the data set's name on what goes wrong.
+impl dyn Dataset + '_ {
+    /// [`items`](Dataset::items).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list(&self, split: Split) -> Result<Vec<Item>> {
+        let at = || format!("{} images", split.name());
+        self.items(split).map_err(|source| self.fault(at(), source))
+    }
+
+    /// [`image`](Dataset::image).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(&self, item: &Item) -> Result<RgbImage> {
+        let at = || item.image.display().to_string();
+        self.image(item).map_err(|source| self.fault(at(), source))
+    }
+
+    /// What is wrong `at` a place of the data set.
+    pub(crate) fn fault(&self, at: impl Into<String>, source: impl Into<BoxError>) -> Error {
+        Error::Part {
+            kind: Kind::Dataset,
+            name: self.typetag_name().into(),
+            at: at.into(),
+            source: source.into(),
+        }
     }
 }
 

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use super::samples;
 use crate::calibration::{Calibration, Rule, Scale, Source, extreme_value, upper_quantile};
 use crate::data::Normals;
 use crate::detect::Scoring;
-use crate::{Error, Kind, Outcome, Pipeline, Result, ScoreMap};
+use crate::{Error, Outcome, Pipeline, Result, ScoreMap};
 
 /// The epoch whose random streams damage the images of the synthetic validation; no training gets there.
 const EPOCH: u64 = u32::MAX as u64 - 1;
@@ -36,14 +35,7 @@ pub(super) fn calibrate(
     for chunk in items.chunks(pipeline.input.images_at_once(batch)) {
         let images = chunk
             .iter()
-            .map(|item| {
-                pipeline.data.image(item).map_err(|source| Error::Part {
-                    kind: Kind::Dataset,
-                    name: pipeline.data.typetag_name().into(),
-                    at: item.image.display().to_string(),
-                    source,
-                })
-            })
+            .map(|item| pipeline.data.open(item))
             .collect::<Result<Vec<_>>>()?;
         for (score, map) in scoring.score(pipeline, &images.iter().collect::<Vec<_>>())? {
             // Some thousand pixels of each image are plenty for a median.
@@ -56,7 +48,7 @@ pub(super) fn calibrate(
 
     let mut damaged = Scored::default();
     if synthetic {
-        let samples = samples(pipeline, items.clone(), 0.0)?;
+        let samples = pipeline.samples(items.clone(), 0.0)?;
         let mut inputs: Vec<Arc<RgbImage>> = Vec::new();
         for index in 0..items.len() {
             if let Some(Outcome::Damaged(synthetic)) = samples.sample(EPOCH, index)?.outcome {
@@ -73,6 +65,18 @@ pub(super) fn calibrate(
         }
     }
 
+    if let Some(score) = (normal.images.iter().chain(&normal.largest))
+        .chain(damaged.images.iter().chain(&damaged.largest))
+        .find(|score| !score.is_finite())
+    {
+        return Err(Error::data(
+            "weights",
+            format!(
+                "the trained network gives normal images the score {score}, so there can be no threshold: its weights have \
+                 grown beyond all bounds; train with a lower learning rate"
+            ),
+        ));
+    }
     let threshold = |normal: &[f64], damaged: &[f64]| {
         let chosen = match settings.threshold {
             Rule::ExtremeValue | Rule::F1Max => extreme_value(normal, settings.false_alarms),

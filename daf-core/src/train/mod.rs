@@ -15,13 +15,13 @@ use tch::{Kind, Tensor};
 use crate::block::Mode;
 use crate::calibration::Calibration;
 use crate::config::Every;
-use crate::data::{self, FeatureCache, Loader, Normals, SampleSettings, Samples};
+use crate::data::{self, FeatureCache, Loader, Normals, Samples};
 use crate::detect::Scoring;
 use crate::overlay;
 use crate::results::{HISTORY, Record, SYNTHESIS};
 use crate::run::{Run, write_file, write_json};
 use crate::weights::{self, WeightFolders};
-use crate::{BuildContext, Error, Fit, Item, Method, Model, Pipeline, Result};
+use crate::{BuildContext, Error, Fit, Method, Model, Result};
 
 use calibrate::calibrate;
 use checkpoint::Position;
@@ -115,7 +115,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     let device = pipeline.device.resolve()?;
     let size = pipeline.input.size;
     let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?;
-    let samples = Arc::new(samples(pipeline, normals.train.clone(), trainer.normal_share)?);
+    let samples = Arc::new(pipeline.samples(normals.train.clone(), trainer.normal_share)?);
     checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
 
@@ -158,15 +158,10 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         batch_size: trainer.batch_size,
     };
     observer.started(&plan);
-    let workers = trainer.workers.unwrap_or_else(|| {
-        std::thread::available_parallelism()
-            .map_or(1, std::num::NonZero::get)
-            .min(8)
-    });
     let features = FeatureCache::new(trainer.feature_cache_mb << 20);
     let first = plan.done * trainer.batch_size as u64;
     let mut loader = (plan.done < plan.steps)
-        .then(|| Loader::start(&samples, first, workers))
+        .then(|| Loader::start(&samples, first, trainer.threads()))
         .transpose()?;
     let mut due = Due::new(trainer.checkpoint_every, &plan);
     for step in plan.done..plan.steps {
@@ -249,21 +244,6 @@ fn picture(samples: &Samples, path: &Path) -> Result<()> {
         .write_to(&mut png, image::ImageFormat::Png)
         .map_err(|error| Error::data(path, error.to_string()))?;
     write_file(path, png.get_ref())
-}
-
-/// The samples of normal images, made as the pipeline says.
-fn samples(pipeline: &Pipeline, items: Vec<Item>, normal_share: f64) -> Result<Samples> {
-    Samples::new(
-        Arc::clone(&pipeline.data),
-        items,
-        pipeline.synthesizer.clone(),
-        SampleSettings {
-            geometry: pipeline.input.geometry(),
-            seed: pipeline.seed,
-            normal_share,
-            cache_bytes: pipeline.trainer.cache_mb << 20,
-        },
-    )
 }
 
 /// Builds a method's model, with the method's name on what goes wrong.

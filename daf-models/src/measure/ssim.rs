@@ -35,6 +35,9 @@ impl Default for Ssim {
     }
 }
 
+/// Windows are narrower: features are.
+const WIDEST: i64 = 1000;
+
 #[typetag::serde(name = Ssim::NAME)]
 impl DiscrepancyMeasure for Ssim {
     fn channels(&self, features: i64) -> i64 {
@@ -60,8 +63,13 @@ impl DiscrepancyMeasure for Ssim {
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        if self.window < 1 || self.window % 2 == 0 {
-            return Err(format!("`window` must be a positive odd number, found {}", self.window).into());
+        if !(1..WIDEST).contains(&self.window) || self.window % 2 == 0 {
+            return Err(format!(
+                "`window` must be an odd number of 1 to {}, found {}",
+                WIDEST - 1,
+                self.window
+            )
+            .into());
         }
         for (name, value) in [("sigma", self.sigma), ("c1", self.c1), ("c2", self.c2)] {
             if !(value > 0.0 && value.is_finite()) {

@@ -52,6 +52,9 @@ impl Default for Gaussian {
     }
 }
 
+/// The largest σ: a window that is wider than any map.
+const WIDEST: f64 = 10_000.0;
+
 #[typetag::serde(name = Gaussian::NAME)]
 impl Scorer for Gaussian {
     fn pixels(&self, maps: &Maps, size: (i64, i64)) -> Result<Tensor, BoxError> {
@@ -117,6 +120,9 @@ impl Scorer for Gaussian {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(format!("`{name}` must not be negative, found {value}").into());
             }
+        }
+        if self.sigma > WIDEST {
+            return Err(format!("`sigma` must be at most {WIDEST} pixels, found {}", self.sigma).into());
         }
         if let Some(k) = self.top_k.filter(|&k| k < 1) {
             return Err(format!("`top_k` must be at least 1 or null, found {k}").into());

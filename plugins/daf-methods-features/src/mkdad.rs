@@ -104,8 +104,8 @@ impl Method for Mkdad {
                 return Err(format!("`{name}` must not be negative, found {value}").into());
             }
         }
-        if self.copies == 0 {
-            return Err("`copies` must be at least 1, found 0".into());
+        if !(1..=1000).contains(&self.copies) {
+            return Err(format!("`copies` must be 1 to 1000, found {}", self.copies).into());
         }
         Ok(())
     }

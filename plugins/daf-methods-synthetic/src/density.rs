@@ -31,11 +31,12 @@ impl Density {
     /// Takes mean and covariance from embeddings n×D.
     ///
     /// # Errors
-    /// If there are fewer than two of them, or all are equal.
+    /// If there are fewer than three of them (of two, the estimate of the shrinkage is that there is nothing to shrink), or all
+    /// are equal.
     pub fn fit(&mut self, embeddings: &Tensor) -> Result<(), BoxError> {
         let (n, dimensions) = embeddings.size2()?;
-        if n < 2 {
-            return Err(format!("a density needs at least two normal images or patches, found {n}").into());
+        if n < 3 {
+            return Err(format!("a density needs at least three normal images or patches, found {n}").into());
         }
         let x = embeddings.detach().to_kind(Kind::Double);
         let mean = x.mean_dim(0, false, Kind::Double);
@@ -62,10 +63,8 @@ impl Density {
         };
         let covariance = covariance * (1.0 - shrinkage) + identity * (variance * shrinkage);
         weights::set(&mut self.mean, &mean.to_kind(Kind::Float));
-        weights::set(
-            &mut self.precision,
-            &Tensor::linalg_inv(&covariance).to_kind(Kind::Float),
-        );
+        let precision = Tensor::f_linalg_inv(&covariance)?.to_kind(Kind::Float);
+        weights::set(&mut self.precision, &precision);
         Ok(())
     }
 

@@ -373,6 +373,16 @@ impl Model for Memory {
             return Err("PatchCore's memory is empty: it has not been fitted to normal images".into());
         }
         let patches = self.patches(images);
+        // Their shapes come from a file.
+        let (memory, factors) = (self.features.size(), self.factors.size());
+        let channels = patches.rows.size()[1];
+        if memory.len() != 2 || memory[1] != channels || factors != memory[..1] {
+            return Err(format!(
+                "PatchCore's memory does not fit: expected patches of {channels} channels, each with a factor, found patches \
+                 {memory:?} and factors {factors:?}; it was fitted with other `stages` or another backbone, or is damaged"
+            )
+            .into());
+        }
         let (indices, distances) = self.nearest(&patches.rows);
         let scores = self.score(&patches, &indices, &distances);
         let weighed = distances * self.factors.index_select(0, &indices);
