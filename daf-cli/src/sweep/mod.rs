@@ -71,7 +71,7 @@ struct Target {
     /// The directory of the sweep
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// The small form of the sweep, as the file has it under `smoke`
+    /// The small form of the sweep, as the file has it under `smoke`, in a directory of its own (NAME-smoke)
     #[arg(long)]
     smoke: bool,
 }
