@@ -144,7 +144,7 @@ fn faulty_settings_are_named_before_anything_is_written() {
             "`sigma` must be at most 10000 pixels, found 1000000000000",
         ),
         (
-            "method={type: stad, step: 0}",
+            "method={type: stad, step: 0, teacher: random}",
             "`step` must be 1, 2, 4 or 8, found 0",
         ),
         ("data.train=-1", "data.train"),

@@ -326,7 +326,8 @@ fn jobs_are_planned_for_a_scheduler_and_run_one_by_one() {
     run(folder, changed).fails(2, &["1 jobs are new and 2 are gone"]);
     let said = succeed(folder, &format!("{changed} --update"));
     assert_eq!(said.error.matches(": begins").count(), 1, "{}", said.error);
-    run(folder, "sweep run runs/s --set seed=1").fails(2, &["--set and --update need the sweep file"]);
+    run(folder, "sweep run runs/s --set seed=1")
+        .fails(2, &["--set, --update, --smoke and --build need the sweep file"]);
 }
 
 #[test]
