@@ -4,6 +4,7 @@
 //! A (h×h) and B (w×w) holding window and reflection. As matrix products the blur needs no padded copies and no
 //! depthwise convolutions, and autograd knows its derivative.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
@@ -28,6 +29,9 @@ pub struct Window {
 
 /// Matrices longer than this cost more than a convolution with the same window.
 pub(crate) const DENSE: i64 = 256;
+
+/// Matrices that each thread keeps.
+const KEPT: usize = 16;
 
 /// Values of large maps that are worked on at a time.
 pub(crate) const STRIP: i64 = 1 << 22;
@@ -70,8 +74,28 @@ impl Window {
         })
     }
 
-    /// The blur of a line of `length` values as a `length`×`length` matrix.
+    /// The blur of a line of `length` values as a `length`×`length` matrix. It is made once: on a GPU each one would be another
+    /// copy from the host's memory.
     fn matrix(&self, length: i64, device: Device) -> Tensor {
+        thread_local! {
+            static KNOWN: RefCell<Vec<(Window, i64, Device, Tensor)>> = const { RefCell::new(Vec::new()) };
+        }
+        KNOWN.with_borrow_mut(|known| {
+            let same = |(window, of, on, _): &&(Self, i64, Device, _)| {
+                (*of, *on) == (length, device) && window == self
+            };
+            if let Some((.., matrix)) = known.iter().find(same) {
+                return matrix.shallow_clone();
+            }
+            let matrix = self.new_matrix(length, device);
+            // Sizes seldom change; where they do all the time, nothing is gained by keeping them.
+            known.truncate(KEPT - 1);
+            known.insert(0, (self.clone(), length, device, matrix.shallow_clone()));
+            matrix
+        })
+    }
+
+    fn new_matrix(&self, length: i64, device: Device) -> Tensor {
         let mut matrix = vec![0f32; (length * length) as usize];
         for row in 0..length {
             for (k, weight) in (0..).zip(&self.weights) {

@@ -10,6 +10,7 @@ use daf_metrics::{AUPIMO_LIMITS, Bootstrap, Groups, PixelMaps, Samples, Unavaila
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
+use crate::block::MultiplyAdds;
 use crate::calibration::{Calibration, Rule, Source};
 use crate::config::Resolution;
 use crate::data::geometry::Frame;
@@ -18,7 +19,7 @@ use crate::results::{
     AtThreshold, CURVES, Curves, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
 use crate::run::{write_csv, write_folder_over, write_json};
-use crate::{Error, Item, Pipeline, Result, ScoreMap, Split, concurrent};
+use crate::{Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
 
 use picture::Pictures;
 use pixels::{Pixels, Summary};
@@ -42,6 +43,12 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
             .iter()
             .map(|item| (item.category.as_deref().unwrap_or_default(), item.kinds())),
     );
+    // Before anything is scored or replaced: a fault here would come late otherwise.
+    let network = Network {
+        origins: run.origins()?,
+        multiply_adds: detector.multiply_adds()?,
+        parameters: detector.parameters()?,
+    };
     let started = Instant::now();
     let mut scored = None;
     let maps = run.dir().join("maps");
@@ -66,7 +73,7 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     // Thresholds of the test split go into the run only if it was trained to have them: those of held-out images cannot be had
     // again without another training.
     let kept = calibration.filter(|_| detector.calibration().is_some_and(|of| of.rule == Rule::F1Max));
-    let (measurements, curves) = scored.measure(detector, &items, &groups, calibration, seconds)?;
+    let (measurements, curves) = scored.measure(detector, &items, &groups, calibration, network, seconds);
     let predictions = scored.predictions(&items, calibration, pipeline.output.maps)?;
     write_csv(&run.dir().join(PREDICTIONS), &predictions)?;
     write_json(&run.dir().join(CURVES), &curves)?;
@@ -75,6 +82,13 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     }
     write_json(&run.dir().join(METRICS), &measurements)?;
     Ok(measurements)
+}
+
+/// What is told of the network, whatever it finds.
+struct Network {
+    origins: Vec<Origin>,
+    multiply_adds: MultiplyAdds,
+    parameters: u64,
 }
 
 /// The test images, scored.
@@ -228,8 +242,9 @@ impl Scored {
         items: &[Item],
         groups: &Groups,
         calibration: Option<Calibration>,
+        network: Network,
         seconds: f64,
-    ) -> Result<(Measurements, Curves)> {
+    ) -> (Measurements, Curves) {
         let pipeline = detector.run().pipeline();
         let limit = pipeline.evaluation.pro_limit;
         let everything: Vec<usize> = (0..items.len()).collect();
@@ -270,18 +285,18 @@ impl Scored {
             by_defect,
             calibration,
             colours: detector.calibration().map(|calibration| calibration.pixel),
-            weights: detector.run().origins()?,
+            weights: network.origins,
             size: self.size,
             mask_rule: pipeline.evaluation.mask_rule.to_string(),
             pro_limit: limit,
             without_mask: self.places.iter().filter(|place| place.is_none()).count(),
             pixel_error: summary.error,
             images_per_second: items.len() as f64 / seconds,
-            multiply_adds: detector.multiply_adds()?,
-            parameters: Some(detector.parameters()?),
+            multiply_adds: network.multiply_adds,
+            parameters: Some(network.parameters),
             overall,
         };
-        Ok((measurements, curves))
+        (measurements, curves)
     }
 
     /// The metrics of some of the images; `group` names category and defect type of those.

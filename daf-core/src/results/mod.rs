@@ -86,9 +86,12 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(text) = if_exists(path)? else {
         return Ok(None);
     };
+    // What `evaluate` writes can be had again; what the training has written cannot.
+    let again = [METRICS, CURVES].iter().any(|name| path.ends_with(name));
+    let mend = if again { "; run `evaluate` again" } else { "" };
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|error| Error::data(path, format!("damaged: {error}; run `evaluate` again")))
+        .map_err(|error| Error::data(path, format!("damaged: {error}{mend}")))
 }
 
 fn if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
