@@ -12,6 +12,10 @@ use fearless_simd::{Level, Simd};
 /// So many pixels are worked on together.
 pub(crate) const LANES: usize = 8;
 
+/// So many times [`LANES`] pixels are begun before the first are finished: what has just been written one by one cannot be
+/// read together at once.
+pub(crate) const PARTS: usize = 8;
+
 /// Runs a block with the widest operations that this processor has. The results are the same: nothing is computed in another
 /// order, nor more precisely.
 ///

@@ -1,6 +1,6 @@
 //! Rotation about the centre.
 
-use crate::lanes::{LANES, nearest, widest};
+use crate::lanes::{LANES, PARTS, nearest, widest};
 use crate::runs::Run;
 
 /// Rotates images of one size, clockwise for positive angles, with bilinear interpolation and, unless something else is
@@ -73,39 +73,32 @@ fn interpolated(corners: [f32; 4], fx: f32, fy: f32) -> f32 {
         + fx * fy * corners[3]
 }
 
-/// Bits for each channel of a [`packed`] colour.
-const BITS: u32 = 20;
+/// The colours around [`LANES`] pixels, row by row; the first channel is in a number's lowest byte.
+type Corners = [[u32; LANES]; 4];
 
-/// A colour, of whose three bytes the first is the lowest of `bytes`, with the channels side by side in one number: each has
-/// room for its product with 64².
+/// Between four neighbouring colours, at places in 64ths of a pixel (OpenCV has 32nds).
 #[inline(always)]
-fn packed(bytes: u64) -> u64 {
-    bytes & 0xff | (bytes & 0xff00) << (BITS - 8) | (bytes & 0x00ff_0000) << (2 * BITS - 16)
-}
-
-/// Between four neighbouring [`packed`] colours, row by row, at a place in 64ths of a pixel (OpenCV has 32nds).
-#[inline(always)]
-fn interpolated_colour(corners: [u64; 4], fx: f32, fy: f32) -> [u8; 3] {
-    let (fx, fy) = (nearest(fx * 64.0).0 as u64, nearest(fy * 64.0).0 as u64);
-    // The products of the shares of left and right, above and below.
-    let (right, below) = (64 * fx, 64 * fy);
-    let both = fx.wrapping_mul(fy);
-    let neither = (4096 + both).wrapping_sub(right + below);
-    // A half in each channel.
-    let mut sum = 2048 * (1 + (1 << BITS) + (1 << (2 * BITS)));
-    sum = corners[0].wrapping_mul(neither).wrapping_add(sum);
-    sum = corners[1]
-        .wrapping_mul(right.wrapping_sub(both))
-        .wrapping_add(sum);
-    sum = corners[2]
-        .wrapping_mul(below.wrapping_sub(both))
-        .wrapping_add(sum);
-    sum = corners[3].wrapping_mul(both).wrapping_add(sum);
-    [
-        (sum >> 12) as u8,
-        (sum >> (12 + BITS)) as u8,
-        (sum >> (12 + 2 * BITS)) as u8,
-    ]
+fn interpolated_colours(corners: &Corners, (fx, fy): (&[f32; LANES], &[f32; LANES])) -> [u32; LANES] {
+    let mut colours = [0; LANES];
+    for lane in 0..LANES {
+        let (fx, fy) = (nearest(fx[lane] * 64.0).0 as u32, nearest(fy[lane] * 64.0).0 as u32);
+        let (left, above) = (64u32.wrapping_sub(fx), 64u32.wrapping_sub(fy));
+        let shares = [
+            left.wrapping_mul(above),
+            fx.wrapping_mul(above),
+            left.wrapping_mul(fy),
+            fx.wrapping_mul(fy),
+        ];
+        for channel in [0, 8, 16] {
+            let mut sum = 2048u32;
+            for corner in 0..4 {
+                let value = corners[corner][lane] >> channel & 0xff;
+                sum = sum.wrapping_add(value.wrapping_mul(shares[corner]));
+            }
+            colours[lane] |= (sum >> 12 & 0xff) << channel;
+        }
+    }
+    colours
 }
 
 /// The bytes from `at` on, the first one the lowest.
@@ -221,49 +214,65 @@ impl Rotation {
         interpolated(corners, place.fx, place.fy)
     }
 
-    /// The colour at a place where not all neighbours are inside the source.
+    /// Whether there is nothing around a place.
+    #[inline(always)]
+    fn beyond(&self, Place { left, top, .. }: Place) -> bool {
+        let outside = left < -1 || top < -1 || left >= self.width as i32 || top >= self.height as i32;
+        outside && self.outside == Outside::Black
+    }
+
+    /// The colours around a place of which not all are inside the source.
     #[cold]
-    fn border(&self, source: &[[u8; 3]], place: Place) -> [u8; 3] {
-        let corners = place.corners().map(|corner| self.number(corner));
-        // Further out, the shares have no meaning.
-        if corners == [None; 4] {
-            return [0; 3];
+    fn border(&self, source: &[[u8; 3]], place: Place) -> [u32; 4] {
+        place.corners().map(|corner| {
+            let [r, g, b] = self.number(corner).map_or([0; 3], |number| source[number]);
+            u32::from_le_bytes([r, g, b, 0])
+        })
+    }
+
+    /// The colours around a place.
+    #[inline(always)]
+    fn corners(&self, source: &[u8], place: Place, inside: bool) -> [u32; 4] {
+        if inside {
+            // Two neighbours at a time, and two bytes more: the source's last pixel has none that follow.
+            let first = self.first(place.left, place.top);
+            let rows = [first, first.wrapping_add(self.width)].map(|first| bytes(source, first.wrapping_mul(3)));
+            if let [Some(upper), Some(lower)] = rows {
+                return [upper, upper >> 24, lower, lower >> 24].map(|colour| colour as u32);
+            }
         }
-        let corners = corners.map(|number| {
-            let [r, g, b] = number.map_or([0; 3], |number| source[number]);
-            packed(u64::from_le_bytes([r, g, b, 0, 0, 0, 0, 0]))
-        });
-        interpolated_colour(corners, place.fx, place.fy)
+        if self.beyond(place) {
+            return [0; 4];
+        }
+        self.border(source.as_chunks().0, place)
     }
 
     /// Writes the colours of a run of the target's pixels into `target`, which holds just these.
     pub(crate) fn turn(self, source: &[u8], run: Run, target: &mut [u8]) {
         let target = target.as_chunks_mut::<3>().0;
-        let stride = 3 * self.width;
         widest!({
-            for (x, pixels) in (run.start..run.end).step_by(LANES).zip(target.chunks_mut(LANES)) {
-                let places = self.places(x, run.y);
-                let all_inside = self.all_inside(&places);
-                for (lane, pixel) in pixels.iter_mut().enumerate() {
-                    let place = places.get(lane);
-                    // Two neighbours at a time, and two bytes more: the source's last pixel has none that follow.
-                    let rows = if all_inside || self.inside(place) {
-                        let at = 3 * self.first(place.left, place.top);
-                        bytes(source, at).zip(bytes(source, at + stride))
-                    } else {
-                        None
-                    };
-                    *pixel = if let Some((upper, lower)) = rows {
-                        let corners = [
-                            packed(upper),
-                            packed(upper >> 24),
-                            packed(lower),
-                            packed(lower >> 24),
-                        ];
-                        interpolated_colour(corners, place.fx, place.fy)
-                    } else {
-                        self.border(source.as_chunks().0, place)
-                    };
+            let parts = (run.start..run.end).step_by(PARTS * LANES);
+            for (x, pixels) in parts.zip(target.chunks_mut(PARTS * LANES)) {
+                let mut parts = [([[0; LANES]; 4], [0.0; LANES], [0.0; LANES]); PARTS];
+                for (i, part) in parts[..pixels.len().div_ceil(LANES)].iter_mut().enumerate() {
+                    let (corners, fx, fy) = part;
+                    let places = self.places(x + i * LANES, run.y);
+                    let all_inside = self.all_inside(&places);
+                    for lane in 0..LANES.min(pixels.len() - i * LANES) {
+                        let place = places.get(lane);
+                        let colours = self.corners(source, place, all_inside || self.inside(place));
+                        for (corner, colour) in corners.iter_mut().zip(colours) {
+                            corner[lane] = colour;
+                        }
+                    }
+                    (*fx, *fy) = (places.fx, places.fy);
+                }
+                for ((corners, fx, fy), pixels) in parts.iter().zip(pixels.chunks_mut(LANES)) {
+                    let colours = interpolated_colours(corners, (fx, fy));
+                    for (pixel, colour) in pixels.iter_mut().zip(colours) {
+                        let [r, g, b, _] = colour.to_le_bytes();
+                        *pixel = [r, g, b];
+                    }
                 }
             }
         });
@@ -417,8 +426,9 @@ mod tests {
     fn colours_keep_their_channels_and_lie_between_their_neighbours() {
         let corners = [[0, 255, 10], [255, 255, 20], [0, 255, 30], [255, 255, 40]];
         let at = |fx, fy| {
-            let corners = corners.map(|[r, g, b]| packed(r | g << 8 | b << 16));
-            interpolated_colour(corners, fx, fy).map(u64::from)
+            let corners = corners.map(|[r, g, b]| [u32::from_le_bytes([r, g, b, 77]); LANES]);
+            let [r, g, b, _] = interpolated_colours(&corners, (&[fx; LANES], &[fy; LANES]))[0].to_le_bytes();
+            [r, g, b]
         };
         assert_eq!(at(0.0, 0.0), corners[0]);
         assert_eq!(at(1.0, 1.0), corners[3]);

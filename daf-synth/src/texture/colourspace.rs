@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use crate::lanes::{LANES, byte, floor, greater, lesser, whole, widest};
+use crate::lanes::{LANES, PARTS, byte, floor, greater, lesser, whole, widest};
 
 /// A colour space with an axis of brightness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +103,6 @@ pub(super) type Colours = [[u8; LANES]; 3];
 /// Changes pixels, a few at a time.
 #[inline(always)]
 pub(super) fn each(pixels: &mut [u8], mut change: impl FnMut(&mut Colours)) {
-    // Bytes that have just been written one by one cannot be read together at once, so that several are on their way.
-    const PARTS: usize = 8;
     widest!({
         for pixels in pixels.as_chunks_mut::<3>().0.chunks_mut(PARTS * LANES) {
             let mut parts = [[[0; LANES]; 3]; PARTS];
