@@ -1,7 +1,8 @@
 //! Rotation about the centre.
 
-use crate::lanes::{LANES, PARTS, nearest, widest};
+use crate::lanes::{LANES, PARTS, nearest, whole, widest};
 use crate::runs::Run;
+use crate::scratch::Scratch;
 
 /// Rotates images of one size, clockwise for positive angles, with bilinear interpolation and, unless something else is
 /// asked for, 0 outside the source, as imgaug's `Affine(rotate=…, order=1, cval=0)` does: about the point between the
@@ -81,7 +82,10 @@ type Corners = [[u32; LANES]; 4];
 fn interpolated_colours(corners: &Corners, (fx, fy): (&[f32; LANES], &[f32; LANES])) -> [u32; LANES] {
     let mut colours = [0; LANES];
     for lane in 0..LANES {
-        let (fx, fy) = (nearest(fx[lane] * 64.0).0 as u32, nearest(fy[lane] * 64.0).0 as u32);
+        let (fx, fy) = (
+            nearest(fx[lane] * 64.0).0 as u32,
+            nearest(fy[lane] * 64.0).0 as u32,
+        );
         let (left, above) = (64u32.wrapping_sub(fx), 64u32.wrapping_sub(fy));
         let shares = [
             left.wrapping_mul(above),
@@ -236,7 +240,8 @@ impl Rotation {
         if inside {
             // Two neighbours at a time, and two bytes more: the source's last pixel has none that follow.
             let first = self.first(place.left, place.top);
-            let rows = [first, first.wrapping_add(self.width)].map(|first| bytes(source, first.wrapping_mul(3)));
+            let rows =
+                [first, first.wrapping_add(self.width)].map(|first| bytes(source, first.wrapping_mul(3)));
             if let [Some(upper), Some(lower)] = rows {
                 return [upper, upper >> 24, lower, lower >> 24].map(|colour| colour as u32);
             }
@@ -304,80 +309,115 @@ impl Rotation {
 }
 
 /// Blocks of so many pixels a side have one flag.
-const BLOCK: usize = 4;
-/// Flags around those of the source that are never set.
+const BLOCK: usize = 2;
+/// Flags around those of the source: those at the very edge are never set.
 const FRAME: usize = 4;
 
 /// Writes 255 into `mask` wherever `field`, rotated, exceeds `threshold`, which must be positive; elsewhere `mask` stays.
 ///
 /// Exactly what comparing each rotated pixel would give, but most of a field of noise lies below the threshold, and an
-/// interpolated value never exceeds its neighbours: tiles whose surroundings in the source stay below are not looked at.
+/// interpolated value never exceeds its neighbours: pixels whose surroundings in the source stay below are not looked at.
 pub(crate) fn threshold(rotation: &Rotation, field: &[f32], threshold: f32, mask: &mut [u8]) {
     let (width, height) = (rotation.width, rotation.height);
     let stride = width.div_ceil(BLOCK) + 2 * FRAME;
     let rows = height.div_ceil(BLOCK) + 2 * FRAME;
-    // Blocks of the source with a value above the threshold (less what rounding may add).
-    let limit = threshold * 0.9999;
-    let mut high = vec![false; stride * rows];
-    let mut largest = vec![0f32; width.next_multiple_of(BLOCK)];
-    for (i, lines) in field.chunks(BLOCK * width.max(1)).enumerate() {
-        largest.fill(0.0);
-        for line in lines.chunks_exact(width) {
-            for (largest, value) in largest.iter_mut().zip(line) {
-                *largest = if *value > *largest { *value } else { *largest };
-            }
-        }
-        let flags = &mut high[(i + FRAME) * stride + FRAME..];
-        for (flag, values) in flags.iter_mut().zip(largest.as_chunks::<BLOCK>().0) {
-            *flag = values.iter().fold(false, |any, v| any | (*v > limit));
-        }
-    }
-    if !high.contains(&true) {
+    let mut high = Scratch::of(0, stride * rows);
+    let mut above = Scratch::of(0, width.next_multiple_of(BLOCK));
+    mark_high(field, width, threshold, &mut above, &mut high);
+    if !high.contains(&1) {
         return;
     }
-    // All pixels of a tile are within 5 of its middle, and so are, rotated, their sources, whose neighbours are within 6.
-    let blocks = |at: f64, count: usize| {
-        let block = |at: f64| ((at / BLOCK as f64 + FRAME as f64).max(0.0) as usize).min(count - 1);
-        block(at - 6.0)..block(at + 6.0) + 1
+    // LANES pixels of a row lie on a line in the source, and their neighbours one pixel around it.
+    let reach = |along: f64| {
+        let pixels = (LANES as f64 - 1.0) / 2.0 * along.abs() + 1.1;
+        (pixels / BLOCK as f64).ceil() as usize
     };
-    let rotation = *rotation;
+    let (mut wide, mut near) = (Scratch::of(0, high.len()), Scratch::of(0, high.len()));
+    spread(&high, &mut wide, 1, reach(rotation.cos));
+    spread(&wide, &mut near, stride, reach(rotation.sin));
+    let (rotation, near) = (*rotation, &near[..]);
+    let (last_column, last_row) = ((stride - 1) as f32, (rows - 1) as f32);
+    let mut blocks = Scratch::of(0, width.div_ceil(LANES));
+    let blocks = &mut blocks[..];
     widest!({
-        for top in (0..height).step_by(LANES) {
-            for left in (0..width).step_by(LANES) {
-                let middle = (LANES as f64 - 1.0) / 2.0;
-                let (x, y) = rotation.source(left as f64 + middle, top as f64 + middle);
-                let (columns, mut lines) = (blocks(x, stride), blocks(y, rows));
-                if !lines.any(|line| high[line * stride..][columns.clone()].contains(&true)) {
+        for (y, row) in mask.chunks_exact_mut(width).enumerate() {
+            // The blocks of the middles of LANES pixels each.
+            let (x, y_source) = rotation.source((LANES as f64 - 1.0) / 2.0, y as f64);
+            let block = |at: f64| (at / BLOCK as f64 + FRAME as f64) as f32;
+            let step = |along: f64| (along * LANES as f64 / BLOCK as f64) as f32;
+            let (x, y_source) = (block(x), block(y_source));
+            let (dx, dy) = (step(rotation.cos), step(rotation.sin));
+            for (i, block) in blocks.iter_mut().enumerate() {
+                let i = i as i32 as f32;
+                let (column, line) = (whole(x + dx * i, last_column), whole(y_source - dy * i, last_row));
+                *block = line.wrapping_mul(stride as u32).wrapping_add(column);
+            }
+            for (i, pixels) in row.chunks_mut(LANES).enumerate() {
+                if near[blocks[i] as usize] == 0 {
                     continue;
                 }
-                for y in top..height.min(top + LANES) {
-                    let places = rotation.places(left, y);
-                    let start = y * width + left;
-                    let pixels = &mut mask[start..start + LANES.min(width - left)];
-                    if pixels.len() == LANES && rotation.all_inside(&places) {
-                        let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
-                        for lane in 0..LANES {
-                            let first = rotation.first(places.left[lane], places.top[lane]);
-                            let rows = &field[first..][..width + 2];
-                            (a[lane], b[lane]) = (rows[0], rows[1]);
-                            (c[lane], d[lane]) = (rows[width], rows[width + 1]);
-                        }
-                        let mut values = [0.0; LANES];
-                        for lane in 0..LANES {
-                            let corners = [a[lane], b[lane], c[lane], d[lane]];
-                            values[lane] = interpolated(corners, places.fx[lane], places.fy[lane]);
-                        }
-                        for (pixel, value) in pixels.iter_mut().zip(values) {
-                            *pixel |= u8::from(value > threshold) * 255;
-                        }
-                    } else {
-                        for (lane, pixel) in pixels.iter_mut().enumerate() {
-                            if rotation.value(field, places.get(lane)) > threshold {
-                                *pixel = 255;
-                            }
+                let left = i * LANES;
+                let places = rotation.places(left, y);
+                if pixels.len() == LANES && rotation.all_inside(&places) {
+                    let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
+                    for lane in 0..LANES {
+                        let first = rotation.first(places.left[lane], places.top[lane]);
+                        let rows = &field[first..][..width + 2];
+                        (a[lane], b[lane]) = (rows[0], rows[1]);
+                        (c[lane], d[lane]) = (rows[width], rows[width + 1]);
+                    }
+                    let mut values = [0.0; LANES];
+                    for lane in 0..LANES {
+                        let corners = [a[lane], b[lane], c[lane], d[lane]];
+                        values[lane] = interpolated(corners, places.fx[lane], places.fy[lane]);
+                    }
+                    for (pixel, value) in pixels.iter_mut().zip(values) {
+                        *pixel |= u8::from(value > threshold) * 255;
+                    }
+                } else {
+                    for (lane, pixel) in pixels.iter_mut().enumerate() {
+                        if rotation.value(field, places.get(lane)) > threshold {
+                            *pixel = 255;
                         }
                     }
                 }
+            }
+        }
+    });
+}
+
+/// Sets the flags of blocks with a value above the threshold, less what rounding may add. `above` is memory for a row.
+fn mark_high(field: &[f32], width: usize, threshold: f32, above: &mut [u8], high: &mut [u8]) {
+    let limit = threshold * 0.9999;
+    let stride = width.div_ceil(BLOCK) + 2 * FRAME;
+    widest!({
+        for (i, lines) in field.chunks(BLOCK * width.max(1)).enumerate() {
+            above.fill(0);
+            for line in lines.chunks_exact(width) {
+                for (above, value) in above.iter_mut().zip(line) {
+                    *above |= u8::from(*value > limit);
+                }
+            }
+            let flags = &mut high[(i + FRAME) * stride + FRAME..];
+            for (flag, [left, right]) in flags.iter_mut().zip(above.as_chunks::<BLOCK>().0) {
+                *flag = *left | *right;
+            }
+        }
+    });
+}
+
+/// Sets each flag of `to` for which one of `from` is set among itself and its neighbours, `step` from one to the next, up to
+/// `reach` of them on either side.
+fn spread(from: &[u8], to: &mut [u8], step: usize, reach: usize) {
+    widest!({
+        for shift in (0..=reach * step).step_by(step) {
+            let shift = shift.min(from.len());
+            let (first, last) = (&from[..from.len() - shift], &from[shift..]);
+            for (to, from) in to[shift..].iter_mut().zip(first) {
+                *to |= *from;
+            }
+            for (to, from) in to.iter_mut().zip(last) {
+                *to |= *from;
             }
         }
     });

@@ -38,6 +38,13 @@ impl<T: Number> Scratch<T> {
         numbers
     }
 
+    /// So many numbers to be overwritten: what they are has no meaning.
+    pub(crate) fn any(count: usize) -> Self {
+        let mut numbers = Self(T::free().with_borrow_mut(Vec::pop).unwrap_or_default());
+        numbers.0.resize(count, T::default());
+        numbers
+    }
+
     fn empty() -> Self {
         let mut numbers = T::free().with_borrow_mut(Vec::pop).unwrap_or_default();
         numbers.clear();
@@ -103,5 +110,9 @@ mod tests {
         assert_eq!(copy[..], second[..]);
         drop(second);
         assert_eq!((0..5u16).collect::<Scratch<_>>()[..], [0, 1, 2, 3, 4]);
+        assert_eq!(
+            [Scratch::<u16>::any(3).len(), Scratch::<u16>::any(300).len()],
+            [3, 300]
+        );
     }
 }

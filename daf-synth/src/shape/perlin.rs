@@ -57,7 +57,7 @@ impl Shape for Perlin {
             let lattice = Lattice::draw(rows, columns, rng);
             let rotation = Rotation::new(size.0, size.1, Range(-90.0, 90.0).draw(rng));
             let mut mask = GrayImage::new(width, height);
-            let mut noise = Scratch::of(0.0f32, size.0 * size.1);
+            let mut noise = Scratch::any(size.0 * size.1);
             lattice.fill(size.0, size.1, &mut noise);
             threshold(&rotation, &noise, self.threshold as f32, &mut mask);
             if let Some(region) = Region::of(mask) {
@@ -167,7 +167,7 @@ impl Lattice {
         noise
     }
 
-    /// Adds it to what there is.
+    /// Writes it.
     fn fill(&self, width: usize, height: usize, noise: &mut [f32]) {
         let window = Rect {
             x: 0,
@@ -175,19 +175,35 @@ impl Lattice {
             width: width as u32,
             height: height as u32,
         };
-        self.add((width, height), window, 1.0, noise);
+        self.write((width, height), window, 1.0, noise);
     }
 
-    /// Adds the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of an image of
+    /// Writes the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of an image of
     /// this size.
-    pub(crate) fn add(&self, (width, height): (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
+    pub(crate) fn write(&self, size: (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
+        self.each(size, window, noise, |value, noise| *value = weight * noise);
+    }
+
+    /// Adds it to what there is instead.
+    pub(crate) fn add(&self, size: (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
+        self.each(size, window, noise, |value, noise| *value += weight * noise);
+    }
+
+    /// Calls `action` with the value at each pixel and the noise there.
+    #[inline(always)]
+    fn each(
+        &self,
+        (width, height): (usize, usize),
+        window: Rect,
+        values: &mut [f32],
+        action: impl Fn(&mut f32, f32),
+    ) {
         if window.width == 0 || window.height == 0 {
             return;
         }
         let (first_row, first_column, across) = self.part;
         let (left, top) = (window.x as usize, window.y as usize);
         let right = left + window.width as usize;
-        let weight = SQRT_2 as f32 * weight;
         // Place within its cell, and fade there, for each column; the columns of each cell.
         let (within, fades): (Vec<_>, Vec<_>) = (left..right)
             .map(|x| place(x, self.columns, width))
@@ -200,7 +216,7 @@ impl Lattice {
         let (rows, gradients) = (self.rows, &self.gradients[..]);
         let (within, fades, starts) = (&within[..], &fades[..], &starts[..]);
         widest!({
-            for (y, row) in noise.chunks_exact_mut(right - left).enumerate() {
+            for (y, row) in values.chunks_exact_mut(right - left).enumerate() {
                 let (cell, fy, ty) = place(top + y, rows, height);
                 let corners = &gradients[(cell - first_row) * (across + 1)..];
                 let (upper, lower) = corners.split_at(across + 1);
@@ -221,7 +237,7 @@ impl Lattice {
                     let places = within[columns.clone()].iter().zip(&fades[columns.clone()]);
                     for (value, (fx, tx)) in row[columns].iter_mut().zip(places) {
                         let (left, right) = (left.0 + left.1 * fx, right.0 + right.1 * (fx - 1.0));
-                        *value += weight * lerp(left, right, *tx);
+                        action(value, SQRT_2 as f32 * lerp(left, right, *tx));
                     }
                 }
             }

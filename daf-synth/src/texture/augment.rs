@@ -8,6 +8,7 @@
 //! depend: [`shown`] gives the same bytes there as [`Augmentation::apply`] on the whole image, one after the other.
 
 use std::cell::RefCell;
+use std::ops::Range as Bytes;
 
 use daf_core::Rect;
 use daf_core::image::RgbImage;
@@ -155,7 +156,12 @@ struct Scratch {
     wanted: Vec<Vec<Run>>,
     /// A mask to collect wanted pixels in.
     marks: Vec<u8>,
+    /// Where pixels that are worked on together belong.
+    pieces: Vec<Bytes<usize>>,
 }
+
+/// So many bytes are worked on together: 256 pixels.
+const TOGETHER: usize = 768;
 
 impl Scratch {
     /// Sets the pixels that are wanted after the last of so many operations.
@@ -180,6 +186,7 @@ fn process<'a>(
         images,
         wanted,
         marks,
+        pieces,
     } = scratch;
     // From the last to the first: which pixels are needed?
     for (i, augmentation) in augmentations.iter().enumerate().rev() {
@@ -220,6 +227,7 @@ fn process<'a>(
         texture: texture.as_raw(),
         width,
         images,
+        pieces,
         current: None,
         tables: None,
     };
@@ -308,6 +316,7 @@ struct Canvas<'a> {
     texture: &'a [u8],
     width: usize,
     images: &'a mut [Vec<u8>; 2],
+    pieces: &'a mut Vec<Bytes<usize>>,
     /// Which of the images holds it; none as long as it is the texture.
     current: Option<usize>,
     /// Tables that its values have still to go through.
@@ -329,16 +338,18 @@ impl<'a> Canvas<'a> {
     }
 
     fn histograms(&self) -> [[u64; 256]; 3] {
-        // Two counts per channel: neighbours often have the same value, and counting it twice in a row has to wait.
-        let mut counts = [[[0u32; 256]; 3]; 2];
-        let (pairs, last) = self.pixels()[..self.texture.len()].as_chunks::<6>();
-        for pair in pairs {
-            for (i, value) in pair.iter().enumerate() {
-                counts[i / 3][i % 3][*value as usize] += 1;
+        const SEVERAL: usize = 4;
+        // Several counts per channel: neighbours often have the same value, and counting it twice in a row has to wait.
+        let mut counts = [[[0u32; 256]; 3]; SEVERAL];
+        let (groups, last) = self.pixels()[..self.texture.len()].as_chunks::<{ 3 * SEVERAL }>();
+        for group in groups {
+            for (i, value) in group.iter().enumerate() {
+                let count = &mut counts[i / 3][i % 3][*value as usize];
+                *count = count.wrapping_add(1);
             }
         }
-        for (channel, value) in last.iter().enumerate() {
-            counts[0][channel][*value as usize] += 1;
+        for (i, value) in last.iter().enumerate() {
+            counts[0][i % 3][*value as usize] += 1;
         }
         std::array::from_fn(|channel| {
             let mut histogram = [0; 256];
@@ -346,13 +357,16 @@ impl<'a> Canvas<'a> {
                 let shown = self
                     .tables
                     .map_or(value, |tables| tables[channel][value] as usize);
-                histogram[shown] += u64::from(counts[0][channel][value] + counts[1][channel][value]);
+                histogram[shown] += counts
+                    .iter()
+                    .map(|counts| u64::from(counts[channel][value]))
+                    .sum::<u64>();
             }
             histogram
         })
     }
 
-    /// Changes runs of pixels one by one.
+    /// Changes runs of pixels. `change` is called with many pixels at a time, also where the runs are short.
     fn in_place(&mut self, runs: &[Run], mut change: impl FnMut(&mut [u8])) {
         let tables = self.tables.take();
         let from_texture = self.current.is_none();
@@ -361,12 +375,8 @@ impl<'a> Canvas<'a> {
             // What lies outside the runs is never read.
             image.resize(self.texture.len().max(image.len()), 0);
         }
-        for run in runs {
-            let bytes = run.bytes(self.width);
-            let pixels = &mut image[bytes.clone()];
-            if from_texture {
-                pixels.copy_from_slice(&self.texture[bytes]);
-            }
+        let (mut together, mut filled) = ([0; TOGETHER], 0);
+        let mut flush = |image: &mut [u8], pixels: &mut [u8], pieces: &mut Vec<Bytes<usize>>| {
             if let Some(tables) = &tables {
                 for pixel in pixels.as_chunks_mut::<3>().0 {
                     for (value, table) in pixel.iter_mut().zip(tables) {
@@ -375,7 +385,28 @@ impl<'a> Canvas<'a> {
                 }
             }
             change(pixels);
+            let mut rest = &*pixels;
+            for bytes in pieces.drain(..) {
+                let (piece, others) = rest.split_at(bytes.len());
+                image[bytes].copy_from_slice(piece);
+                rest = others;
+            }
+        };
+        for run in runs {
+            let bytes = run.bytes(self.width);
+            for start in bytes.clone().step_by(TOGETHER) {
+                let bytes = start..bytes.end.min(start + TOGETHER);
+                if filled + bytes.len() > TOGETHER {
+                    flush(image, &mut together[..filled], self.pieces);
+                    filled = 0;
+                }
+                let source = if from_texture { self.texture } else { &image[..] };
+                together[filled..filled + bytes.len()].copy_from_slice(&source[bytes.clone()]);
+                filled += bytes.len();
+                self.pieces.push(bytes);
+            }
         }
+        flush(image, &mut together[..filled], self.pieces);
     }
 
     /// Writes an image that depends on `before` of the one that there is.

@@ -5,7 +5,11 @@
 
 use std::sync::LazyLock;
 
-use crate::lanes::{LANES, PARTS, byte, floor, greater, lesser, whole, widest};
+use crate::lanes::{byte, floor, greater, lesser, whole, widest};
+
+/// So many pixels are worked on together: more than fit a processor's registers, since what has just been looked up one by
+/// one cannot be read together at once.
+pub(super) const LANES: usize = 32;
 
 /// A colour space with an axis of brightness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,26 +108,36 @@ pub(super) type Colours = [[u8; LANES]; 3];
 #[inline(always)]
 pub(super) fn each(pixels: &mut [u8], mut change: impl FnMut(&mut Colours)) {
     widest!({
-        for pixels in pixels.as_chunks_mut::<3>().0.chunks_mut(PARTS * LANES) {
-            let mut parts = [[[0; LANES]; 3]; PARTS];
-            let parts = &mut parts[..pixels.len().div_ceil(LANES)];
-            for (part, pixels) in parts.iter_mut().zip(pixels.chunks(LANES)) {
-                for (lane, pixel) in pixels.iter().enumerate() {
-                    part[0][lane] = pixel[0];
-                    part[1][lane] = pixel[1];
-                    part[2][lane] = pixel[2];
-                }
-            }
-            for part in &mut *parts {
-                change(part);
-            }
-            for (part, pixels) in parts.iter().zip(pixels.chunks_mut(LANES)) {
-                for (lane, pixel) in pixels.iter_mut().enumerate() {
-                    *pixel = [part[0][lane], part[1][lane], part[2][lane]];
-                }
-            }
+        let (parts, rest) = pixels.as_chunks_mut::<3>().0.as_chunks_mut::<LANES>();
+        for pixels in parts {
+            let mut colours = read(pixels);
+            change(&mut colours);
+            write(&colours, pixels);
+        }
+        if !rest.is_empty() {
+            let mut colours = read(rest);
+            change(&mut colours);
+            write(&colours, rest);
         }
     });
+}
+
+/// The channels of at most [`LANES`] pixels. Inlined where their number is known, it is a few operations.
+#[inline(always)]
+fn read(pixels: &[[u8; 3]]) -> Colours {
+    let mut colours = [[0; LANES]; 3];
+    for (lane, [r, g, b]) in pixels.iter().enumerate() {
+        (colours[0][lane], colours[1][lane], colours[2][lane]) = (*r, *g, *b);
+    }
+    colours
+}
+
+/// The inverse of [`read`].
+#[inline(always)]
+fn write(colours: &Colours, pixels: &mut [[u8; 3]]) {
+    for (lane, pixel) in pixels.iter_mut().enumerate() {
+        *pixel = [colours[0][lane], colours[1][lane], colours[2][lane]];
+    }
 }
 
 /// Sends a channel through a table.
@@ -416,37 +430,44 @@ fn decode_lab(colours: &mut Colours) {
 /// As OpenCV does, from a table with a node for every eighth grey level, interpolated.
 #[inline(always)]
 fn encode_luv(colours: &mut Colours) {
-    let nodes = &LUV.0;
-    // Three channels have the same lane.
-    #[allow(clippy::needless_range_loop)]
+    const PLANE: usize = LUV_NODES * LUV_NODES;
+    let nodes = &LUV.0[..];
+    let (mut first, mut upper) = ([0; LANES], [[0; LANES]; 3]);
     for lane in 0..LANES {
-        let (r, g, b) = (colours[0][lane], colours[1][lane], colours[2][lane]);
+        let [r, g, b] = [0, 1, 2].map(|channel| u32::from(colours[channel][lane]));
+        let nodes = LUV_NODES as u32;
+        first[lane] = (r >> 3)
+            .wrapping_mul(nodes)
+            .wrapping_add(g >> 3)
+            .wrapping_mul(nodes)
+            .wrapping_add(b >> 3);
         // Shares of the upper node along each axis, in eighths.
-        let (red, green, blue) = (u64::from(r % 8), u64::from(g % 8), u64::from(b % 8));
-        let first = ((r / 8) as usize * LUV_NODES + (g / 8) as usize) * LUV_NODES + (b / 8) as usize;
-        let cell = &nodes[first..first + LUV_NODES * LUV_NODES + LUV_NODES + 2];
-        // Over green and blue, all three values at once: 64 times the largest one still fits beside the others.
-        let pair = |at: usize| {
-            cell[at]
-                .wrapping_mul(8 - blue)
-                .wrapping_add(cell[at + 1].wrapping_mul(blue))
-        };
-        let plane = |at: usize| {
-            let (near, far) = (pair(at), pair(at + LUV_NODES));
-            near.wrapping_mul(8 - green).wrapping_add(far.wrapping_mul(green))
-        };
-        let (low, high) = (plane(0), plane(LUV_NODES * LUV_NODES));
-        // The largest value is 2¹⁴ · 8³: with a half, 15 bits are left below the 8 of the result.
-        let value = |i: usize| {
-            let part = |plane: u64| (plane >> (i * LUV_BITS)) as u32 & ((1 << LUV_BITS) - 1);
-            let sum = part(low)
-                .wrapping_mul(8 - red as u32)
-                .wrapping_add(part(high).wrapping_mul(red as u32));
-            (sum.wrapping_add(256) >> 15).min(255) as u8
-        };
-        colours[0][lane] = value(0);
-        colours[1][lane] = value(1);
-        colours[2][lane] = value(2);
+        for (upper, value) in upper.iter_mut().zip([r, g, b]) {
+            upper[lane] = u64::from(value & 7);
+        }
+    }
+    // Over blue and green, all three values at once: 64 times the largest one still fits beside the others.
+    let between = |lower: u64, upper: u64, share: u64| {
+        lower
+            .wrapping_mul(8u64.wrapping_sub(share))
+            .wrapping_add(upper.wrapping_mul(share))
+    };
+    let mut planes = [[0; LANES]; 2];
+    for lane in 0..LANES {
+        let first = first[lane] as usize;
+        let (green, blue) = (upper[1][lane], upper[2][lane]);
+        let cell = &nodes[first..first + PLANE + LUV_NODES + 2];
+        let pair = |at: usize| between(cell[at], cell[at + 1], blue);
+        planes[0][lane] = between(pair(0), pair(LUV_NODES), green);
+        planes[1][lane] = between(pair(PLANE), pair(PLANE + LUV_NODES), green);
+    }
+    for (i, channel) in colours.iter_mut().enumerate() {
+        for lane in 0..LANES {
+            let part = |plane: usize| planes[plane][lane] >> (i * LUV_BITS) & ((1 << LUV_BITS) - 1);
+            // The largest value is 2¹⁴ · 8³: with a half, 15 bits are left below the 8 of the result.
+            let sum = between(part(0), part(1), upper[0][lane]).wrapping_add(256);
+            channel[lane] = ((sum >> 15) as u32).min(255) as u8;
+        }
     }
 }
 

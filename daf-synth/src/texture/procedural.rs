@@ -195,7 +195,7 @@ impl Area {
     /// A value for each pixel from its column, its row and its values in `fields`.
     // Rows of one length and no condition: the compiler computes several pixels at a time.
     fn map<const N: usize>(self, fields: [&[f32]; N], value: impl Fn(f32, f32, [f32; N]) -> f32) -> Field {
-        let mut values = Field::of(0.0, self.pixels());
+        let mut values = Field::any(self.pixels());
         let rows = values.chunks_exact_mut(self.width());
         widest!({
             for (y, row) in rows.enumerate() {
@@ -215,24 +215,34 @@ impl Area {
 
     /// Perlin noise with so many cells along the shorter side, times `weight`.
     fn noise(self, cells: usize, weight: f32, rng: &mut dyn Rng) -> Field {
-        let mut noise = Field::of(0.0, self.pixels());
-        self.add_noise(cells, weight, &mut noise, rng);
+        let mut noise = Field::any(self.pixels());
+        let lattice = self.lattice(cells, rng);
+        lattice.write(self.size, self.window, weight, &mut noise);
         noise
     }
 
     fn add_noise(self, cells: usize, weight: f32, to: &mut [f32], rng: &mut dyn Rng) {
+        let lattice = self.lattice(cells, rng);
+        lattice.add(self.size, self.window, weight, to);
+    }
+
+    fn lattice(self, cells: usize, rng: &mut dyn Rng) -> Lattice {
         let along = |size: usize| (cells * size).div_ceil(self.side());
         let cells = (along(self.size.1), along(self.size.0));
-        Lattice::for_window(cells, self.size, self.window, rng).add(self.size, self.window, weight, to);
+        Lattice::for_window(cells, self.size, self.window, rng)
     }
 
     /// Noise of octaves from `cells` on, each twice as fine as the one before, about −1..1.
     fn octaves(self, cells: usize, octaves: u32, persistence: f32, rng: &mut dyn Rng) -> Field {
-        let weights = || (0..octaves as i32).map(|octave| persistence.powi(octave));
-        let scale = 1.2 / weights().map(|weight| weight * weight).sum::<f32>().sqrt();
-        let mut sum = Field::of(0.0, self.pixels());
-        for (octave, weight) in weights().enumerate() {
-            self.add_noise(cells << octave, scale * weight, &mut sum, rng);
+        let weight = |octave: u32| persistence.powi(octave as i32);
+        let scale = 1.2
+            / (0..octaves)
+                .map(|octave| weight(octave).powi(2))
+                .sum::<f32>()
+                .sqrt();
+        let mut sum = self.noise(cells, scale, rng);
+        for octave in 1..octaves {
+            self.add_noise(cells << octave, scale * weight(octave), &mut sum, rng);
         }
         sum
     }
@@ -324,7 +334,7 @@ impl Area {
         let last = (columns as i32 - 2, rows as i32 - 2);
         let square = move |at: f32, last: i32| (floor(at * scale).0 + 1).clamp(1, last);
         let mut squares = vec![0; self.width()];
-        let mut heights = Field::of(0.0, self.pixels());
+        let mut heights = Field::any(self.pixels());
         let rows = waver
             .chunks_exact(self.width())
             .zip(heights.chunks_exact_mut(self.width()));
@@ -396,9 +406,9 @@ impl Area {
         let brushed = rng.random_range(0..3);
         let (rows, columns) = [(longer, longer), (shorter, longer), (longer, shorter)][brushed];
         // Coarse noise, and noise that is uneven on a large scale.
-        let mut heights = Field::of(0.0, self.pixels());
+        let mut heights = Field::any(self.pixels());
         let coarse = Lattice::for_window((rows, columns), self.size, self.window, rng);
-        coarse.add(self.size, self.window, (1.3 - fine) * 0.6, &mut heights);
+        coarse.write(self.size, self.window, (1.3 - fine) * 0.6, &mut heights);
         self.add_noise(3, 0.2, &mut heights, rng);
         let mut bytes = vec![0; self.width()];
         let rows = heights.chunks_exact_mut(bytes.len());
@@ -435,9 +445,9 @@ impl Area {
         let noise = uniform(0.0, 12.0, rng);
         let mut image = RgbImage::new(self.window.width, self.window.height);
         let width = self.width();
-        let mut bytes = Scratch::of(0, width);
-        let (mut places, mut specks) = (Scratch::of(0, width), Scratch::of(0.0, width));
-        let (mut colours, mut rounded) = (Scratch::of(0.0, 4 * width), Scratch::of(0, 4 * width));
+        let mut bytes = Scratch::any(width);
+        let (mut places, mut specks) = (Scratch::any(width), Scratch::any(width));
+        let (mut colours, mut rounded) = (Scratch::any(4 * width), Scratch::any(4 * width));
         let pixels = image.as_chunks_mut::<3>().0.chunks_exact_mut(width);
         let fields = heights.chunks_exact(width).zip(light.chunks_exact(width));
         widest!({
@@ -453,10 +463,12 @@ impl Area {
                 let seen = light.iter().zip(specks.iter());
                 let looked_up = colours.as_chunks_mut::<4>().0.iter_mut().zip(places.iter());
                 for ((colour, place), (light, speck)) in looked_up.zip(seen) {
-                    let (plain, light) = (&palette[*place as usize], 1.0 + light);
-                    for (value, plain) in colour.iter_mut().zip(plain) {
+                    let (plain, light, speck) = (palette[*place as usize], 1.0 + *light, *speck);
+                    let mut here = [0.0; 4];
+                    for (value, plain) in here.iter_mut().zip(plain) {
                         *value = plain * light + speck;
                     }
+                    *colour = here;
                 }
                 for (byte, value) in rounded.iter_mut().zip(colours.iter()) {
                     *byte = nearest(cut_off(*value, 255.0)).0 as u8;
