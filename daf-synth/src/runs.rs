@@ -49,13 +49,16 @@ pub(crate) fn of_mask(mask: &[u8], width: usize, bounds: Rect) -> impl Iterator<
 
 /// The first place from `at` on whose value is not `value`.
 fn leave(row: &[u8], at: usize, value: u8) -> usize {
-    let (words, _) = row[at..].as_chunks::<8>();
-    let word = [value; 8];
-    let at = at + 8 * words.iter().take_while(|w| **w == word).count();
-    row[at..]
-        .iter()
-        .position(|v| *v != value)
-        .map_or(row.len(), |more| at + more)
+    let (words, rest) = row[at..].as_chunks::<8>();
+    let same = u64::from_le_bytes([value; 8]);
+    for (i, word) in words.iter().enumerate() {
+        let differing = u64::from_le_bytes(*word) ^ same;
+        if differing != 0 {
+            return at + 8 * i + differing.trailing_zeros() as usize / 8;
+        }
+    }
+    let differs = rest.iter().position(|v| *v != value);
+    row.len() - rest.len() + differs.unwrap_or(rest.len())
 }
 
 /// Every row of an image.

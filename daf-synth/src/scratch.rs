@@ -24,7 +24,7 @@ macro_rules! number {
     };
 }
 
-number!(u8, u16, u32, i32, f32);
+number!(u8, u16, u32, i32, f32, (usize, f32, f32));
 
 /// Numbers in memory that goes back to the thread when they are dropped.
 #[derive(Debug, Default, PartialEq, Eq)]

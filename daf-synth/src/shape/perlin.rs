@@ -181,12 +181,12 @@ impl Lattice {
     /// Writes the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of an image of
     /// this size.
     pub(crate) fn write(&self, size: (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
-        self.each(size, window, noise, |value, noise| *value = weight * noise);
+        self.each(size, window, noise, move |value, noise| *value = weight * noise);
     }
 
     /// Adds it to what there is instead.
     pub(crate) fn add(&self, size: (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
-        self.each(size, window, noise, |value, noise| *value += weight * noise);
+        self.each(size, window, noise, move |value, noise| *value += weight * noise);
     }
 
     /// Calls `action` with the value at each pixel and the noise there.
@@ -196,52 +196,48 @@ impl Lattice {
         (width, height): (usize, usize),
         window: Rect,
         values: &mut [f32],
-        action: impl Fn(&mut f32, f32),
+        action: impl Fn(&mut f32, f32) + Copy,
     ) {
         if window.width == 0 || window.height == 0 {
             return;
         }
         let (first_row, first_column, across) = self.part;
-        let (left, top) = (window.x as usize, window.y as usize);
-        let right = left + window.width as usize;
-        // Place within its cell, and fade there, for each column; the columns of each cell.
-        let (within, fades): (Vec<_>, Vec<_>) = (left..right)
-            .map(|x| place(x, self.columns, width))
-            .map(|(_, fx, tx)| (fx, tx))
-            .unzip();
-        let starts: Vec<_> = (first_column..=first_column + across)
-            .map(|cell| (cell * width).div_ceil(self.columns).clamp(left, right) - left)
-            .collect();
-        let mut lines = Vec::with_capacity(across + 1);
-        let (rows, gradients) = (self.rows, &self.gradients[..]);
-        let (within, fades, starts) = (&within[..], &fades[..], &starts[..]);
-        widest!({
-            for (y, row) in values.chunks_exact_mut(right - left).enumerate() {
-                let (cell, fy, ty) = place(top + y, rows, height);
-                let corners = &gradients[(cell - first_row) * (across + 1)..];
-                let (upper, lower) = corners.split_at(across + 1);
-                // At a corner the noise is (gradient · distance), which is linear in x: after fading along y, two numbers
-                // per corner are left, (value at the corner's x, slope).
-                lines.clear();
-                lines.extend(
-                    upper
-                        .iter()
-                        .zip(lower)
-                        .map(|(&(down0, right0), &(down1, right1))| {
-                            (lerp(down0 * fy, down1 * (fy - 1.0), ty), lerp(right0, right1, ty))
-                        }),
-                );
-                for (line, columns) in lines.windows(2).zip(starts.windows(2)) {
-                    let columns = columns[0]..columns[1];
-                    let (left, right) = (line[0], line[1]);
-                    let places = within[columns.clone()].iter().zip(&fades[columns.clone()]);
-                    for (value, (fx, tx)) in row[columns].iter_mut().zip(places) {
-                        let (left, right) = (left.0 + left.1 * fx, right.0 + right.1 * (fx - 1.0));
-                        action(value, SQRT_2 as f32 * lerp(left, right, *tx));
-                    }
+        let count = window.width as usize;
+        let columns: Scratch<_> = places(window.x, self.columns, width).take(count).collect();
+        let [mut upper_slope, mut upper, mut lower_slope, mut lower] = [(); 4].map(|()| Scratch::any(count));
+        let mut factors_of = None;
+        let rows = places(window.y, self.rows, height);
+        for (values, (cell, fy, ty)) in values.chunks_exact_mut(count).zip(rows) {
+            // Within a row of cells, the noise is that of its upper corners, linear in y, which fades into that of the lower
+            // ones: both are faded along x already.
+            if factors_of.replace(cell) != Some(cell) {
+                let corners = &self.gradients[(cell - first_row) * (across + 1)..];
+                let (above, below) = corners.split_at(across + 1);
+                for (i, &(cell, fx, tx)) in columns.iter().enumerate() {
+                    let faded = |corners: &[(f32, f32)]| {
+                        let (left, right) = (corners[cell - first_column], corners[cell - first_column + 1]);
+                        (
+                            lerp(left.0, right.0, tx),
+                            lerp(left.1 * fx, right.1 * (fx - 1.0), tx),
+                        )
+                    };
+                    (upper_slope[i], upper[i]) = faded(above);
+                    (lower_slope[i], lower[i]) = faded(below);
                 }
             }
-        });
+            let (upper_slope, upper) = (&upper_slope[..count], &upper[..count]);
+            let (lower_slope, lower) = (&lower_slope[..count], &lower[..count]);
+            let values = &mut values[..count];
+            widest!({
+                for x in 0..count {
+                    let (above, below) = (
+                        upper[x] + upper_slope[x] * fy,
+                        lower[x] + lower_slope[x] * (fy - 1.0),
+                    );
+                    action(&mut values[x], SQRT_2 as f32 * lerp(above, below, ty));
+                }
+            });
+        }
     }
 }
 
@@ -257,11 +253,22 @@ fn gradients(angles: &[f64]) -> Vec<(f32, f32)> {
     angles.iter().map(|a| (a.cos() as f32, a.sin() as f32)).collect()
 }
 
-/// Cell, place within it and fade there, of the pixel `at` of `size` pixels.
-fn place(at: usize, cells: usize, size: usize) -> (usize, f32, f32) {
-    let t = (at * cells % size) as f64 / size as f64;
-    let fade = t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
-    (at * cells / size, t as f32, fade as f32)
+/// Cell, place within it and fade there, of the pixels from the first one on, of `size` pixels.
+fn places(first: u32, cells: usize, size: usize) -> impl Iterator<Item = (usize, f32, f32)> {
+    let (mut cell, mut rest) = (first as usize * cells / size, first as usize * cells % size);
+    let scale = (size as f64).recip();
+    std::iter::repeat_with(move || {
+        let t = rest as f64 * scale;
+        let fade = t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
+        let place = (cell, t as f32, fade as f32);
+        rest += cells;
+        // Divisions of whole numbers would take longer than all else.
+        while rest >= size {
+            rest -= size;
+            cell += 1;
+        }
+        place
+    })
 }
 
 #[inline(always)]
