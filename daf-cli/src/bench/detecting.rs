@@ -136,7 +136,7 @@ impl<'a> Detecting<'a> {
             })?;
             Ok(milliseconds(started))
         };
-        let few = detect::BATCH;
+        let few = self.pipeline.evaluation.batch_size;
         let many = few * clock.repeats();
         detect(few)?;
         let start = detect(few)?;

@@ -134,6 +134,14 @@ impl Bench {
             build: self.build,
         };
         let pipeline = arguments.load(&context.environment)?;
+        if !pipeline.method.learns() {
+            return Err(Failure::usage(format!(
+                "{}: method `{}` does not learn by steps, and what it costs to detect depends on the images that it has read; \
+                 train it and measure the run",
+                self.target.display(),
+                pipeline.method.typetag_name()
+            )));
+        }
         Ok(Target::File(pipeline))
     }
 
@@ -150,7 +158,14 @@ impl Bench {
         if pipeline.method.learns() && Stage::TRAINING.iter().any(|stage| self.wants(*stage)) {
             Training::new(pipeline)?.measure(&mut clock)?;
         }
-        Ok(clock.timings())
+        let timings = clock.timings();
+        if timings.is_empty() {
+            return Err(Failure::usage(format!(
+                "--only: method `{}` does not learn by steps, so there is no such stage",
+                pipeline.method.typetag_name()
+            )));
+        }
+        Ok(timings)
     }
 
     fn report(&self, pipeline: &Pipeline, hardware: &Hardware, timings: &[Timing]) -> Value {
@@ -281,7 +296,7 @@ fn program() -> Result<PathBuf, Failure> {
 fn throw_away(bench: &Bench, folder: &Path) -> Result<PathBuf, Failure> {
     // Weights do not matter for what detecting costs, so drawn images and any synthetic defects will do.
     const QUICK: [&str; 8] = [
-        "data={type: demo, size: 64, train: 2, test: 1, test_good: 1}",
+        "data={type: demo, size: 64, train: 3, test: 1, test_good: 1}",
         "synthesizer={type: simple_texture_shape}",
         "trainer.epochs=null",
         "trainer.steps=1",

@@ -4,7 +4,7 @@ use std::time::Instant;
 use daf_core::block::Mode;
 use daf_core::data::{self, FeatureCache, Loader, Normals, Sample, Samples};
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::train::OptimizerState;
+use daf_core::train::{OptimizerState, Phase, Place, step};
 use daf_core::{Batch, BuildContext, Error, Fit, Model, Pipeline};
 
 use super::clock::{Clock, Peak, Stage, milliseconds};
@@ -38,7 +38,7 @@ impl<'a> Training<'a> {
                 Ok(samples.sample(1 + epoch as u64, place).map(drop)?)
             })?;
         }
-        let features = FeatureCache::new(self.pipeline.trainer.feature_cache_mb << 20);
+        let features = FeatureCache::new(self.pipeline.trainer.feature_cache_mb << 20, samples.len());
         let batch = || data::batch(&drawn, &self.pipeline.input, self.device, features.as_ref());
         clock.batches(Stage::Collate, batch_size, |_| Ok(batch().map(drop)?))?;
 
@@ -105,7 +105,7 @@ impl<'a> Training<'a> {
         let peak = Peak::start();
         let mut last = Instant::now();
         let mut loader = Loader::start(&samples, 0, trainer.threads())?;
-        let features = FeatureCache::new(trainer.feature_cache_mb << 20);
+        let features = FeatureCache::new(trainer.feature_cache_mb << 20, samples.len());
         let first = samples.len().div_ceil(batch_size);
         let mut ms = Vec::new();
         for _ in 0..first + clock.repeats() {
@@ -123,14 +123,6 @@ impl<'a> Training<'a> {
         clock.add(Stage::Training, batch_size, later, peak);
         Ok(())
     }
-}
-
-/// A part of a training step that has ended.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Forward,
-    Backward,
-    Optimiser,
 }
 
 /// A model and its optimizer.
@@ -168,28 +160,14 @@ impl Learner {
         })
     }
 
-    /// A step as the training loop does it. `ended` is told of each part when it has ended.
-    fn step(&mut self, batch: &Batch, mut ended: impl FnMut(Part)) -> Result<(), Failure> {
-        let losses = self
-            .model
-            .losses(batch)
-            .map_err(|source| part(self.method, "a training step", source))?;
-        let losses: Vec<&Tensor> = losses.iter().map(|(_, loss)| loss).collect();
-        let total = Tensor::f_stack(&losses, 0)
-            .map_err(|error| Failure::work(error.to_string()))?
-            .sum(Kind::Float);
-        let finite = total.double_value(&[]).is_finite();
-        ended(Part::Forward);
-        self.optimizer.zero_grad();
-        total.backward();
-        ended(Part::Backward);
-        if !finite || self.optimizer.not_finite().is_some() {
-            return Err(Failure::work(
-                "the training diverges: its losses or gradients are not finite",
-            ));
-        }
-        self.optimizer.step(1.0);
-        ended(Part::Optimiser);
+    /// A step of the training. `ended` is told of each part when it has been asked for.
+    fn step(&mut self, batch: &Batch, ended: impl FnMut(Phase)) -> Result<(), Failure> {
+        let place = Place {
+            method: self.method,
+            epoch: 0,
+            step: 0,
+        };
+        step(self.model.as_ref(), &mut self.optimizer, batch, 1.0, place, ended)?;
         Ok(())
     }
 }

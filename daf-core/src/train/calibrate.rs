@@ -72,7 +72,7 @@ pub(super) fn calibrate(
         return Err(Error::data(
             "weights",
             format!(
-                "the trained network gives normal images the score {score}, so there can be no threshold: its weights have \
+                "the trained network gives an image the score {score}, so there can be no threshold: its weights have \
                  grown beyond all bounds; train with a lower learning rate"
             ),
         ));

@@ -5,12 +5,13 @@ mod checkpoint;
 mod fit;
 mod history;
 mod optimizer;
+mod step;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::block::Mode;
 use crate::calibration::Calibration;
@@ -28,6 +29,7 @@ use checkpoint::Position;
 use fit::fit;
 use history::History;
 pub use optimizer::OptimizerState;
+pub use step::{Phase, Place, step};
 
 /// Whoever watches a training: a progress bar, a log, a button that stops it.
 pub trait Observer {
@@ -103,7 +105,8 @@ pub struct Plan {
 }
 
 /// Trains the pipeline of a run and leaves its weights and thresholds in the run's directory. Goes on from the newest checkpoint if
-/// there is one; on the same machine and number of threads the result is the same, bit for bit, as without the break.
+/// there is one; on the same processor and number of threads the result is the same, bit for bit, as without the break. A GPU
+/// adds in no fixed order: there it is the same within rounding.
 ///
 /// # Errors
 /// [`Error::Diverged`] if a loss or gradient is not finite, [`Error::Interrupted`] if the observer stops it,
@@ -158,13 +161,13 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         batch_size: trainer.batch_size,
     };
     observer.started(&plan);
-    let features = FeatureCache::new(trainer.feature_cache_mb << 20);
+    let features = FeatureCache::new(trainer.feature_cache_mb << 20, samples.len());
     let first = plan.done * trainer.batch_size as u64;
     let mut loader = (plan.done < plan.steps)
         .then(|| Loader::start(&samples, first, trainer.threads()))
         .transpose()?;
     let mut due = Due::new(trainer.checkpoint_every, &plan);
-    for step in plan.done..plan.steps {
+    for number in plan.done..plan.steps {
         let Some(loader) = &mut loader else { break };
         let started = Instant::now();
         let drawn = (0..trainer.batch_size)
@@ -172,28 +175,17 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
             .collect::<Result<Vec<_>>>()?;
         let batch = data::batch(&drawn, &pipeline.input, device, features.as_ref())?;
         let loaded = started.elapsed();
-        let epoch = trainer.epoch(step, plan.images);
-        let losses = model.losses(&batch).map_err(|source| Error::Part {
-            kind: crate::Kind::Method,
-            name: pipeline.method.typetag_name().into(),
-            at: format!("epoch {epoch}, step {step}"),
-            source,
-        })?;
-        let terms = finite(&losses, epoch, step)?;
-        let tensors: Vec<&Tensor> = losses.iter().map(|(_, loss)| loss).collect();
-        optimizer.zero_grad();
-        Tensor::stack(&tensors, 0).sum(Kind::Float).backward();
-        if let Some(name) = optimizer.not_finite() {
-            return Err(Error::Diverged {
-                epoch,
-                step,
-                term: format!("the gradient of {name}"),
-            });
-        }
-        let factor = trainer.rate(step, plan.images);
-        optimizer.step(factor);
+        let epoch = trainer.epoch(number, plan.images);
+        let factor = trainer.rate(number, plan.images);
+        let method = pipeline.method.typetag_name();
+        let place = Place {
+            method,
+            epoch,
+            step: number,
+        };
+        let terms = step(model.as_ref(), &mut optimizer, &batch, factor, place, |_| ())?;
         let record = Record {
-            step,
+            step: number,
             epoch,
             learning_rate: factor * trainer.optimizer.learning_rate(),
             loss: terms.iter().map(|(_, value)| value).sum(),
@@ -203,7 +195,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         };
         history.append(&record)?;
         observer.stepped(&record);
-        let done = step + 1;
+        let done = number + 1;
         let stop = observer.stop() && done < plan.steps;
         if stop || done == plan.steps || due.now(done) {
             let position = Position {
@@ -254,31 +246,6 @@ pub(crate) fn build(method: &dyn Method, context: &BuildContext) -> Result<Box<d
         at: "building the model".into(),
         source,
     })
-}
-
-/// The loss terms as numbers, read in one go.
-fn finite(losses: &[(String, Tensor)], epoch: u64, step: u64) -> Result<Vec<(String, f64)>> {
-    let tensors: Vec<Tensor> = losses
-        .iter()
-        .map(|(_, loss)| loss.detach().to_kind(Kind::Double))
-        .collect();
-    if tensors.is_empty() {
-        return Err(Error::Diverged {
-            epoch,
-            step,
-            term: "a loss (the method gives no term)".into(),
-        });
-    }
-    let values = Vec::<f64>::try_from(Tensor::stack(&tensors, 0))?;
-    let terms: Vec<(String, f64)> = losses.iter().map(|(name, _)| name.clone()).zip(values).collect();
-    match terms.iter().find(|(_, value)| !value.is_finite()) {
-        Some((term, _)) => Err(Error::Diverged {
-            epoch,
-            step,
-            term: format!("the loss `{term}`"),
-        }),
-        None => Ok(terms),
-    }
 }
 
 /// When the next checkpoint is due.

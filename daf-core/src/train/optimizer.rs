@@ -67,30 +67,31 @@ impl OptimizerState {
         }
     }
 
-    /// The first parameter whose gradient is not finite. Costs one value read by the host unless there is one.
+    /// The first parameter whose gradient is not finite. A value of each is read by the host:
+    /// [`gradient_sum`](Self::gradient_sum) says for less whether there is one.
     #[must_use]
     pub fn not_finite(&self) -> Option<&str> {
-        let gradients = || {
-            self.slots
-                .iter()
-                .map(|slot| (slot, slot.parameter.grad()))
-                .filter(|(_, g)| g.defined())
-        };
-        let sums: Vec<Tensor> = gradients()
-            .map(|(_, gradient)| gradient.sum(Kind::Float))
-            .collect();
-        if sums.is_empty()
-            || Tensor::stack(&sums, 0)
-                .sum(Kind::Double)
-                .double_value(&[])
-                .is_finite()
-        {
-            return None;
-        }
         let broken = |gradient: &Tensor| !gradient.sum(Kind::Float).double_value(&[]).is_finite();
-        gradients()
+        self.gradients()
             .find(|(_, gradient)| broken(gradient))
             .map(|(slot, _)| slot.name.as_str())
+    }
+
+    /// The sum of all gradients, which is finite if they are; `None` if there are none.
+    #[must_use]
+    pub fn gradient_sum(&self) -> Option<Tensor> {
+        let sums: Vec<Tensor> = self
+            .gradients()
+            .map(|(_, gradient)| gradient.sum(Kind::Float))
+            .collect();
+        (!sums.is_empty()).then(|| Tensor::stack(&sums, 0).sum(Kind::Double))
+    }
+
+    fn gradients(&self) -> impl Iterator<Item = (&Slot, Tensor)> {
+        self.slots
+            .iter()
+            .map(|slot| (slot, slot.parameter.grad()))
+            .filter(|(_, gradient)| gradient.defined())
     }
 
     /// Changes the parameters by their gradients, at the rate of the rule times `factor`.
