@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backbone;
+mod constants;
 pub mod decoder;
 pub mod measure;
 pub mod method;

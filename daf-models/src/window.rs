@@ -4,10 +4,11 @@
 //! A (h×h) and B (w×w) holding window and reflection. As matrix products the blur needs no padded copies and no
 //! depthwise convolutions, and autograd knows its derivative.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
+
+use crate::constants::Constants;
 
 /// How the border continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +30,6 @@ pub struct Window {
 
 /// Matrices longer than this cost more than a convolution with the same window.
 pub(crate) const DENSE: i64 = 256;
-
-/// Matrices that each thread keeps.
-const KEPT: usize = 16;
 
 /// Values of large maps that are worked on at a time.
 pub(crate) const STRIP: i64 = 1 << 22;
@@ -74,24 +72,16 @@ impl Window {
         })
     }
 
-    /// The blur of a line of `length` values as a `length`×`length` matrix. It is made once: on a GPU each one would be another
-    /// copy from the host's memory.
+    /// The blur of a line of `length` values as a `length`×`length` matrix.
     fn matrix(&self, length: i64, device: Device) -> Tensor {
         thread_local! {
-            static KNOWN: RefCell<Vec<(Window, i64, Device, Tensor)>> = const { RefCell::new(Vec::new()) };
+            static KNOWN: Constants<(Window, i64, Device)> = const { Constants::new() };
         }
-        KNOWN.with_borrow_mut(|known| {
-            let same = |(window, of, on, _): &&(Self, i64, Device, _)| {
-                (*of, *on) == (length, device) && window == self
-            };
-            if let Some((.., matrix)) = known.iter().find(same) {
-                return matrix.shallow_clone();
-            }
-            let matrix = self.new_matrix(length, device);
-            // Sizes seldom change; where they do all the time, nothing is gained by keeping them.
-            known.truncate(KEPT - 1);
-            known.insert(0, (self.clone(), length, device, matrix.shallow_clone()));
-            matrix
+        let key = (self.clone(), length, device);
+        KNOWN.with(|known| {
+            known.get(key, |(window, length, device)| {
+                window.new_matrix(*length, *device)
+            })
         })
     }
 

@@ -3,6 +3,8 @@
 use daf_core::block::{pointwise, shortened};
 use tch::{Device, Kind, Tensor};
 
+use crate::constants::Constants;
+
 /// A 3×3 convolution (zeros around) of N×C×h×w features that are first up-sampled bilinearly to `size`, a multiple of h×w:
 /// N×O×H×W, exact up to rounding. The weight is O×C×3×3.
 ///
@@ -30,12 +32,12 @@ pub(super) fn conv_upsampled(
         .permute([0, 3, 1, 2, 4])
         .reshape([n, 3 * h, w * 3 * outputs]);
     let (kind, device) = (parts.kind(), parts.device());
-    let rows = shifts(h, height, kind, device)
-        .permute([1, 0, 2])
-        .reshape([height, 3 * h]);
-    let columns = shifts(w, width, kind, device)
-        .permute([1, 2, 0])
-        .reshape([width, w * 3]);
+    thread_local! {
+        static KNOWN: Constants<(i64, i64, Kind, Device)> = const { Constants::new() };
+    }
+    let shifts = |from, to| KNOWN.with(|known| known.get((from, to, kind, device), shifts));
+    let rows = shifts(h, height).permute([1, 0, 2]).reshape([height, 3 * h]);
+    let columns = shifts(w, width).permute([1, 2, 0]).reshape([width, w * 3]);
     let sum = rows.matmul(&parts).view([n * height, w * 3, outputs]);
     let sum = columns.matmul(&sum).view([n, height, width, outputs]);
     let sum = match bias {
@@ -47,7 +49,7 @@ pub(super) fn conv_upsampled(
 
 /// 3×`to`×`from`: how a line of `from` values is up-sampled bilinearly (no corners aligned, as libtorch does it by default)
 /// and then shifted by one to the front, not at all, and by one to the back, with zeros from outside.
-fn shifts(from: i64, to: i64, kind: Kind, device: Device) -> Tensor {
+fn shifts(&(from, to, kind, device): &(i64, i64, Kind, Device)) -> Tensor {
     let (long, short) = (to as usize, from as usize);
     let mut matrix = vec![0f32; 3 * long * short];
     for (shift, matrix) in matrix.chunks_exact_mut(long * short).enumerate() {

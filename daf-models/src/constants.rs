@@ -1,0 +1,32 @@
+//! Tensors that are made once for each size: on a GPU each would be another copy from the host's memory, which it has to wait
+//! for.
+
+use std::cell::RefCell;
+
+use tch::Tensor;
+
+/// So many are kept. Sizes seldom change; where they do all the time, nothing is gained by keeping them.
+const KEPT: usize = 16;
+
+/// Tensors by what they are made from.
+#[derive(Debug)]
+pub(crate) struct Constants<Key>(RefCell<Vec<(Key, Tensor)>>);
+
+impl<Key: PartialEq> Constants<Key> {
+    /// None yet.
+    pub(crate) const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    /// The tensor of `key`, which `make` makes if it is not there.
+    pub(crate) fn get(&self, key: Key, make: impl FnOnce(&Key) -> Tensor) -> Tensor {
+        let mut known = self.0.borrow_mut();
+        if let Some((_, tensor)) = known.iter().find(|(of, _)| *of == key) {
+            return tensor.shallow_clone();
+        }
+        let tensor = make(&key);
+        known.truncate(KEPT - 1);
+        known.insert(0, (key, tensor.shallow_clone()));
+        tensor
+    }
+}
