@@ -23,8 +23,12 @@ pub struct Normals {
 }
 
 impl Normals {
-    /// Draws `share` of the images of the training split, rounded down, to be held out. Which ones depends on the seed
-    /// alone; at least one image is left to learn from.
+    /// Fewer images say nothing about a threshold, so that none are held out.
+    pub const FEWEST_HELD_OUT: usize = 5;
+
+    /// Draws `share` of the images of the training split, rounded down, to be held out; none where these would be fewer than
+    /// [`FEWEST_HELD_OUT`](Self::FEWEST_HELD_OUT). Which ones depends on the seed alone; at least one image is left to learn
+    /// from.
     ///
     /// # Errors
     /// If the split cannot be listed or is empty.
@@ -34,6 +38,7 @@ impl Normals {
             return Err(dataset.fault("train images", "there are no normal images to learn from"));
         }
         let held = ((items.len() as f64 * share) as usize).min(items.len() - 1);
+        let held = if held < Self::FEWEST_HELD_OUT { 0 } else { held };
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.shuffle(&mut stream(seed, u64::from(u32::MAX), u32::MAX));
         let mut is_held = vec![false; items.len()];
@@ -236,8 +241,10 @@ impl Samples {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
             .is_ok()
         {
-            // Two threads may both have read it; the images are equal.
-            let _ = self.cache[index].set(content.clone());
+            // Two threads may both have read it; the images are equal, and only one of them takes memory.
+            if self.cache[index].set(content.clone()).is_err() {
+                self.cache_left.fetch_add(bytes, Ordering::Relaxed);
+            }
         }
         Ok(content)
     }

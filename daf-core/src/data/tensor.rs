@@ -19,8 +19,12 @@ pub fn images_to_tensor(images: &[&RgbImage], input: &Input, device: Device) -> 
         Normalization::Imagenet => IMAGENET,
         Normalization::None => ([0.0; 3], [1.0; 3]),
     };
-    let constant = |values: &[f32]| Tensor::from_slice(values).to_device(device);
-    let values = (bytes.to_kind(Kind::Float) / 255.0 - constant(&mean)) / constant(&deviation);
+    // Filled where they are needed: a copy from the host would have a GPU wait.
+    let constant = |values: [f32; 3]| {
+        let values = values.map(|value| Tensor::full([1], f64::from(value), (Kind::Float, device)));
+        Tensor::cat(&values, 0)
+    };
+    let values = (bytes.to_kind(Kind::Float) / 255.0 - constant(mean)) / constant(deviation);
     let values = match input.channel_order {
         ChannelOrder::Rgb => values,
         ChannelOrder::Bgr => values.flip([3]),
@@ -56,7 +60,11 @@ fn stack<P: image::Pixel<Subpixel = u8>>(
             other.height()
         )));
     }
-    let bytes: Vec<u8> = images.iter().flat_map(|image| image.as_raw()).copied().collect();
+    let bytes = images
+        .iter()
+        .map(|image| &image.as_raw()[..])
+        .collect::<Vec<_>>()
+        .concat();
     let size = [images.len() as i64, i64::from(height), i64::from(width), channels];
     Ok(Tensor::from_slice(&bytes).view(size))
 }

@@ -429,7 +429,7 @@ mod tests {
         );
         let plain = slow::batch(96, true);
         let mut kept = without_features(&plain);
-        kept.features = daf_core::data::FeatureCache::new(1 << 30);
+        kept.features = daf_core::data::FeatureCache::new(1 << 30, 8);
         let losses = |batch: &Batch| whole.losses(batch).unwrap();
         for ((name, loss), (_, expected)) in losses(&kept).iter().zip(losses(&plain)) {
             let far = (loss - expected).abs().double_value(&[]);
