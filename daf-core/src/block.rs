@@ -25,7 +25,8 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// 24 bits of mantissa.
+    /// 24 bits of mantissa; on GPUs that have TF32, cuDNN's convolutions multiply numbers of 11 bits (unless the environment
+    /// has `NVIDIA_TF32_OVERRIDE=0`).
     #[default]
     Float32,
     /// 8 bits of mantissa; about twice as fast on processors with bfloat16 instructions.
@@ -492,13 +493,16 @@ impl ConvNorm {
 
     fn fold(&self) -> (Tensor, Tensor) {
         let (factor, offset) = self.norm.affine();
-        // The output channels of a transposed convolution are the second dimension of its weight.
-        let over = if self.conv.transposed {
-            [1, -1, 1, 1]
+        let weight = &self.conv.weight;
+        let weight = if self.conv.transposed {
+            // The second dimension of its weight is that of the output channels of each group.
+            let (size, groups) = (weight.size(), self.conv.shape.groups);
+            let grouped = weight.reshape([groups, size[0] / groups, size[1], size[2], size[3]]);
+            (grouped * factor.view([groups, 1, size[1], 1, 1])).reshape(size)
         } else {
-            [-1, 1, 1, 1]
+            weight * factor.view([-1, 1, 1, 1])
         };
-        let weight = channels_last(&(&self.conv.weight * factor.view(over)));
+        let weight = channels_last(&weight);
         let bias = match &self.conv.bias {
             Some(bias) => bias * factor + offset,
             None => offset,

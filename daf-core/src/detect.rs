@@ -74,7 +74,12 @@ impl Detector {
         }
         Ok(Self {
             scoring: Scoring::of(&run, device.resolve()?)?,
-            calibration: Calibration::read(run.dir())?,
+            calibration: if run.keeps_thresholds() {
+                Calibration::read(run.dir())?
+            } else {
+                tracing::warn!("the thresholds of the run are not used: other settings give other scores");
+                None
+            },
             run,
         })
     }
@@ -85,7 +90,8 @@ impl Detector {
         &self.run
     }
 
-    /// Its thresholds. Runs have them from the end of their training on.
+    /// Its thresholds. Runs have them from the end of their training on; they are left out if the run was opened with settings
+    /// that give other scores.
     #[must_use]
     pub const fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_ref()
@@ -314,11 +320,16 @@ fn finish(pipeline: &Pipeline, raw: &Raw) -> Result<Vec<(f64, ScoreMap)>> {
             });
         }
     };
+    // All maps in one copy: from a GPU each takes its time.
+    let pixels = scores
+        .pixels
+        .to_device(Device::Cpu)
+        .to_kind(Kind::Float)
+        .contiguous();
     (0..)
         .zip(images)
         .map(|(row, score)| {
-            let flat: Tensor = scores.pixels.get(row).to_kind(Kind::Float).contiguous().view(-1);
-            let scores = Vec::<f32>::try_from(flat)?;
+            let scores = Vec::<f32>::try_from(pixels.get(row).view(-1))?;
             Ok((
                 score,
                 ScoreMap {

@@ -32,6 +32,19 @@ use crate::{Error, Model, Origin, Result, weights};
 pub struct Run {
     dir: PathBuf,
     pipeline: Pipeline,
+    /// See [`changed`](Self::changed).
+    changed: Vec<String>,
+    /// See [`keeps_thresholds`](Self::keeps_thresholds).
+    keeps_thresholds: bool,
+}
+
+/// Whether two pipelines give the same images the same scores, if their weights are the same.
+fn same_scores(a: &Pipeline, b: &Pipeline) -> Result<bool> {
+    let value = |pipeline: &Pipeline| {
+        let parts = (&pipeline.method, &pipeline.input, &pipeline.scorer);
+        serde_json::to_value(parts).map_err(|error| Error::io("config.yaml")(error.into()))
+    };
+    Ok(value(a)? == value(b)?)
 }
 
 /// The right to write to a run directory: see [`Run::lock`].
@@ -82,6 +95,8 @@ impl Run {
         Ok(Self {
             dir: dir.into(),
             pipeline,
+            changed: Vec::new(),
+            keeps_thresholds: true,
         })
     }
 
@@ -114,11 +129,29 @@ impl Run {
                 ));
             }
         }
-        let pipeline = Layers::new("")?.file(&config)?.set(settings)?.resolve()?;
+        let layers = Layers::new("")?.file(&config)?;
+        let pipeline = layers.clone().set(settings)?.resolve_run()?;
         Ok(Self {
             dir: dir.into(),
+            keeps_thresholds: same_scores(&layers.resolve_run()?, &pipeline)?,
             pipeline,
+            changed: settings
+                .iter()
+                .map(|setting| setting.as_ref().to_owned())
+                .collect(),
         })
+    }
+
+    /// Whether the thresholds of the run are those of its scores: not if it was opened with another method, input or scorer.
+    #[must_use]
+    pub const fn keeps_thresholds(&self) -> bool {
+        self.keeps_thresholds
+    }
+
+    /// The settings that it was opened with, each `KEY=VALUE`: what its directory does not say.
+    #[must_use]
+    pub fn changed(&self) -> &[String] {
+        &self.changed
     }
 
     /// The directory.

@@ -166,7 +166,7 @@ fn per_defect(metric: &str, names: &[String], runs: &[Results]) -> Option<(Strin
 /// What makes figures of different runs incomparable.
 fn warnings(names: &[String], runs: &[Results]) -> Vec<String> {
     type Trait = (&'static str, fn(&Measurements) -> String);
-    let traits: [Trait; 4] = [
+    let traits: [Trait; 5] = [
         ("test images", |m| {
             format!(
                 "{} normal and {} with a defect",
@@ -176,6 +176,10 @@ fn warnings(names: &[String], runs: &[Results]) -> Vec<String> {
         ("sizes of the maps", |m| format!("{} × {}", m.size.1, m.size.0)),
         ("rules for masks", |m| m.mask_rule.clone()),
         ("limits of P-PRO", |m| m.pro_limit.to_string()),
+        ("settings for the evaluation", |m| match &m.changed[..] {
+            [] => "none".into(),
+            changed => changed.join(", "),
+        }),
     ];
     let warning = |(what, value): Trait| {
         let mut runs_of: BTreeMap<String, Vec<&str>> = BTreeMap::new();

@@ -329,6 +329,12 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
             metrics.multiply_adds.published as f64 / 1e9
         ),
     ];
+    if !metrics.changed.is_empty() {
+        lines.push(format!(
+            "The run was measured with other settings than it was trained with: {}.",
+            metrics.changed.join(", ")
+        ));
+    }
     if !metrics.intervals.is_empty() {
         lines.push("Intervals of 95 % come from drawing the test images anew: they tell what other images of this kind would give, not another training.".into());
     }

@@ -61,6 +61,34 @@ fn a_mask_of_another_size_is_fitted_to_the_image() {
 }
 
 #[test]
+fn a_mask_that_marks_nothing_counts_as_none() {
+    let folder = with_images();
+    // As some tools write them: 1 for what is meant.
+    let dark = GrayImage::from_pixel(90, 70, image::Luma([1]));
+    dark.save(folder.path().join("data/ground_truth/scratch/0_mask.png"))
+        .unwrap();
+    let said = succeed(folder.path(), "run p.yaml -o run");
+    assert!(
+        said.error.contains("scratch/0.png: its mask marks nothing"),
+        "{}",
+        said.error
+    );
+    let metrics = fs::read(folder.path().join("run/metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_slice(&metrics).unwrap();
+    assert_eq!(metrics["without_mask"], 1);
+    assert!(metrics["overall"]["pixel_auroc"].is_object(), "{metrics:#}");
+}
+
+#[test]
+fn faults_of_the_test_images_are_told_before_the_training() {
+    let folder = with_images();
+    fs::remove_file(folder.path().join("data/test/scratch/0.png")).unwrap();
+    let asked = "run p.yaml -o run";
+    run(folder.path(), asked).fails(1, &["scratch/0_mask.png"]);
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
 fn a_faulty_training_image_is_named() {
     let folder = with_images();
     let folder = folder.path();

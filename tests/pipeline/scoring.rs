@@ -102,6 +102,53 @@ fn tiles_agree_with_the_whole_where_the_network_sees_the_same() {
 }
 
 #[test]
+fn a_run_scores_images_where_the_data_of_its_training_are_gone() {
+    let pipeline = SMALL
+        .replace(
+            "{ type: demo, size: 96, train: 3, test: 1, test_good: 1 }",
+            "{ type: folder, normal: [good] }",
+        )
+        .replace("simple_texture_shape", "simple_shape, textures: textures");
+    let folder = folder(&pipeline);
+    for images in ["good", "textures"] {
+        let images = folder.path().join(images);
+        fs::create_dir(&images).unwrap();
+        textured(96, 96).save(images.join("0.png")).unwrap();
+    }
+    succeed(folder.path(), "train p.yaml -o run");
+    for gone in ["good", "textures"] {
+        fs::remove_dir_all(folder.path().join(gone)).unwrap();
+    }
+    textured(80, 60).save(folder.path().join("new.png")).unwrap();
+    let said = succeed(folder.path(), "detect run new.png");
+    assert!(said.out.contains("new.png"), "{}", said.out);
+    // Learning needs them.
+    run(folder.path(), "train run/config.yaml -o again").fails(2, &["textures: no such folder"]);
+}
+
+#[test]
+fn other_settings_leave_their_trace_and_have_no_thresholds() {
+    let folder = trained(&[]);
+    succeed(
+        folder.path(),
+        "evaluate run --set scorer.lambda=0 --set output.maps=false",
+    );
+    let results = Results::read(&folder.path().join("run")).unwrap();
+    let metrics = results.metrics.unwrap();
+    assert_eq!(metrics.changed, ["scorer.lambda=0", "output.maps=false"]);
+    assert_eq!(metrics.calibration, None);
+    let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(page.contains("with other settings than it was trained with: scorer.lambda=0"));
+    succeed(folder.path(), "evaluate run --set output.maps=false");
+    let metrics = Results::read(&folder.path().join("run"))
+        .unwrap()
+        .metrics
+        .unwrap();
+    assert_eq!(metrics.changed, ["output.maps=false"]);
+    assert!(metrics.calibration.is_some());
+}
+
+#[test]
 fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     let folder = trained(&[
         ("train: 3", "train: 20"),
@@ -140,7 +187,9 @@ fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     let found = detect(&dir, &[], &image);
     let said = succeed(folder.path(), "detect run a.png --json");
     let line: serde_json::Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(line["calibrated"].as_f64(), found.calibrated);
+    // Within rounding: libtorch's matrix products need not take as many threads in two processes.
+    let calibrated = line["calibrated"].as_f64().unwrap();
+    assert!((calibrated - found.calibrated.unwrap()).abs() < 1e-6);
     assert_eq!(line["anomalous"].as_bool(), found.is_anomalous());
     assert_eq!(
         found.is_anomalous(),
@@ -156,7 +205,7 @@ fn every_rule_for_thresholds_says_what_it_used() {
         ("f1_max", Source::HeldOut, Source::Test),
     ] {
         let validation = format!("validation: {{ share: 0.5, threshold: {rule} }}\noutput: {{");
-        let folder = trained(&[("train: 3", "train: 6"), ("output: {", &validation)]);
+        let folder = trained(&[("train: 3", "train: 10"), ("output: {", &validation)]);
         let dir = folder.path().join("run");
         assert_eq!(Calibration::read(&dir).unwrap().unwrap().source, before, "{rule}");
         succeed(folder.path(), "evaluate run");

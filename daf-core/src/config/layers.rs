@@ -209,7 +209,15 @@ impl Layers {
     /// plugin that is not linked comes before all others, since they may be due to it.
     pub fn resolve(&self) -> Result<Pipeline> {
         let layers = self.with_recipe()?;
-        layers.resolve_all()
+        let pipeline = layers.resolve_network()?;
+        pipeline.check_sources().map_err(|error| layers.locate(error))?;
+        Ok(pipeline)
+    }
+
+    /// [`resolve`](Self::resolve) without asking data and synthesizer whether they find what they need: a trained run is used
+    /// where neither the images nor the textures of its training are.
+    pub(crate) fn resolve_run(&self) -> Result<Pipeline> {
+        self.with_recipe()?.resolve_network()
     }
 
     /// The layers and, directly over the defaults, the recipe of the method that they name.
@@ -234,7 +242,7 @@ impl Layers {
         Ok(layers)
     }
 
-    fn resolve_all(&self) -> Result<Pipeline> {
+    fn resolve_network(&self) -> Result<Pipeline> {
         let value = self.merged()?;
         for (name, plugin) in self.plugins_of(&value)? {
             if !plugin.is_linked(&name) {
@@ -242,7 +250,7 @@ impl Layers {
             }
         }
         let mut pipeline: Pipeline = self.typed(&value)?;
-        pipeline.check().map_err(|error| self.locate(error))?;
+        pipeline.check_network().map_err(|error| self.locate(error))?;
         Ok(pipeline)
     }
 

@@ -18,7 +18,7 @@ use crate::block::Precision;
 use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
 use crate::data::{SampleSettings, Samples};
-use crate::{Dataset, Error, Item, Method, Result, Scorer, Synthesizer};
+use crate::{Dataset, Error, Item, Kind, Method, Result, Scorer, Synthesizer};
 
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
@@ -403,19 +403,34 @@ impl Pipeline {
     /// # Errors
     /// Names the key, what was expected and what was found.
     pub fn check(&mut self) -> Result<()> {
+        self.check_network()?;
+        self.check_sources()
+    }
+
+    /// What [`check`](Self::check) asks of data and synthesizer, such as whether their folders are there. Whoever scores
+    /// images of their own needs neither.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_sources(&self) -> Result<()> {
+        part(Kind::Dataset, self.data.typetag_name(), "data", self.data.check())?;
+        match &self.synthesizer {
+            Some(synthesizer) => part(
+                Kind::Synthesizer,
+                synthesizer.typetag_name(),
+                "synthesizer",
+                synthesizer.check(),
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// The rest of [`check`](Self::check).
+    pub(crate) fn check_network(&mut self) -> Result<()> {
         self.trainer.resolve()?;
         if self.precision == Precision::Auto {
             self.precision = Precision::native(self.device.resolve()?);
         }
-        let part = |kind, name: &str, at: &str, result: Result<(), crate::BoxError>| {
-            result.map_err(|source| Error::Part {
-                kind,
-                name: name.into(),
-                at: at.into(),
-                source,
-            })
-        };
-        use crate::Kind;
         // First: the rest asks the method what it needs.
         part(
             Kind::Method,
@@ -461,15 +476,7 @@ impl Pipeline {
         }
         let batch = self.evaluation.batch_size;
         range("evaluation.batch_size", batch > 0, "at least 1", &batch)?;
-        part(Kind::Dataset, self.data.typetag_name(), "data", self.data.check())?;
-        if let Some(synthesizer) = &self.synthesizer {
-            part(
-                Kind::Synthesizer,
-                synthesizer.typetag_name(),
-                "synthesizer",
-                synthesizer.check(),
-            )?;
-        } else if self.method.needs_synthesis() {
+        if self.synthesizer.is_none() && self.method.needs_synthesis() {
             return Err(fault(
                 "synthesizer",
                 format!(
@@ -485,6 +492,16 @@ impl Pipeline {
             self.scorer.check(),
         )
     }
+}
+
+/// Adds to what a part says of itself which one it is.
+fn part(kind: Kind, name: &str, at: &str, result: Result<(), crate::BoxError>) -> Result<()> {
+    result.map_err(|source| Error::Part {
+        kind,
+        name: name.into(),
+        at: at.into(),
+        source,
+    })
 }
 
 impl Trainer {

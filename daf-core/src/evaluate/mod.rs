@@ -16,7 +16,7 @@ use crate::config::Resolution;
 use crate::data::geometry::Frame;
 use crate::detect::{Detection, Detector};
 use crate::results::{
-    AtThreshold, CURVES, Curves, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
+    AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
 use crate::run::{write_csv, write_folder_over, write_json};
 use crate::{Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
@@ -51,7 +51,7 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     };
     let started = Instant::now();
     let mut scored = None;
-    let maps = run.dir().join("maps");
+    let maps = run.dir().join(MAPS);
     if pipeline.output.maps {
         write_folder_over(&maps, |folder| {
             let pictures = Pictures::new(folder, &pipeline.output, detector.calibration(), &items);
@@ -204,6 +204,17 @@ impl Known {
             dataset
                 .mask(item)
                 .map_err(|source| dataset.fault(item.image.display().to_string(), source))?
+                .filter(|mask| {
+                    let drawn = mask.as_raw().contains(&255);
+                    if !drawn {
+                        tracing::warn!(
+                            "{}: its mask marks nothing (what is meant must be brighter than half of the range), so the image \
+                             takes no part in the pixel metrics",
+                            item.image.display()
+                        );
+                    }
+                    drawn
+                })
                 .map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
                 .transpose()?
         } else {
@@ -294,6 +305,7 @@ impl Scored {
             images_per_second: items.len() as f64 / seconds,
             multiply_adds: network.multiply_adds,
             parameters: Some(network.parameters),
+            changed: detector.run().changed().to_vec(),
             overall,
         };
         (measurements, curves)

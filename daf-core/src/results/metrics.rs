@@ -160,6 +160,9 @@ pub struct Measurements {
     /// Number of weights and biases that the training changed; `None` in a file that was written without it.
     #[serde(default)]
     pub parameters: Option<u64>,
+    /// The settings of the run that were changed for the evaluation, each `KEY=VALUE`: `config.yaml` has the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
 }
 
 /// `curves.json`: operating points over all thresholds, thinned out without changing the shape of the curves.

@@ -22,9 +22,13 @@ pub(crate) const MANIFEST: &str = "run.json";
 /// A picture of synthetic samples.
 pub const SYNTHESIS: &str = "synthesis.png";
 pub(crate) const HISTORY: &str = "history.jsonl";
-pub(crate) const METRICS: &str = "metrics.json";
+/// Measurements; it is there once a run has been evaluated.
+pub const METRICS: &str = "metrics.json";
 pub(crate) const CURVES: &str = "curves.json";
-pub(crate) const PREDICTIONS: &str = "predictions.csv";
+/// The score of each image.
+pub const PREDICTIONS: &str = "predictions.csv";
+/// The folder of score maps, if they are kept.
+pub const MAPS: &str = "maps";
 
 /// The files of a run directory but for its weights and pictures. Nothing of it needs the parts that made the run.
 #[derive(Debug, Clone)]

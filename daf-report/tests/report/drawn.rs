@@ -315,6 +315,7 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
             published: 6_800_000_000,
         },
         parameters: Some(4_432_452),
+        changed: Vec::new(),
         overall,
     }
 }
