@@ -1,6 +1,6 @@
 //! Figures of tables and plots: metrics averaged over what they do not show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::outcomes::{Outcome, Outcomes};
 use crate::view::{METRIC, Metric, Plot, SEED, Selection, Table};
@@ -316,7 +316,9 @@ impl Outcomes {
 
     fn figure(&self, wanted: &Wanted, only: &Selection, reference: Option<Reference>) -> Figure {
         let seed = self.axis(SEED);
-        let mut by_seed: BTreeMap<usize, Vec<Result<f64, String>>> = BTreeMap::new();
+        /// Hashes and values of runs.
+        type Runs<'a> = Vec<(&'a str, Result<f64, String>)>;
+        let mut by_seed: BTreeMap<usize, Runs<'_>> = BTreeMap::new();
         for outcome in self.matching(wanted, only) {
             let value = match reference {
                 None => outcome.value(wanted.metric),
@@ -327,8 +329,12 @@ impl Outcomes {
                 let variants = &self.manifest.axes[seed].variants;
                 variants.iter().position(|name| *name == outcome.cell[seed])
             });
-            by_seed.entry(number.unwrap_or(0)).or_default().push(value);
+            let runs = by_seed.entry(number.unwrap_or(0)).or_default();
+            runs.push((&outcome.hash, value));
         }
+        // Seeds that a setting over the axes has made one are one: the same runs twice say nothing about spread.
+        let mut known = HashSet::new();
+        by_seed.retain(|_, runs| known.insert(runs.iter().map(|(hash, _)| *hash).collect::<Vec<_>>()));
         if by_seed.is_empty() {
             return Figure::Outside;
         }
@@ -337,12 +343,12 @@ impl Outcomes {
         for values in by_seed.values() {
             let known: Vec<f64> = values
                 .iter()
-                .filter_map(|value| value.as_ref().ok().copied())
+                .filter_map(|(_, value)| value.as_ref().ok().copied())
                 .collect();
             if known.len() == values.len() {
                 means.push(known.iter().sum::<f64>() / known.len() as f64);
             }
-            faults.extend(values.iter().filter_map(|value| value.as_ref().err()));
+            faults.extend(values.iter().filter_map(|(_, value)| value.as_ref().err()));
         }
         let jobs = by_seed.values().map(Vec::len).sum();
         let missing = (!faults.is_empty()).then(|| reasons(&faults, jobs));
@@ -481,6 +487,7 @@ mod tests {
             images_per_second: 10.0,
             multiply_adds: MultiplyAdds::default(),
             parameters: None,
+            changed: Vec::new(),
         }
     }
 
@@ -559,6 +566,19 @@ mod tests {
 
     fn near(a: f64, b: f64) {
         assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    #[test]
+    fn seeds_that_share_their_runs_are_one() {
+        let mut outcomes = outcomes(|cell| Some(Some(value(cell))));
+        for outcome in &mut outcomes.list {
+            outcome.hash = outcome.cell[..3].concat();
+        }
+        let wanted =
+            table(serde_json::json!({ "title": "T", "rows": ["method"], "metrics": ["image_auroc"] }));
+        for row in outcomes.table(&wanted).rows {
+            assert_eq!(known(&row.figures[0]).1, None, "one run has no spread");
+        }
     }
 
     #[test]

@@ -121,6 +121,12 @@ impl SweepFile {
     /// # Errors
     /// Names the key at fault, what was expected and what was found, and the nearest name that there is.
     pub fn read(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::data(
+                path,
+                "there is no such file or folder; expected a sweep file or the directory of a sweep",
+            ));
+        }
         let written: Written = read_file(path)?;
         let axes = written
             .axes

@@ -49,8 +49,8 @@ pub struct Job {
 impl Job {
     /// A job of this pipeline, without a place yet.
     ///
-    /// The hash is that of everything that a run depends on: where the run is put, and how many threads prepare its images,
-    /// is left out of the job. With `smoke` published weights, which may have to be downloaded, give way to random ones.
+    /// The hash is that of everything that a run leaves behind: where it is put, and how many threads prepare its images, is
+    /// left out of the job; how much memory these have, and how often a checkpoint is saved, of the hash. With `smoke` published weights, which may have to be downloaded, give way to random ones.
     ///
     /// # Errors
     /// If a part does not serialise.
@@ -165,7 +165,11 @@ fn forget_weights(value: &mut Value) {
 /// The hash of a pipeline's content, in whatever order its keys are.
 fn hash(pipeline: &Map<String, Value>) -> String {
     let mut text = String::new();
-    write_sorted(&Value::Object(pipeline.clone()), &mut text);
+    let mut pipeline = pipeline.clone();
+    if let Some(trainer) = pipeline.get_mut("trainer").and_then(Value::as_object_mut) {
+        trainer.retain(|key, _| !["cache_mb", "checkpoint_every"].contains(&key.as_str()));
+    }
+    write_sorted(&Value::Object(pipeline), &mut text);
     let digest = Sha256::digest(text.as_bytes());
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use daf_core::results::METRICS;
 use daf_core::run::{write_file, write_json};
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -257,7 +258,7 @@ impl Sweep {
             Err(error) => return Err(Error::io(&lock)(error)),
         }
         let run = self.run_dir(job);
-        if run.join("metrics.json").is_file() {
+        if run.join(METRICS).is_file() {
             return Ok(State::Finished);
         }
         let failure = self.state_file(job, "failure");

@@ -319,11 +319,11 @@ fn jobs_are_planned_for_a_scheduler_and_run_one_by_one() {
     run(folder, "sweep job nowhere 1").fails(2, &["nowhere: no such folder"]);
 
     // What is frozen stays, until the change is asked for.
-    let frozen = "runs/s: the sweep was started with other settings: 3 jobs are new and 3 are gone";
+    let frozen = "runs/s: the sweep was started with other settings (jobs: 3 new, 3 gone";
     run(folder, "sweep s.yaml").fails(2, &[frozen, "--update", "--output"]);
     write(folder, "axes: { seed: [2, 5] }");
     let changed = "sweep s.yaml --set trainer.steps=1";
-    run(folder, changed).fails(2, &["1 jobs are new and 2 are gone"]);
+    run(folder, changed).fails(2, &["jobs: 1 new, 2 gone"]);
     let said = succeed(folder, &format!("{changed} --update"));
     assert_eq!(said.error.matches(": begins").count(), 1, "{}", said.error);
     run(folder, "sweep run runs/s --set seed=1")

@@ -1,14 +1,15 @@
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use daf_core::results::Record;
+use daf_core::results::{METRICS, Record};
 use daf_core::run::Run;
-use daf_core::tch;
 use daf_core::train::{Observer, Plan};
+use daf_core::{Split, tch};
 use daf_sweep::{Claim, Job, Progress, State, Sweep};
 
 use crate::Context;
@@ -56,7 +57,19 @@ impl JobVerb {
         } else {
             Arc::default()
         };
-        let done = work(&sweep, job, &claim, self.threads, &abandoned, context);
+        // libtorch panics where a GPU has no memory left; `sweep status` is to tell why the job ended then too.
+        let done = panic::catch_unwind(AssertUnwindSafe(|| {
+            work(&sweep, job, &claim, self.threads, &abandoned, context)
+        }));
+        let done = match done {
+            Ok(done) => done,
+            Err(reason) => {
+                let text = reason.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| reason.downcast_ref::<&str>().copied());
+                claim.fail(text.unwrap_or("the program broke off"))?;
+                panic::resume_unwind(reason);
+            }
+        };
         match &done {
             // What was broken off goes on.
             Ok(()) | Err(Work::Interrupted(_)) => {}
@@ -91,10 +104,12 @@ fn work(
     context: &mut Context,
 ) -> Result<(), Work> {
     let dir = sweep.run_dir(job);
-    if dir.join("metrics.json").is_file() {
+    if dir.join(METRICS).is_file() {
         return Ok(writeln!(context.out, "{}: is finished", dir.display()).map_err(Failure::from)?);
     }
     let run = open(sweep, job, threads)?;
+    // Before the training: a fault in the test images would come hours later otherwise.
+    run.pipeline().data.list(Split::Test).map_err(Failure::from)?;
     let mut reporter = Reporter::new(claim, Arc::clone(abandoned));
     crate::train::learn(&run, &context.environment, &mut reporter)?;
     let device = run.pipeline().device;

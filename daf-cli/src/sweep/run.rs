@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use crate::Context;
 use crate::build;
 use crate::environment::{Environment, VISIBLE_GPUS};
 use crate::failure::Failure;
-use crate::progress::stop_on_interrupt;
+use crate::progress::Interrupt;
 
 /// Run the jobs of a sweep that are not finished, then make tables
 #[derive(Debug, clap::Args)]
@@ -145,12 +144,12 @@ impl PlanArgs {
         }
         if !self.update {
             let axes = if axes {
-                ", and axes or variants have other names or another order"
+                "; axes or variants have other names or another order"
             } else {
                 ""
             };
             return Err(Failure::usage(format!(
-                "{}: the sweep was started with other settings: {new} jobs are new and {gone} are gone{axes}; take that up \
+                "{}: the sweep was started with other settings (jobs: {new} new, {gone} gone{axes}); take that up \
                  with --update, which keeps what is finished, or choose another folder with --output",
                 dir.display()
             )));
@@ -241,7 +240,8 @@ impl<'a> Runner<'a> {
 
     /// Runs what is not finished; gives the number of jobs that failed.
     fn run(&mut self, context: &mut Context) -> Result<usize, Failure> {
-        let stop = stop_on_interrupt("stopping after the steps that are being made")?;
+        let stop = Interrupt::new("stopping after the steps that are being made")?;
+        stop.hear(true);
         let jobs = &self.sweep.manifest().jobs;
         let mut due = VecDeque::new();
         for (place, job) in jobs.iter().enumerate() {
@@ -268,7 +268,7 @@ impl<'a> Runner<'a> {
         self.display.refresh();
         let mut looked = Instant::now();
         loop {
-            let stopping = stop.load(Ordering::SeqCst);
+            let stopping = stop.is_asked();
             self.reap(&mut due, stopping)?;
             if !stopping {
                 self.start(&mut due, &stop)?;
@@ -284,7 +284,7 @@ impl<'a> Runner<'a> {
             sleep(POLL);
         }
         self.display.clear();
-        if stop.load(Ordering::SeqCst) {
+        if stop.is_asked() {
             let states = jobs
                 .iter()
                 .map(|job| self.sweep.state(job))
@@ -366,10 +366,10 @@ impl<'a> Runner<'a> {
     }
 
     /// Starts jobs in slots that are free.
-    fn start(&mut self, due: &mut VecDeque<Due>, stop: &AtomicBool) -> Result<(), Failure> {
+    fn start(&mut self, due: &mut VecDeque<Due>, stop: &Interrupt) -> Result<(), Failure> {
         for slot in self.slots.iter_mut().filter(|slot| slot.working.is_none()) {
             for _ in 0..due.len() {
-                if stop.load(Ordering::SeqCst) {
+                if stop.is_asked() {
                     return Ok(());
                 }
                 let Some(next) = due.pop_front() else {
