@@ -43,9 +43,6 @@ pub(crate) struct Detect {
     pub(crate) device: Option<DeviceChoice>,
 }
 
-/// Images per forward pass.
-pub(crate) const BATCH: usize = 8;
-
 impl Detect {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let files = self.files()?;
@@ -87,7 +84,8 @@ impl Detect {
         }
         let mut counter = Counter::new("scoring");
         let (mut done, mut failed) = (0, 0);
-        let batch = detector.run().pipeline().input.images_at_once(BATCH);
+        let pipeline = detector.run().pipeline();
+        let batch = pipeline.input.images_at_once(pipeline.evaluation.batch_size);
         let look = |opened: Opened<'f>| {
             let images: Vec<&RgbImage> = opened.images.iter().map(|(_, image)| image).collect();
             let found = match &images[..] {

@@ -31,23 +31,44 @@ pub(crate) fn download(file: &str, done: u64, total: Option<u64>) {
 /// How often a plain line is printed where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// A flag that the first Ctrl-C (or SIGTERM) raises, with `message`; the second one ends the program at once.
-pub(crate) fn stop_on_interrupt(message: &'static str) -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(1);
-        }
-        let _ = writeln!(io::stderr(), "\n{message}; again to stop at once");
-    })
-    .map_err(|error| Failure::work(format!("Ctrl-C cannot be caught: {error}")))?;
-    Ok(stop)
+/// What Ctrl-C (or SIGTERM) does.
+#[derive(Debug, Default)]
+pub(crate) struct Interrupt {
+    asked: AtomicBool,
+    /// Whether somebody looks at `asked`.
+    heard: AtomicBool,
+}
+
+impl Interrupt {
+    /// From here on, Ctrl-C ends the program at once, except while it is [heard](Self::hear): then the first one says
+    /// `message` and is remembered.
+    pub(crate) fn new(message: &'static str) -> Result<Arc<Self>, Failure> {
+        let interrupt = Arc::<Self>::default();
+        let it = Arc::clone(&interrupt);
+        ctrlc::set_handler(move || {
+            if !it.heard.load(Ordering::SeqCst) || it.asked.swap(true, Ordering::SeqCst) {
+                std::process::exit(1);
+            }
+            let _ = writeln!(io::stderr(), "\n{message}; again to stop at once");
+        })
+        .map_err(|error| Failure::work(format!("Ctrl-C cannot be caught: {error}")))?;
+        Ok(interrupt)
+    }
+
+    /// Says whether somebody asks from time to time whether to stop.
+    pub(crate) fn hear(&self, heard: bool) {
+        self.heard.store(heard, Ordering::SeqCst);
+    }
+
+    /// Whether to stop.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
 }
 
 /// Shows how far a training is, and stops it on Ctrl-C: a bar on a terminal, otherwise plain lines.
 pub(crate) struct Training {
-    stop: Arc<AtomicBool>,
+    interrupt: Arc<Interrupt>,
     bar: Option<ProgressBar>,
     plan: Option<Plan>,
     started: Instant,
@@ -58,11 +79,11 @@ pub(crate) struct Training {
 }
 
 impl Training {
-    /// From here on, the first Ctrl-C (or SIGTERM) lets the step end and a checkpoint be saved; the second ends at once.
+    /// From here on, the first Ctrl-C (or SIGTERM) during the steps lets the step end and a checkpoint be saved; the second, or
+    /// one at any other time, ends the program at once.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let stop = stop_on_interrupt("stopping after this step")?;
         Ok(Self {
-            stop,
+            interrupt: Interrupt::new("stopping after this step")?,
             bar: None,
             plan: None,
             started: Instant::now(),
@@ -91,6 +112,7 @@ impl Observer for Training {
     fn started(&mut self, plan: &Plan) {
         self.plan = Some(*plan);
         self.started = Instant::now();
+        self.interrupt.hear(plan.done < plan.steps);
         if plan.done > 0 {
             let _ = writeln!(io::stderr(), "going on at step {} of {}", plan.done, plan.steps);
         }
@@ -108,6 +130,7 @@ impl Observer for Training {
             .map_or(record.seconds, |pace| 0.9 * pace + 0.1 * record.seconds);
         self.pace = Some(pace);
         let done = record.step + 1;
+        self.interrupt.hear(done < plan.steps);
         // More than a duration can hold is for ever.
         let left = pace * plan.steps.saturating_sub(done) as f64;
         let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
@@ -145,7 +168,7 @@ impl Observer for Training {
     }
 
     fn stop(&mut self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.interrupt.is_asked()
     }
 }
 

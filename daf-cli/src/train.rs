@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use daf_core::block::MultiplyAdds;
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
-use daf_core::results::{Measurements, Metrics, Results, Value, short_name};
+use daf_core::results::{MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name};
 use daf_core::run::Run;
 use daf_core::train::{self, Observer};
 use daf_core::{Detector, Pipeline, Split};
@@ -51,9 +51,11 @@ pub(crate) struct Train {
 
 impl RunVerb {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let run = self.train.train(context)?;
-        let data = &run.pipeline().data;
-        if data.items(Split::Test).map_err(Failure::work)?.is_empty() {
+        let pipeline = self.train.pipeline.load(&context.environment)?;
+        // Before the training: a fault in the test images would come hours later otherwise.
+        let tests = pipeline.data.list(Split::Test)?;
+        let run = self.train.train(pipeline, context)?;
+        if tests.is_empty() {
             writeln!(context.out, "there are no test images, so nothing was measured")?;
             return Train::report(&run, context);
         }
@@ -64,7 +66,7 @@ impl RunVerb {
 
 impl Train {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let run = self.train(context)?;
+        let run = self.train(self.pipeline.load(&context.environment)?, context)?;
         Self::report(&run, context)
     }
 
@@ -75,8 +77,8 @@ impl Train {
         Ok(writeln!(context.out, "report:  {}", page.display())?)
     }
 
-    fn train(&self, context: &mut Context) -> Result<Run, Failure> {
-        let run = self.open(self.pipeline.load(&context.environment)?)?;
+    fn train(&self, pipeline: Pipeline, context: &mut Context) -> Result<Run, Failure> {
+        let run = self.open(pipeline)?;
         learn(&run, &context.environment, ())?;
         Ok(run)
     }
@@ -150,10 +152,10 @@ pub(crate) fn measure(
     counter.finish();
     print(&found, context)?;
     writeln!(context.out)?;
-    writeln!(context.out, "metrics: {}", dir.join("metrics.json").display())?;
-    writeln!(context.out, "scores:  {}", dir.join("predictions.csv").display())?;
+    writeln!(context.out, "metrics: {}", dir.join(METRICS).display())?;
+    writeln!(context.out, "scores:  {}", dir.join(PREDICTIONS).display())?;
     if maps {
-        writeln!(context.out, "maps:    {}", dir.join("maps").display())?;
+        writeln!(context.out, "maps:    {}", dir.join(MAPS).display())?;
     }
     write_metrics(&Results::read(&dir)?)?;
     writeln!(context.out, "report:  {}", daf_report::write(&dir)?.display())?;
