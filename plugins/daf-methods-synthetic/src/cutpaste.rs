@@ -92,6 +92,13 @@ impl Method for CutPaste {
         self.backbone.stages().last().map_or(1, |stage| stage.stride)
     }
 
+    fn least_side(&self) -> i64 {
+        match self.localization {
+            Localization::Patches { size, .. } => size.max(self.stride()),
+            Localization::GradCam {} => self.stride(),
+        }
+    }
+
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let vars = VarStore::new(context.device);
         let mut origin = None;
@@ -104,21 +111,11 @@ impl Method for CutPaste {
         };
         let images = classifier("images")?;
         let patches = match self.localization {
-            Localization::Patches { size, stride } => {
-                let (height, width) = context.size;
-                if size > height.min(width) {
-                    return Err(format!(
-                        "`localization.size` must be at most the smaller side of the input, {}, found {size}",
-                        height.min(width)
-                    )
-                    .into());
-                }
-                Some(Patches {
-                    classifier: classifier("patches")?,
-                    size,
-                    stride,
-                })
-            }
+            Localization::Patches { size, stride } => Some(Patches {
+                classifier: classifier("patches")?,
+                size,
+                stride,
+            }),
             Localization::GradCam {} => None,
         };
         Ok(Box::new(CutPasteModel {
@@ -642,17 +639,7 @@ mod tests {
         for (method, expected) in cases {
             assert_eq!(method.check().unwrap_err().to_string(), expected);
         }
-        let context = BuildContext {
-            device: Device::Cpu,
-            size: (64, 32),
-            mode: Mode::Train,
-            precision: daf_core::block::Precision::Float32,
-            pretrained: None,
-        };
-        let error = patches(64, 4).build(&context).err().unwrap().to_string();
-        assert!(
-            error.contains("at most the smaller side of the input, 32, found 64"),
-            "{error}"
-        );
+        let sides = [patches(64, 4), recipe(Localization::GradCam {})].map(|method| method.least_side());
+        assert_eq!(sides, [64, 32]);
     }
 }

@@ -3,7 +3,7 @@
 //! | `method.type` | learns | image score |
 //! |---|---|---|
 //! | `draem` | to undo the damage, then to find it beside what was restored | largest local mean |
-//! | `nsa` | to map seamless patches with soft targets | mean of the map |
+//! | `nsa` | to map seamless patches, with soft targets if these are asked for | mean of the map |
 //! | `cutpaste` | to tell pasted images from normal ones; a density judges the embeddings | Mahalanobis distance |
 //! | `segmentation_only` | to segment and to decide, supervised by synthetic defects alone | its own decision |
 //! | `ensemble` | whatever its members do, each for itself | as its members and the scorer say |

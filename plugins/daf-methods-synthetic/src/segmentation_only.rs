@@ -57,15 +57,12 @@ impl Method for SegmentationOnly {
         STRIDE
     }
 
+    fn least_side(&self) -> i64 {
+        // The decision halves it six times.
+        if self.decision { 64 } else { STRIDE }
+    }
+
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
-        let (height, width) = context.size;
-        if self.decision && height.min(width) < 64 {
-            return Err(format!(
-                "`decision` halves the size six times and needs 64 pixels in both directions, found {height}×{width}; \
-                 write `decision: false` for smaller inputs"
-            )
-            .into());
-        }
         let vars = VarStore::new(context.device);
         let blocks =
             |name: &str| Blocks::new(vars.root() / name, context.mode, Start::Xavier, context.precision);
@@ -393,15 +390,11 @@ mod tests {
             error.to_string(),
             "`features` must be 1 to 4096 channels, found 0"
         );
-        let context = BuildContext {
-            device: Device::Cpu,
-            size: (64, 32),
-            mode: Mode::Train,
-            precision: daf_core::block::Precision::Float32,
-            pretrained: None,
+        let without_decision = SegmentationOnly {
+            decision: false,
+            ..small()
         };
-        let error = small().build(&context).err().unwrap().to_string();
-        assert!(error.contains("found 64×32"), "{error}");
+        assert_eq!([small().least_side(), without_decision.least_side()], [64, 8]);
         let model = slow::built(&small(), Mode::Train, (64, 64));
         let error = model.losses(&slow::batch(64, false)).unwrap_err().to_string();
         assert!(error.contains("name a `synthesizer`"), "{error}");

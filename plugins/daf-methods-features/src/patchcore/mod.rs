@@ -44,7 +44,7 @@ pub struct PatchCore {
     /// Share of the training images' patches that is kept, over 0 to 1.
     pub coreset: f64,
     /// Length of the random projections in which patches are compared while the coreset is chosen; `null` compares the
-    /// features themselves. Memory while fitting is four bytes times this per patch.
+    /// features themselves. Memory while fitting is eight bytes times this per patch.
     pub projection: Option<i64>,
     /// How many of the kept patches around the nearest one the image's score is weighed with; 0 does not weigh.
     pub neighbours: i64,
@@ -326,13 +326,15 @@ impl Model for Memory {
         if projected.is_empty() {
             return Err("there are no normal images to take patches from".into());
         }
-        let projected = Tensor::cat(&projected, 0);
-        let width = projected.size()[1];
+        // Each form of the patches goes when the next is there: there may be gigabytes of them.
+        let joined = Tensor::cat(&projected, 0);
+        drop(projected);
+        let width = joined.size()[1];
         let all = (count * per_image) as usize;
         let (candidates, factors) = match &self.denoise {
             None => ((0..all).collect(), vec![1.0; all]),
             Some(denoise) => {
-                let by_position = projected.view([count, per_image, width]).transpose(0, 1);
+                let by_position = joined.view([count, per_image, width]).transpose(0, 1);
                 let factors = local_outlier_factors(&by_position.contiguous(), denoise.neighbours);
                 let factors = Vec::<f32>::try_from(factors.tr().contiguous().view(-1))?;
                 let candidates = without_largest(&factors, denoise.share);
@@ -343,8 +345,8 @@ impl Model for Memory {
         let first = Tensor::randint(candidates.len() as i64, [1], (Kind::Int64, Device::Cpu));
         let first = candidates[first.int64_value(&[0]) as usize];
         let wanted = ((all as f64 * self.coreset).ceil() as usize).min(candidates.len());
-        let points = Vec::<f32>::try_from(projected.contiguous().view(-1))?;
-        drop(projected);
+        let points = Vec::<f32>::try_from(joined.contiguous().view(-1))?;
+        drop(joined);
         let mut taken = k_centre(&points, width as usize, &candidates, first, wanted);
         drop(points);
         // In the order of the images, so that they can be taken from one batch after the other.
