@@ -332,7 +332,8 @@ impl Area {
         let bulging = uniform(-0.8, 0.8, rng);
         let (scale, seam) = (spacing.recip(), SmoothStep::new(0.0, seam));
         let last = (columns as i32 - 2, rows as i32 - 2);
-        let square = move |at: f32, last: i32| (floor(at * scale).0 + 1).clamp(1, last);
+        // Without checks, so that several are found at a time.
+        let square = move |at: f32, last: i32| floor(at * scale).0.wrapping_add(1).max(1).min(last);
         let mut squares = vec![0; self.width()];
         let mut heights = Field::any(self.pixels());
         let rows = waver
@@ -343,7 +344,8 @@ impl Area {
             for (y, (waver, heights)) in rows.enumerate() {
                 for ((x, waver), to) in waver.iter().enumerate().zip(&mut *squares) {
                     let (x, y) = (x as i32 as f32 + waver, y as f32 - waver);
-                    *to = square(y, last.1) * columns as i32 + square(x, last.0);
+                    let row = square(y, last.1).wrapping_mul(columns as i32);
+                    *to = row.wrapping_add(square(x, last.0));
                 }
                 // Pixels of one square have the same nine points.
                 let mut x = 0;
