@@ -182,6 +182,7 @@ fn cell(figure: &Figure, table: &mut Table) -> Cell {
             metric,
             note,
             best,
+            ..
         } => {
             let text = |value: f64| match metric {
                 share if share.is_share() => percent(value),

@@ -44,6 +44,8 @@ pub enum Figure {
         spread: Spread,
         /// What it is a figure of.
         metric: Metric,
+        /// How many places of the grid each seed is the mean of: only figures of equally many compete.
+        places: usize,
         /// Why seeds are left out, if some are.
         note: Option<String>,
         /// Whether it is the best of those that compete.
@@ -338,6 +340,8 @@ impl Outcomes {
         if by_seed.is_empty() {
             return Figure::Outside;
         }
+        // A seed for which places of the grid are left out is no match for the others.
+        let places = by_seed.values().map(Vec::len).max().unwrap_or(0);
         let mut means = Vec::new();
         let mut faults: Vec<&String> = Vec::new();
         for values in by_seed.values() {
@@ -345,17 +349,22 @@ impl Outcomes {
                 .iter()
                 .filter_map(|(_, value)| value.as_ref().ok().copied())
                 .collect();
-            if known.len() == values.len() {
+            if known.len() == places {
                 means.push(known.iter().sum::<f64>() / known.len() as f64);
             }
             faults.extend(values.iter().filter_map(|(_, value)| value.as_ref().err()));
         }
         let jobs = by_seed.values().map(Vec::len).sum();
-        let missing = (!faults.is_empty()).then(|| reasons(&faults, jobs));
+        let missing = match (faults.is_empty(), means.len() < by_seed.len()) {
+            (false, _) => Some(reasons(&faults, jobs)),
+            (true, true) => Some("the others have fewer places in the grid".into()),
+            (true, false) => None,
+        };
         match (Spread::of(&means), missing) {
             (Some(spread), missing) => Figure::Known {
                 spread,
                 metric: wanted.metric,
+                places,
                 note: missing
                     .map(|missing| format!("mean of {} of {} seeds: {missing}", spread.seeds, by_seed.len())),
                 best: false,
@@ -401,11 +410,21 @@ fn reasons(faults: &[&String], jobs: usize) -> String {
     }
 }
 
-/// Marks the best among the figures at `places`, where several compete; all of those that read the same.
+/// Marks the best among the figures at `places`, where several compete; all of those that read the same. Figures of fewer
+/// places of the grid than others do not compete.
 fn mark_best(figures: &mut [Vec<Figure>], places: &[(usize, usize)], most: bool) {
     let sign = if most { 1.0 } else { -1.0 };
+    let covered = |figure: &Figure| match figure {
+        Figure::Known { places, .. } => *places,
+        Figure::Missing(_) | Figure::Outside => 0,
+    };
+    let all = places
+        .iter()
+        .map(|(row, column)| covered(&figures[*row][*column]));
+    let all = all.max().unwrap_or(0);
     // Tables show shares in percent with one digit.
     let read = |figure: &Figure| match figure {
+        figure if covered(figure) < all => None,
         Figure::Known { spread, metric, .. } if metric.is_share() => {
             Some(sign * (1000.0 * spread.mean).round())
         }
@@ -566,6 +585,28 @@ mod tests {
 
     fn near(a: f64, b: f64) {
         assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    #[test]
+    fn what_covers_less_of_the_grid_does_not_compete() {
+        let wanted =
+            table(serde_json::json!({ "title": "T", "rows": ["method"], "metrics": ["image_auroc"] }));
+        // DAF lacks the category in which values are low, which would make it the better one; NSA lacks it for one seed.
+        let outcomes = outcomes(|cell| {
+            let out = cell[0] == "b" && (cell[1] == "DAF" || cell[3] == "3");
+            (!out).then(|| Some(value(cell)))
+        });
+        let rows = outcomes.table(&wanted).rows;
+        assert!(!known(&rows[0].figures[0]).2, "DAF has half of the places");
+        let Figure::Known {
+            spread, places, note, ..
+        } = &rows[1].figures[0]
+        else {
+            panic!("{:?}", rows[1]);
+        };
+        assert_eq!((spread.seeds, *places), (2, 4));
+        let expected = "mean of 2 of 3 seeds: the others have fewer places in the grid";
+        assert_eq!(note.as_deref(), Some(expected));
     }
 
     #[test]
