@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::error::Error;
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
@@ -129,19 +130,17 @@ fn print_error(lines: &[String]) {
 /// Says in one line what would be a panic's message and backtrace. tch panics where libtorch throws, so that a full
 /// memory comes this way too and is no fault of the program.
 pub(crate) fn report_panic(info: &PanicHookInfo) {
-    let payload = info.payload();
-    let message = payload.downcast_ref::<String>().map(String::as_str);
-    let message = message
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
     let place = info
         .location()
         .map(|place| format!(" ({}:{})", place.file(), place.line()));
-    print_error(&[describe_panic(message, &place.unwrap_or_default())]);
+    print_error(&[describe_panic(info.payload(), &place.unwrap_or_default())]);
 }
 
-fn describe_panic(message: &str, place: &str) -> String {
-    let message = first_line(message);
+/// What a panic says, in one line.
+pub(crate) fn describe_panic(payload: &(dyn Any + Send), place: &str) -> String {
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
+    let message = first_line(message.unwrap_or("unknown"));
     let out_of_memory = ["out of memory", "can't allocate memory"]
         .iter()
         .any(|text| message.contains(text));
@@ -175,11 +174,11 @@ mod tests {
     fn a_full_memory_is_no_internal_error() {
         let panic = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory.\\nException raised from x\")";
         assert_eq!(
-            describe_panic(panic, " (a.rs:1)"),
+            describe_panic(&panic, " (a.rs:1)"),
             "libtorch: CUDA out of memory.; smaller batches or images need less"
         );
         assert_eq!(
-            describe_panic("index out of bounds", " (a.rs:1)"),
+            describe_panic(&"index out of bounds".to_owned(), " (a.rs:1)"),
             "internal error: index out of bounds (a.rs:1); please report it"
         );
     }

@@ -38,13 +38,16 @@ pub struct Run {
     keeps_thresholds: bool,
 }
 
+/// The keys of `trainer` that the weights do not depend on.
+pub const FREE: [&str; 3] = ["workers", "cache_mb", "checkpoint_every"];
+
 /// Whether two pipelines give the same images the same scores, if their weights are the same.
-fn same_scores(a: &Pipeline, b: &Pipeline) -> Result<bool> {
+fn same_scores(a: &Pipeline, b: &Pipeline) -> bool {
     let value = |pipeline: &Pipeline| {
         let parts = (&pipeline.method, &pipeline.input, &pipeline.scorer);
-        serde_json::to_value(parts).map_err(|error| Error::io("config.yaml")(error.into()))
+        serde_json::to_value(parts).ok()
     };
-    Ok(value(a)? == value(b)?)
+    value(a).is_some_and(|a| Some(a) == value(b))
 }
 
 /// The right to write to a run directory: see [`Run::lock`].
@@ -133,7 +136,9 @@ impl Run {
         let pipeline = layers.clone().set(settings)?.resolve_run()?;
         Ok(Self {
             dir: dir.into(),
-            keeps_thresholds: same_scores(&layers.resolve_run()?, &pipeline)?,
+            // Where the run's own settings cannot be read without the others, nothing is known of its scores.
+            keeps_thresholds: settings.is_empty()
+                || (layers.resolve_run()).is_ok_and(|trained| same_scores(&trained, &pipeline)),
             pipeline,
             changed: settings
                 .iter()
@@ -182,7 +187,7 @@ impl Run {
         let value = |pipeline: &Pipeline| {
             let mut value = serde_json::to_value(pipeline).map_err(|e| Error::io(&self.dir)(e.into()))?;
             value.as_object_mut().and_then(|map| map.remove("output"));
-            for key in ["workers", "cache_mb", "checkpoint_every"] {
+            for key in FREE {
                 value["trainer"].as_object_mut().and_then(|map| map.remove(key));
             }
             Ok::<_, Error>(value)

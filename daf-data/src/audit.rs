@@ -100,7 +100,7 @@ pub enum Finding {
         /// The image.
         image: PathBuf,
     },
-    /// The mask of a defect marks nothing: its image counts as defective and all of its pixels as normal.
+    /// The mask of a defect marks nothing: the measures of pixels leave its image out.
     EmptyMask {
         /// The image.
         image: PathBuf,

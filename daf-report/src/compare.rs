@@ -176,9 +176,22 @@ fn warnings(names: &[String], runs: &[Results]) -> Vec<String> {
         ("sizes of the maps", |m| format!("{} × {}", m.size.1, m.size.0)),
         ("rules for masks", |m| m.mask_rule.clone()),
         ("limits of P-PRO", |m| m.pro_limit.to_string()),
-        ("settings for the evaluation", |m| match &m.changed[..] {
-            [] => "none".into(),
-            changed => changed.join(", "),
+        ("settings for the evaluation", |m| {
+            // Where images are, what is drawn and where it is computed changes no figure.
+            let free = |setting: &&String| {
+                ["data.root=", "output.", "device="]
+                    .iter()
+                    .any(|key| setting.starts_with(key))
+            };
+            let counting: Vec<&str> = (m.changed.iter())
+                .filter(|setting| !free(setting))
+                .map(String::as_str)
+                .collect();
+            if counting.is_empty() {
+                "those of the training".into()
+            } else {
+                counting.join(", ")
+            }
         }),
     ];
     let warning = |(what, value): Trait| {

@@ -40,9 +40,7 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
 /// If the contact sheet of synthetic samples is damaged.
 pub fn page(results: &Results) -> Result<String> {
     let metrics = results.metrics.as_ref();
-    let calibration = metrics
-        .and_then(|metrics| metrics.calibration)
-        .or(results.calibration);
+    let calibration = results.thresholds().copied();
     let gallery = Gallery::of(results, GALLERY);
     let shown = gallery.exhibits.len();
     let left_out = (shown < gallery.all).then(|| {
@@ -256,10 +254,12 @@ fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
 
 fn threshold_card(metrics: Option<&Measurements>) -> Figure {
     let found = metrics.and_then(|metrics| Some((metrics.calibration?, metrics.at_threshold)));
-    let reason = if metrics.is_some() {
-        "the run has no calibration"
-    } else {
-        NOT_EVALUATED
+    let reason = match metrics {
+        None => NOT_EVALUATED,
+        Some(metrics) if metrics.changed.is_empty() => "the run has no calibration",
+        Some(_) => {
+            "the run was measured with settings that give other scores than those its thresholds are for"
+        }
     };
     let counts = found.and_then(|(_, at)| at).map(|at| {
         format!(
@@ -340,7 +340,7 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
     }
     if metrics.without_mask > 0 {
         lines.push(format!(
-            "{} images with a defect have no mask and take no part in the pixel metrics.",
+            "{} images with a defect have no mask, or one that marks nothing, and take no part in the pixel metrics.",
             metrics.without_mask
         ));
     }

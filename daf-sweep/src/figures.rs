@@ -318,8 +318,8 @@ impl Outcomes {
 
     fn figure(&self, wanted: &Wanted, only: &Selection, reference: Option<Reference>) -> Figure {
         let seed = self.axis(SEED);
-        /// Hashes and values of runs.
-        type Runs<'a> = Vec<(&'a str, Result<f64, String>)>;
+        /// Values, with the hashes of the runs that they come from.
+        type Runs<'a> = Vec<((&'a str, Option<&'a str>), Result<f64, String>)>;
         let mut by_seed: BTreeMap<usize, Runs<'_>> = BTreeMap::new();
         for outcome in self.matching(wanted, only) {
             let value = match reference {
@@ -331,12 +331,16 @@ impl Outcomes {
                 let variants = &self.manifest.axes[seed].variants;
                 variants.iter().position(|name| *name == outcome.cell[seed])
             });
-            let runs = by_seed.entry(number.unwrap_or(0)).or_default();
-            runs.push((&outcome.hash, value));
+            let rival = reference.and_then(|reference| self.rival(outcome, reference));
+            let from = (&outcome.hash[..], rival.map(|rival| &rival.hash[..]));
+            by_seed
+                .entry(number.unwrap_or(0))
+                .or_default()
+                .push((from, value));
         }
         // Seeds that a setting over the axes has made one are one: the same runs twice say nothing about spread.
         let mut known = HashSet::new();
-        by_seed.retain(|_, runs| known.insert(runs.iter().map(|(hash, _)| *hash).collect::<Vec<_>>()));
+        by_seed.retain(|_, runs| known.insert(runs.iter().map(|(from, _)| *from).collect::<Vec<_>>()));
         if by_seed.is_empty() {
             return Figure::Outside;
         }
@@ -386,11 +390,17 @@ impl Outcomes {
 
     /// What a place loses in comparison with the one under the reference.
     fn loss(&self, outcome: &Outcome, metric: Metric, reference: Reference) -> Result<f64, String> {
+        let best = self
+            .rival(outcome, reference)
+            .ok_or_else(|| format!("the sweep has no {} here", reference.variant))?;
+        Ok(best.value(metric)? - outcome.value(metric)?)
+    }
+
+    /// The same place under the reference.
+    fn rival(&self, outcome: &Outcome, reference: Reference) -> Option<&Outcome> {
         let mut cell = outcome.cell.clone();
         cell[reference.axis] = reference.variant.to_owned();
-        let best = self.places.get(&cell).map(|place| &self.list[*place]);
-        let best = best.ok_or_else(|| format!("the sweep has no {} here", reference.variant))?;
-        Ok(best.value(metric)? - outcome.value(metric)?)
+        self.places.get(&cell).map(|place| &self.list[*place])
     }
 }
 

@@ -139,6 +139,7 @@ fn other_settings_leave_their_trace_and_have_no_thresholds() {
     assert_eq!(metrics.calibration, None);
     let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
     assert!(page.contains("with other settings than it was trained with: scorer.lambda=0"));
+    assert!(page.contains("settings that give other scores than those its thresholds are for"));
     succeed(folder.path(), "evaluate run --set output.maps=false");
     let metrics = Results::read(&folder.path().join("run"))
         .unwrap()

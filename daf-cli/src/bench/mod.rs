@@ -160,9 +160,16 @@ impl Bench {
         }
         let timings = clock.timings();
         if timings.is_empty() {
+            let reason = if pipeline.method.learns() {
+                "there is no synthesizer".to_owned()
+            } else {
+                format!(
+                    "method `{}` does not learn by steps",
+                    pipeline.method.typetag_name()
+                )
+            };
             return Err(Failure::usage(format!(
-                "--only: method `{}` does not learn by steps, so there is no such stage",
-                pipeline.method.typetag_name()
+                "--only: {reason}, so there is no such stage"
             )));
         }
         Ok(timings)

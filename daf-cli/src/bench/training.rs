@@ -38,7 +38,10 @@ impl<'a> Training<'a> {
                 Ok(samples.sample(1 + epoch as u64, place).map(drop)?)
             })?;
         }
-        let features = FeatureCache::new(self.pipeline.trainer.feature_cache_mb << 20, samples.len());
+        let features = FeatureCache::new(
+            self.pipeline.trainer.feature_cache_mb << 20,
+            self.normals.train.len(),
+        );
         let batch = || data::batch(&drawn, &self.pipeline.input, self.device, features.as_ref());
         clock.batches(Stage::Collate, batch_size, |_| Ok(batch().map(drop)?))?;
 
@@ -105,7 +108,7 @@ impl<'a> Training<'a> {
         let peak = Peak::start();
         let mut last = Instant::now();
         let mut loader = Loader::start(&samples, 0, trainer.threads())?;
-        let features = FeatureCache::new(trainer.feature_cache_mb << 20, samples.len());
+        let features = FeatureCache::new(trainer.feature_cache_mb << 20, self.normals.train.len());
         let first = samples.len().div_ceil(batch_size);
         let mut ms = Vec::new();
         for _ in 0..first + clock.repeats() {

@@ -13,7 +13,7 @@ use daf_core::{Split, tch};
 use daf_sweep::{Claim, Job, Progress, State, Sweep};
 
 use crate::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, describe_panic};
 
 /// Run one job of a sweep in this process
 #[derive(Debug, clap::Args)]
@@ -64,9 +64,7 @@ impl JobVerb {
         let done = match done {
             Ok(done) => done,
             Err(reason) => {
-                let text = reason.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| reason.downcast_ref::<&str>().copied());
-                claim.fail(text.unwrap_or("the program broke off"))?;
+                claim.fail(&describe_panic(reason.as_ref(), ""))?;
                 panic::resume_unwind(reason);
             }
         };
@@ -109,7 +107,11 @@ fn work(
     }
     let run = open(sweep, job, threads)?;
     // Before the training: a fault in the test images would come hours later otherwise.
-    run.pipeline().data.list(Split::Test).map_err(Failure::from)?;
+    let tests = run.pipeline().data.list(Split::Test).map_err(Failure::from)?;
+    if tests.is_empty() {
+        let reason = "there are no test images, so there is nothing to measure";
+        return Err(Failure::work(format!("job {}: {reason}", job.hash)).into());
+    }
     let mut reporter = Reporter::new(claim, Arc::clone(abandoned));
     crate::train::learn(&run, &context.environment, &mut reporter)?;
     let device = run.pipeline().device;

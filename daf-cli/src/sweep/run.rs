@@ -140,7 +140,12 @@ impl PlanArgs {
         let (new, gone) = (new.count(), gone.count());
         let axes = sweep.manifest().axes != planned.axes;
         if (new, gone) == (0, 0) && !axes {
-            return Ok(sweep);
+            // What the weights do not depend on may have changed.
+            let same = frozen
+                .iter()
+                .map(|job| &job.pipeline)
+                .eq(planned.jobs.iter().map(|job| &job.pipeline));
+            return Ok(if same { sweep } else { Sweep::freeze(dir, planned)? });
         }
         if !self.update {
             let axes = if axes {
@@ -284,6 +289,7 @@ impl<'a> Runner<'a> {
             sleep(POLL);
         }
         self.display.clear();
+        stop.hear(false);
         if stop.is_asked() {
             let states = jobs
                 .iter()

@@ -52,6 +52,16 @@ pub struct Results {
 }
 
 impl Results {
+    /// The thresholds that verdicts rest on: those of the evaluation, which has none if it was made with settings that give
+    /// other scores; before it, those of the training.
+    #[must_use]
+    pub fn thresholds(&self) -> Option<&Calibration> {
+        match &self.metrics {
+            Some(metrics) => metrics.calibration.as_ref(),
+            None => self.calibration.as_ref(),
+        }
+    }
+
     /// Reads a run directory.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ pub fn step(
     let numbers: Vec<Tensor> = (tensors.into_iter().chain(&gradients))
         .map(|number| number.detach().to_kind(Kind::Double))
         .collect();
-    let numbers = Vec::<f64>::try_from(Tensor::stack(&numbers, 0))?;
+    let numbers = Vec::<f64>::try_from(Tensor::f_stack(&numbers, 0)?)?;
     ended(Phase::Backward);
 
     let gradients = numbers.get(losses.len()).copied().unwrap_or(0.0);
