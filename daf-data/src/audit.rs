@@ -100,7 +100,8 @@ pub enum Finding {
         /// The image.
         image: PathBuf,
     },
-    /// The mask of a defect marks nothing: the measures of pixels leave its image out.
+    /// The mask of a defect marks nothing. If it is black all of the image's pixels count as normal, if it is only too dark the
+    /// measures of pixels leave the image out.
     EmptyMask {
         /// The image.
         image: PathBuf,
@@ -358,9 +359,7 @@ fn look(dataset: &dyn Dataset, item: &Item) -> Seen {
     }
     let marks = mask.iter().any(|value| *value > 0);
     if item.is_anomalous() && !marks {
-        let largest = data::read_rgb(&mask_path)
-            .ok()
-            .and_then(|mask| mask.iter().max().copied());
+        let largest = data::brightest(&mask_path).ok();
         seen.findings.push(Finding::EmptyMask {
             image: path(),
             mask: mask_path,

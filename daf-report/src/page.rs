@@ -340,7 +340,7 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
     }
     if metrics.without_mask > 0 {
         lines.push(format!(
-            "{} images with a defect have no mask, or one that marks nothing, and take no part in the pixel metrics.",
+            "{} images with a defect have no mask, or one that is too dark, and take no part in the pixel metrics.",
             metrics.without_mask
         ));
     }

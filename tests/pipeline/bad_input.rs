@@ -61,7 +61,7 @@ fn a_mask_of_another_size_is_fitted_to_the_image() {
 }
 
 #[test]
-fn a_mask_that_marks_nothing_counts_as_none() {
+fn a_mask_that_is_too_dark_counts_as_none() {
     let folder = with_images();
     // As some tools write them: 1 for what is meant.
     let dark = GrayImage::from_pixel(90, 70, image::Luma([1]));
@@ -69,7 +69,8 @@ fn a_mask_that_marks_nothing_counts_as_none() {
         .unwrap();
     let said = succeed(folder.path(), "run p.yaml -o run");
     assert!(
-        said.error.contains("scratch/0.png: its mask marks nothing"),
+        said.error
+            .contains("scratch/0.png: its mask has no value over 1 of 255"),
         "{}",
         said.error
     );

@@ -17,7 +17,7 @@ pub use features::FeatureCache;
 pub use loader::{Loader, batch};
 #[cfg(feature = "torch")]
 pub(crate) use read::resize;
-pub use read::{Header, read_header, read_mask, read_mask_any, read_rgb, resize_mask, resize_rgb};
+pub use read::{Header, brightest, read_header, read_mask, read_mask_any, read_rgb, resize_mask, resize_rgb};
 pub use samples::{Normals, Sample, SampleSettings, Samples};
 #[cfg(feature = "torch")]
 pub use tensor::{images_to_tensor, masks_to_tensor};

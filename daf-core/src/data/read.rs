@@ -40,6 +40,14 @@ pub fn read_mask(path: impl AsRef<Path>) -> Result<GrayImage> {
     Ok(mask)
 }
 
+/// The largest value in any channel of an image.
+///
+/// # Errors
+/// As [`read_rgb`].
+pub fn brightest(path: impl AsRef<Path>) -> Result<u8> {
+    Ok(read_rgb(path)?.iter().max().copied().unwrap_or(0))
+}
+
 /// Opens a mask whose values are numbers of classes: 255 where the file is not black, 0 elsewhere.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use crate::results::{
     AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
 use crate::run::{write_csv, write_folder_over, write_json};
-use crate::{Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
+use crate::{Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent, data};
 
 use picture::Pictures;
 use pixels::{Pixels, Summary};
@@ -204,17 +204,7 @@ impl Known {
             dataset
                 .mask(item)
                 .map_err(|source| dataset.fault(item.image.display().to_string(), source))?
-                .filter(|mask| {
-                    let drawn = mask.as_raw().contains(&255);
-                    if !drawn {
-                        tracing::warn!(
-                            "{}: its mask marks nothing (what is meant must be brighter than half of the range), so the image \
-                             takes no part in the pixel metrics",
-                            item.image.display()
-                        );
-                    }
-                    drawn
-                })
+                .filter(|mask| !is_too_dark(item, mask))
                 .map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
                 .transpose()?
         } else {
@@ -227,6 +217,24 @@ impl Known {
             frame,
         })
     }
+}
+
+/// Whether a mask marks nothing although its file is not black: as some tools write them, with 1 for what is meant. Warns of
+/// it.
+fn is_too_dark(item: &Item, mask: &GrayImage) -> bool {
+    if mask.as_raw().contains(&255) {
+        return false;
+    }
+    let brightest = item.mask.as_deref().and_then(|file| data::brightest(file).ok());
+    let Some(brightest @ 1..) = brightest else {
+        return false;
+    };
+    tracing::warn!(
+        "{}: its mask has no value over {brightest} of 255, and what is meant must be over 127, so the image takes no part in \
+         the pixel metrics",
+        item.image.display()
+    );
+    true
 }
 
 impl Scored {

@@ -149,7 +149,7 @@ pub struct Measurements {
     pub mask_rule: String,
     /// False-positive rate up to which PRO was integrated.
     pub pro_limit: f64,
-    /// Anomalous images without a mask, or with one that marks nothing; they take no part in the pixel metrics.
+    /// Anomalous images without a mask, or with one that is too dark to mark anything; they take no part in the pixel metrics.
     pub without_mask: usize,
     /// Where pixel scores were counted in bins for want of memory, how far pixel metrics may be from the exact values.
     pub pixel_error: Option<f64>,
