@@ -204,7 +204,8 @@ impl Lattice {
         let (first_row, first_column, across) = self.part;
         let count = window.width as usize;
         let columns: Scratch<_> = places(window.x, self.columns, width).take(count).collect();
-        let [mut upper_slope, mut upper, mut lower_slope, mut lower] = [(); 4].map(|()| Scratch::any(count));
+        let [mut upper_slope, mut upper, mut lower_slope, mut lower] =
+            std::array::from_fn(|_| Scratch::any(count));
         let mut factors_of = None;
         let rows = places(window.y, self.rows, height);
         for (values, (cell, fy, ty)) in values.chunks_exact_mut(count).zip(rows) {

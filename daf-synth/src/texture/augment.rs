@@ -8,7 +8,6 @@
 //! depend: [`shown`] gives the same bytes there as [`Augmentation::apply`] on the whole image, one after the other.
 
 use std::cell::RefCell;
-use std::ops::Range as Bytes;
 
 use daf_core::Rect;
 use daf_core::image::RgbImage;
@@ -157,7 +156,7 @@ struct Scratch {
     /// A mask to collect wanted pixels in.
     marks: Vec<u8>,
     /// Where pixels that are worked on together belong.
-    pieces: Vec<Bytes<usize>>,
+    pieces: Vec<std::ops::Range<usize>>,
 }
 
 /// So many bytes are worked on together: 256 pixels.
@@ -316,7 +315,7 @@ struct Canvas<'a> {
     texture: &'a [u8],
     width: usize,
     images: &'a mut [Vec<u8>; 2],
-    pieces: &'a mut Vec<Bytes<usize>>,
+    pieces: &'a mut Vec<std::ops::Range<usize>>,
     /// Which of the images holds it; none as long as it is the texture.
     current: Option<usize>,
     /// Tables that its values have still to go through.
@@ -376,7 +375,7 @@ impl<'a> Canvas<'a> {
             image.resize(self.texture.len().max(image.len()), 0);
         }
         let (mut together, mut filled) = ([0; TOGETHER], 0);
-        let mut flush = |image: &mut [u8], pixels: &mut [u8], pieces: &mut Vec<Bytes<usize>>| {
+        let mut flush = |image: &mut [u8], pixels: &mut [u8], pieces: &mut Vec<std::ops::Range<usize>>| {
             if let Some(tables) = &tables {
                 for pixel in pixels.as_chunks_mut::<3>().0 {
                     for (value, table) in pixel.iter_mut().zip(tables) {
