@@ -29,7 +29,7 @@ pub(crate) struct Detect {
     /// Images, folders of images, or patterns such as 'new/**/*.png'
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
-    /// Change a setting of the run's pipeline
+    /// Change a setting of the run's pipeline; with another method, input or scorer there are no thresholds
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
     /// Print one JSON object per line

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 pub(crate) struct Evaluate {
     /// The run directory
     run: PathBuf,
-    /// Change a setting of the run's pipeline
+    /// Change a setting of the run's pipeline; with another method, input or scorer there are no thresholds
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }

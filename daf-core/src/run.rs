@@ -39,7 +39,7 @@ pub struct Run {
 }
 
 /// The keys of `trainer` that the weights do not depend on.
-pub const FREE: [&str; 3] = ["workers", "cache_mb", "checkpoint_every"];
+pub const FREE_TRAINER_KEYS: [&str; 3] = ["workers", "cache_mb", "checkpoint_every"];
 
 /// Whether two pipelines give the same images the same scores, if their weights are the same.
 fn same_scores(a: &Pipeline, b: &Pipeline) -> bool {
@@ -187,7 +187,7 @@ impl Run {
         let value = |pipeline: &Pipeline| {
             let mut value = serde_json::to_value(pipeline).map_err(|e| Error::io(&self.dir)(e.into()))?;
             value.as_object_mut().and_then(|map| map.remove("output"));
-            for key in FREE {
+            for key in FREE_TRAINER_KEYS {
                 value["trainer"].as_object_mut().and_then(|map| map.remove(key));
             }
             Ok::<_, Error>(value)

@@ -1,7 +1,7 @@
 //! The frozen list of a sweep's jobs.
 
 use daf_core::config::Layers;
-use daf_core::run::FREE;
+use daf_core::run::FREE_TRAINER_KEYS;
 use daf_core::{Error, Pipeline, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -168,7 +168,7 @@ fn hash(pipeline: &Map<String, Value>) -> String {
     let mut text = String::new();
     let mut pipeline = pipeline.clone();
     if let Some(trainer) = pipeline.get_mut("trainer").and_then(Value::as_object_mut) {
-        trainer.retain(|key, _| !FREE.contains(&key.as_str()));
+        trainer.retain(|key, _| !FREE_TRAINER_KEYS.contains(&key.as_str()));
     }
     write_sorted(&Value::Object(pipeline), &mut text);
     let digest = Sha256::digest(text.as_bytes());
