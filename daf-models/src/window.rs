@@ -31,6 +31,9 @@ pub struct Window {
 /// Matrices longer than this cost more than a convolution with the same window.
 pub(crate) const DENSE: i64 = 256;
 
+/// Fewer channels make products of single rows too small.
+const FEW: i64 = 16;
+
 /// Values of large maps that are worked on at a time.
 pub(crate) const STRIP: i64 = 1 << 22;
 
@@ -121,12 +124,17 @@ impl Window {
     }
 
     /// Blurs N×h×w×C values over h and w; the channels lie innermost, as channels-last features have them. In the result
-    /// columns come before rows in memory.
+    /// columns may come before rows in memory.
     pub fn blur(&self, values: &Tensor) -> Tensor {
-        // Each direction is one large product per image. Without turning the values around, the second one would be a small
-        // product for every row, for which MKL takes several times as long.
+        let (n, h, w, c) = values.size4().expect("N×h×w×C values");
+        // Along h there is one large product per image. Along w there is a product per row: with few channels they are so
+        // small that MKL takes several times as long as for a large one of the values turned around.
         let rows = self.blur_first(values);
-        self.blur_first(&rows.transpose(1, 2)).transpose(1, 2)
+        if c < FEW {
+            return self.blur_first(&rows.transpose(1, 2)).transpose(1, 2);
+        }
+        self.blur_first(&rows.reshape([n * h, w, 1, c]))
+            .view([n, h, w, c])
     }
 
     /// Blurs N×`length`×K×C values over `length`.
@@ -211,8 +219,13 @@ mod tests {
                 let expected = literal(&window, &line).into_iter().map(|value| value * other);
                 let expected: Vec<f32> = expected.collect();
                 let values = Tensor::from_slice(&line);
-                for shape in [[1, length, 1, 1], [1, 1, length, 1]] {
-                    let blurred = Vec::<f32>::try_from(window.blur(&values.view(shape)).reshape(-1)).unwrap();
+                for (shape, channels) in [[1, length, 1, 1], [1, 1, length, 1]]
+                    .into_iter()
+                    .flat_map(|shape| [(shape, 1), (shape, FEW)])
+                {
+                    let alike = values.view(shape).repeat([1, 1, 1, channels]);
+                    let last = window.blur(&alike).select(3, channels - 1);
+                    let blurred = Vec::<f32>::try_from(last.reshape(-1)).unwrap();
                     for (found, expected) in blurred.iter().zip(&expected) {
                         assert!(
                             (found - expected).abs() < 1e-5,
