@@ -1,7 +1,11 @@
-//! Work on many images in stages that run at the same time.
+//! Work that runs at the same time: many images in stages, two networks on the same images.
 
 use std::panic;
+use std::sync::OnceLock;
 use std::thread::{self, ScopedJoinHandle};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tch::{Device, Kind, Tensor};
 
 /// Takes batches through four stages: while one is scored, the next is read and the one before finished, each in a thread
 /// of its own. `score` and `take` run in this thread, in the order of the batches: networks do not move between threads, and
@@ -66,6 +70,36 @@ fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|reason| panic::resume_unwind(reason))
 }
 
+/// Does both at the same time if libtorch has two or three threads: each then computes with a single one, where sharing the
+/// work of every operation would have the threads wait for each other at its end, and convolutions are those of
+/// [`block`](crate::block). Otherwise, and where multiply-adds are counted, one after the other.
+///
+/// Whoever switches derivatives off does so within the work: it may run in another thread.
+pub fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    if !(2..=3).contains(&tch::get_num_threads()) || crate::block::counts() {
+        return (a(), b());
+    }
+    let pool = POOL.get_or_init(|| {
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().ok()?;
+        let threads = tch::get_num_threads();
+        pool.broadcast(|_| {
+            // This thread's share of the work starts threads of its own, which are never used again. But where threads
+            // outnumber cores, as ours do now, OpenMP's threads wait for work asleep instead of keeping a core busy for
+            // some milliseconds, and it counts only those that it has started.
+            let _ = Tensor::zeros([1 << 20], (Kind::Float, Device::Cpu)).relu();
+            tch::set_num_threads(1);
+        });
+        // Which is that of threads to come.
+        tch::set_num_threads(threads);
+        Some(pool)
+    });
+    match pool {
+        Some(pool) => pool.join(a, b),
+        None => (a(), b()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,6 +138,28 @@ mod tests {
         )
         .unwrap();
         assert_eq!(taken, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn two_networks_run_at_the_same_time_with_a_thread_of_libtorch_each() {
+        let here = thread::current().id();
+        let work = || (thread::current().id(), tch::get_num_threads());
+        // In a thread of its own: the number of others stays as it is.
+        let (found, counted) = thread::scope(|scope| {
+            let run = || {
+                let before = tch::get_num_threads();
+                tch::set_num_threads(2);
+                let found = (both(work, work), tch::get_num_threads());
+                let counted = crate::block::count(|| both(work, work)).0;
+                tch::set_num_threads(before);
+                (found, counted)
+            };
+            scope.spawn(run).join().unwrap()
+        });
+        let ((a, b), after) = found;
+        assert!(a.0 != here && b.0 != here);
+        assert_eq!((a.1, b.1, after), (1, 1, 2));
+        assert_eq!((counted.0, counted.0.1), (counted.1, 2));
     }
 
     #[test]

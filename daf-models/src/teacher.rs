@@ -1,17 +1,20 @@
-//! Networks that start from weights of a file.
+//! Networks that start from weights of a file, and networks that learn beside them.
+
+use std::sync::{Mutex, PoisonError};
 
 use daf_core::block::{Blocks, Mode, Start, channels_last};
+use daf_core::concurrent::both;
 use daf_core::weights;
 use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store};
-use tch::Tensor;
 use tch::nn::VarStore;
+use tch::{Device, Tensor};
 
 /// A backbone that never changes: what a student learns from, or what gives the features of a memory.
 #[derive(Debug)]
 pub struct Teacher {
     name: &'static str,
     vars: VarStore,
-    extractor: Box<dyn Extractor>,
+    extractor: Mutex<Box<dyn Extractor>>,
     origin: Option<Origin>,
 }
 
@@ -34,14 +37,26 @@ impl Teacher {
         Ok(Self {
             name,
             vars,
-            extractor,
+            extractor: Mutex::new(extractor),
             origin,
         })
     }
 
     /// Features of every stage, fine to coarse; never differentiated, whoever calls.
     pub fn extract(&self, images: &Tensor) -> Vec<Tensor> {
-        tch::no_grad(|| self.extractor.extract(images))
+        tch::no_grad(|| extract(&self.extractor, images))
+    }
+
+    /// Features of every stage that this network and a student give of the same images, in inference.
+    pub fn extract_beside(&self, student: &Student, images: &Tensor) -> (Vec<Tensor>, Vec<Tensor>) {
+        if images.device() != Device::Cpu {
+            return (self.extract(images), student.extract(images));
+        }
+        let (seen, too) = (images.shallow_clone(), images.shallow_clone());
+        both(
+            move || self.extract(&seen),
+            move || tch::no_grad(|| student.extract(&too)),
+        )
     }
 
     /// Features of every stage of a batch's undamaged images, as far as they are kept from before.
@@ -60,6 +75,29 @@ impl Teacher {
     pub const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
+}
+
+/// A network that learns what a [`Teacher`] gives.
+#[derive(Debug)]
+pub struct Student(Mutex<Box<dyn Extractor>>);
+
+impl Student {
+    /// Of a backbone that has been built.
+    #[must_use]
+    pub fn new(extractor: Box<dyn Extractor>) -> Self {
+        Self(Mutex::new(extractor))
+    }
+
+    /// Features of every stage, fine to coarse.
+    pub fn extract(&self, images: &Tensor) -> Vec<Tensor> {
+        extract(&self.0, images)
+    }
+}
+
+/// Networks may be used by any thread, but by one at a time.
+fn extract(network: &Mutex<Box<dyn Extractor>>, images: &Tensor) -> Vec<Tensor> {
+    let network = network.lock().unwrap_or_else(PoisonError::into_inner);
+    network.extract(images)
 }
 
 /// Loads the weights that a recipe names into the variables whose names begin with `prefix`; says what they are. `network`

@@ -3,8 +3,11 @@
 //! A backbone or decoder that is made of these blocks gets the memory layout and the folding of batch norms without
 //! doing anything: both live here and nowhere else.
 
+mod winograd;
+
 use std::cell::{Cell, OnceCell};
 
+use daf_winograd::Convolution;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform};
@@ -223,6 +226,12 @@ pub fn channels_last(images: &Tensor) -> Tensor {
     images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
+/// The larger of each value and 0, written over the values: for what a block has just computed and nobody else holds.
+pub fn relu(mut values: Tensor) -> Tensor {
+    let _ = values.relu_();
+    values
+}
+
 /// A convolution.
 #[derive(Debug)]
 pub struct Conv {
@@ -386,6 +395,11 @@ pub fn count<T>(work: impl FnOnce() -> T) -> (T, MultiplyAdds) {
     (result, counted.unwrap_or_default())
 }
 
+/// Whether somebody counts on this thread.
+pub(crate) fn counts() -> bool {
+    COUNTED.get().0.is_some()
+}
+
 /// Marks work that an identity has shortened: the network as it is defined takes `factor` times as many multiply-adds.
 pub fn shortened<T>(factor: u64, work: impl FnOnce() -> T) -> T {
     let (counted, before) = COUNTED.get();
@@ -448,6 +462,8 @@ pub struct ConvNorm {
     norm: Norm,
     mode: Mode,
     folded: OnceCell<(Tensor, Tensor)>,
+    /// The same for Winograd's algorithm, once it is used.
+    short: OnceCell<Convolution>,
 }
 
 impl ConvNorm {
@@ -457,12 +473,36 @@ impl ConvNorm {
             norm: Norm::new(blocks, norm, shape.output),
             mode: blocks.mode,
             folded: OnceCell::new(),
+            short: OnceCell::new(),
         }
     }
 
     /// N×`input`×h×w to N×`output`×h'×w', without an activation.
     pub fn forward(&self, input: &Tensor) -> Tensor {
+        if self.is_shortened() && winograd::pays(input) {
+            let short = self.short.get_or_init(|| {
+                let (weight, bias) = self.folded();
+                winograd::prepare(weight, bias)
+            });
+            return winograd::apply(short, input);
+        }
         self.run(|weight, bias| self.conv.with(input, weight, bias))
+    }
+
+    /// Whether Winograd's algorithm can compute the convolution. Where multiply-adds are counted, those of the definition
+    /// count: it is left alone then.
+    fn is_shortened(&self) -> bool {
+        let Conv {
+            shape,
+            transposed,
+            precision,
+            ..
+        } = &self.conv;
+        self.mode == Mode::Infer
+            && !transposed
+            && precision.kind() == Kind::Float
+            && winograd::suits(shape)
+            && !counts()
     }
 
     /// As [`forward`](Self::forward), with another way to apply the convolution: `apply` gets weight and bias, folded
@@ -485,10 +525,14 @@ impl ConvNorm {
                 )
             }
             Mode::Infer => {
-                let (weight, bias) = self.folded.get_or_init(|| tch::no_grad(|| self.fold()));
+                let (weight, bias) = self.folded();
                 apply(weight, Some(bias))
             }
         }
+    }
+
+    fn folded(&self) -> &(Tensor, Tensor) {
+        self.folded.get_or_init(|| tch::no_grad(|| self.fold()))
     }
 
     fn fold(&self) -> (Tensor, Tensor) {
@@ -509,5 +553,71 @@ impl ConvNorm {
         };
         let kind = self.conv.precision.kind();
         (weight.to_kind(kind), bias.to_kind(kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tch::nn::VarStore;
+
+    use super::*;
+
+    /// Runs in a thread for which libtorch has a single one.
+    fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        let run = || {
+            let before = tch::get_num_threads();
+            tch::set_num_threads(1);
+            let result = work();
+            // Which is that of threads to come.
+            tch::set_num_threads(before);
+            result
+        };
+        thread::scope(|scope| scope.spawn(run).join().unwrap())
+    }
+
+    fn trained(vars: &VarStore) -> ConvNorm {
+        tch::manual_seed(3);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, Precision::Float32);
+        let norm = blocks.conv_norm("conv", "bn", Shape::same(64, 32, 3).with_bias());
+        tch::no_grad(|| {
+            for mut value in vars.variables().into_values() {
+                let _ = value.uniform_(0.1, 0.3);
+            }
+        });
+        norm
+    }
+
+    #[test]
+    fn in_one_thread_inference_computes_by_winograds_algorithm_and_agrees_with_libtorch() {
+        alone(|| {
+            let vars = VarStore::new(Device::Cpu);
+            let norm = trained(&vars);
+            for (n, h, w) in [(2, 9, 14), (1, 1, 3)] {
+                let input = channels_last(&Tensor::randn([n, 64, h, w], (Kind::Float, Device::Cpu)));
+                let found = norm.forward(&input);
+                assert_eq!(norm.short.get().is_some(), Convolution::pays());
+                let expected = norm.run(|weight, bias| norm.conv.with(&input, weight, bias));
+                assert_eq!(found.size(), expected.size());
+                let (largest, error) = (expected.abs().max(), (&found - &expected).abs().max());
+                assert!((error / largest).double_value(&[]) < 1e-5);
+                assert_eq!(found, norm.forward(&input.contiguous()));
+            }
+        });
+    }
+
+    #[test]
+    fn derivatives_and_counts_are_those_of_the_definition() {
+        alone(|| {
+            let vars = VarStore::new(Device::Cpu);
+            let norm = trained(&vars);
+            let input = Tensor::randn([1, 64, 5, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            norm.forward(&input).sum(Kind::Float).backward();
+            assert!(input.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
+            let (_, counted) = count(|| norm.forward(&input.detach()));
+            assert_eq!(counted.carried_out, 5 * 6 * 64 * 32 * 9);
+            assert!(norm.short.get().is_none());
+        });
     }
 }

@@ -1,4 +1,4 @@
-use daf_core::block::{Blocks, ConvNorm, Shape};
+use daf_core::block::{Blocks, ConvNorm, Shape, relu};
 use daf_core::weights::{Published, Weights};
 use daf_core::{Backbone, BoxError, Extractor, Stage, typetag};
 use schemars::JsonSchema;
@@ -104,11 +104,7 @@ struct ResNet {
 
 impl Extractor for ResNet {
     fn extract(&self, images: &Tensor) -> Vec<Tensor> {
-        let mut features = self
-            .stem
-            .forward(images)
-            .relu()
-            .max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        let mut features = relu(self.stem.forward(images)).max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         let mut stages = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
             for block in stage {
@@ -162,10 +158,10 @@ impl Residual {
 
     /// N×`input`×h×w to N×`output`×h'×w', at least 0.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        let residual = self.second.forward(&self.first.forward(input).relu());
-        match &self.shortcut {
-            Some(shortcut) => (residual + shortcut.forward(input)).relu(),
-            None => (residual + input).relu(),
-        }
+        let residual = self.second.forward(&relu(self.first.forward(input)));
+        relu(match &self.shortcut {
+            Some(shortcut) => residual + shortcut.forward(input),
+            None => residual + input,
+        })
     }
 }

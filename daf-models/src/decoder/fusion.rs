@@ -1,4 +1,4 @@
-use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Shape, pointwise, shortened};
+use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Shape, pointwise, relu, shortened};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,8 +97,8 @@ impl Segmenter for FusionSegmenter {
             self.seg1
                 .run(|weight, bias| conv_upsampled(&guided, weight, bias, target))
         };
-        let seg1 = seg1.relu();
-        let seg2 = self.seg2.forward(&Tensor::cat(&[&seg1, middle], 1)).relu();
+        let seg1 = relu(seg1);
+        let seg2 = relu(self.seg2.forward(&Tensor::cat(&[&seg1, middle], 1)));
         // A 1×1 convolution commutes with bilinear up-sampling (its weights sum to 1, so a bias does too): convolving
         // first does a quarter of the work. In training the batch norm must see the up-sampled values, so it stays
         // behind them; the same holds for the head, which up-samples one channel instead of 64.
@@ -106,8 +106,8 @@ impl Segmenter for FusionSegmenter {
         let joined = Tensor::cat(&[&seg2, fine], 1);
         let seg3 = self
             .seg3
-            .run(|weight, bias| bilinear(&shortened(4, || pointwise(&joined, weight, bias)), half))
-            .relu();
+            .run(|weight, bias| bilinear(&shortened(4, || pointwise(&joined, weight, bias)), half));
+        let seg3 = relu(seg3);
         let head = shortened((self.upsample * self.upsample / 4) as u64, || {
             self.head.forward(&seg3)
         });

@@ -8,12 +8,12 @@ use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, DiscrepancyMeasure, Extractor, Losses, Maps, Method, Model,
-    Origin, Store, typetag,
+    Backbone, Batch, BoxError, BuildContext, DiscrepancyMeasure, Losses, Maps, Method, Model, Origin, Store,
+    typetag,
 };
 use daf_models::backbone::ResNet18;
 use daf_models::measure::L2;
-use daf_models::teacher::{Teacher, pretrain};
+use daf_models::teacher::{Student, Teacher, pretrain};
 use serde::{Deserialize, Serialize};
 
 /// STPM: a student learns the features of a frozen teacher on normal images; their distance is the score.
@@ -62,7 +62,7 @@ impl Method for Stpm {
             origins: teacher.origin().cloned().into_iter().chain(started).collect(),
             teacher,
             vars,
-            student,
+            student: Student::new(student),
         }))
     }
 
@@ -84,15 +84,14 @@ impl Method for Stpm {
 struct StpmModel {
     teacher: Teacher,
     vars: VarStore,
-    student: Box<dyn Extractor>,
+    student: Student,
     origins: Vec<Origin>,
 }
 
 impl StpmModel {
     /// Squared distance of the normalised features at every position, N×1×h×w for every stage.
-    fn distances(&self, teacher: &[Tensor], images: &Tensor) -> Vec<Tensor> {
-        let student = self.student.extract(images);
-        let pairs = teacher.iter().zip(&student);
+    fn distances(teacher: &[Tensor], student: &[Tensor]) -> Vec<Tensor> {
+        let pairs = teacher.iter().zip(student);
         // The measure is half the squared distance.
         pairs
             .map(|(t, s)| 2.0 * L2::default().compare(t, s, None).map)
@@ -110,7 +109,8 @@ impl Model for StpmModel {
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
-        let distances = self.distances(&self.teacher.teach(batch), &channels_last(&batch.normal));
+        let student = self.student.extract(&channels_last(&batch.normal));
+        let distances = Self::distances(&self.teacher.teach(batch), &student);
         let named = (1..).zip(distances);
         Ok(named
             .map(|(stage, distance)| (format!("distance.{stage}"), distance.mean(Kind::Float)))
@@ -118,8 +118,8 @@ impl Model for StpmModel {
     }
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
-        let images = channels_last(images);
-        let distances = self.distances(&self.teacher.extract(&images), &images);
+        let (teacher, student) = self.teacher.extract_beside(&self.student, &channels_last(images));
+        let distances = Self::distances(&teacher, &student);
         Ok(Maps {
             discrepancy: product(distances).into_iter().collect(),
             ..Maps::default()

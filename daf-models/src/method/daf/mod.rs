@@ -8,8 +8,8 @@ use std::sync::Arc;
 use daf_core::block::{Blocks, Mode, Start, channels_last, left_out};
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Extractor, Losses,
-    Maps, Method, Model, Origin, Segmenter, Store, typetag,
+    Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Losses, Maps, Method,
+    Model, Origin, Segmenter, Store, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use tch::{Kind, Tensor};
 use crate::backbone::ResNet18;
 use crate::decoder::Fusion;
 use crate::measure::Sum;
-use crate::teacher::{Teacher, pretrain};
+use crate::teacher::{Student, Teacher, pretrain};
 pub use auxiliary::Auxiliary;
 use auxiliary::Heads;
 pub use segmentation::{Mining, Segmentation, Targets};
@@ -138,7 +138,7 @@ impl Method for Daf {
         Ok(Box::new(DafModel {
             teacher,
             vars,
-            student,
+            student: Student::new(student),
             discrepancy: self.discrepancy.clone(),
             decoder,
             auxiliary,
@@ -187,7 +187,7 @@ impl Method for Daf {
 struct DafModel {
     teacher: Option<Teacher>,
     vars: VarStore,
-    student: Box<dyn Extractor>,
+    student: Student,
     discrepancy: Option<Arc<dyn DiscrepancyMeasure>>,
     decoder: Option<Box<dyn Segmenter>>,
     auxiliary: Option<Heads>,
@@ -257,12 +257,10 @@ impl Model for DafModel {
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
         left_out(self.left_out * images.size()[0] as u64);
         let images = channels_last(images);
-        let teacher = self
-            .teacher
-            .as_ref()
-            .map(|teacher| teacher.extract(&images))
-            .unwrap_or_default();
-        let student = self.student.extract(&images);
+        let (teacher, student) = match &self.teacher {
+            Some(teacher) => teacher.extract_beside(&self.student, &images),
+            None => (Vec::new(), self.student.extract(&images)),
+        };
         let discrepancy: Vec<Tensor> = match &self.discrepancy {
             Some(measure) => teacher
                 .iter()
