@@ -1,11 +1,14 @@
-//! Work that runs at the same time: many images in stages, two networks on the same images.
+//! Work that runs at the same time: on many images in stages, of several networks on the same images.
 
 use std::panic;
-use std::sync::OnceLock;
+use std::sync::{Barrier, OnceLock};
 use std::thread::{self, ScopedJoinHandle};
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Kind, Tensor};
+
+use crate::block;
 
 /// Takes batches through four stages: while one is scored, the next is read and the one before finished, each in a thread
 /// of its own. `score` and `take` run in this thread, in the order of the batches: networks do not move between threads, and
@@ -70,42 +73,78 @@ fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|reason| panic::resume_unwind(reason))
 }
 
-/// Does both at the same time if libtorch has two or three threads: each then computes with a single one, where sharing the
-/// work of every operation would have the threads wait for each other at its end, and convolutions are those of
-/// [`block`](crate::block). Otherwise, and where multiply-adds are counted, one after the other.
+/// Does the work of inference on every item, without derivatives; the results are in the order of the items.
 ///
-/// Whoever switches derivatives off does so within the work: it may run in another thread.
-pub fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
-    static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
-    if !(2..=3).contains(&tch::get_num_threads()) || crate::block::counts() {
-        return (a(), b());
+/// On a CPU for which libtorch has two threads, two items are worked on at a time with one each: sharing every operation among
+/// the two would have them wait for each other at its end. Otherwise, and where multiply-adds are counted, items are worked on
+/// one after the other.
+///
+/// The first time, two threads are started that stay, and no other thread should ask libtorch for the first time just then: it
+/// might get their number of threads. From then on OpenMP's threads wait asleep between operations, in the whole process.
+pub fn each<Item: Send, R: Send>(
+    device: Device,
+    items: impl IntoIterator<Item = Item>,
+    work: impl Fn(Item) -> R + Sync,
+) -> Vec<R> {
+    let work = |item| tch::no_grad(|| work(item));
+    let pays = device == Device::Cpu && tch::get_num_threads() == 2 && !block::counts();
+    match pays.then(pair).flatten() {
+        Some(pair) => {
+            let items: Vec<Item> = items.into_iter().collect();
+            pair.install(|| items.into_par_iter().with_max_len(1).map(work).collect())
+        }
+        None => items.into_iter().map(work).collect(),
     }
-    let pool = POOL.get_or_init(|| {
-        let pool = ThreadPoolBuilder::new().num_threads(2).build().ok()?;
-        let threads = tch::get_num_threads();
-        pool.broadcast(|_| {
-            // This thread's share of the work starts threads of its own, which are never used again. But where threads
-            // outnumber cores, as ours do now, OpenMP's threads wait for work asleep instead of keeping a core busy for
-            // some milliseconds, and it counts only those that it has started.
+}
+
+/// Two threads with a single one of libtorch's each.
+fn pair() -> Option<&'static ThreadPool> {
+    static PAIR: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let start = || {
+        let pair = ThreadPoolBuilder::new().num_threads(2).build().ok()?;
+        let (threads, barrier) = (tch::get_num_threads(), Barrier::new(2));
+        pair.broadcast(|_| {
+            // What this is shared among are threads of its own, which are never used again. But where threads outnumber
+            // cores, as ours do now, OpenMP's threads wait for work asleep instead of keeping a core busy for some
+            // milliseconds, and it counts only those that it has started.
             let _ = Tensor::zeros([1 << 20], (Kind::Float, Device::Cpu)).relu();
+            // A thread that asks for the first time gets the number that was set last.
+            barrier.wait();
             tch::set_num_threads(1);
         });
         // Which is that of threads to come.
         tch::set_num_threads(threads);
-        Some(pool)
-    });
-    match pool {
-        Some(pool) => pool.join(a, b),
-        None => (a(), b()),
-    }
+        Some(pair)
+    };
+    PAIR.get_or_init(start).as_ref()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, PoisonError};
     use std::time::{Duration, Instant};
 
     use super::*;
+
+    /// Runs in a thread for which libtorch has so many. Their number is that of threads to come as well, so one such thread
+    /// runs at a time and puts it back.
+    pub(crate) fn with_threads<T: Send>(number: i32, work: impl FnOnce() -> T + Send) -> T {
+        static ONE: Mutex<()> = Mutex::new(());
+        struct Before(i32);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                tch::set_num_threads(self.0);
+            }
+        }
+        let run = || {
+            let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+            let _before = Before(tch::get_num_threads());
+            tch::set_num_threads(number);
+            work()
+        };
+        thread::scope(|scope| join(scope.spawn(run)))
+    }
 
     #[test]
     fn a_batch_is_scored_while_the_next_is_read_and_the_one_before_finished() {
@@ -141,25 +180,22 @@ mod tests {
     }
 
     #[test]
-    fn two_networks_run_at_the_same_time_with_a_thread_of_libtorch_each() {
-        let here = thread::current().id();
-        let work = || (thread::current().id(), tch::get_num_threads());
-        // In a thread of its own: the number of others stays as it is.
-        let (found, counted) = thread::scope(|scope| {
-            let run = || {
-                let before = tch::get_num_threads();
-                tch::set_num_threads(2);
-                let found = (both(work, work), tch::get_num_threads());
-                let counted = crate::block::count(|| both(work, work)).0;
-                tch::set_num_threads(before);
-                (found, counted)
-            };
-            scope.spawn(run).join().unwrap()
+    fn two_items_are_worked_on_at_the_same_time_with_a_thread_of_libtorch_each() {
+        // Which can only end if two are at work at the same time.
+        let barrier = Barrier::new(2);
+        let meet = |number: usize| {
+            barrier.wait();
+            (number, tch::get_num_threads())
+        };
+        let (together, after, counted) = with_threads(2, || {
+            let together = each(Device::Cpu, [1, 2], meet);
+            let after = tch::get_num_threads();
+            let here = |number: usize| (number, tch::get_num_threads());
+            let counted = block::count(|| each(Device::Cpu, [1, 2], here)).0;
+            (together, after, counted)
         });
-        let ((a, b), after) = found;
-        assert!(a.0 != here && b.0 != here);
-        assert_eq!((a.1, b.1, after), (1, 1, 2));
-        assert_eq!((counted.0, counted.0.1), (counted.1, 2));
+        assert_eq!(together, [(1, 1), (2, 1)]);
+        assert_eq!((after, counted), (2, vec![(1, 2), (2, 2)]));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use daf_core::block::{Blocks, Mode, Start, channels_last};
-use daf_core::concurrent::both;
+use daf_core::concurrent::each;
 use daf_core::weights;
 use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store};
+use tch::Tensor;
 use tch::nn::VarStore;
-use tch::{Device, Tensor};
 
 /// A backbone that never changes: what a student learns from, or what gives the features of a memory.
 #[derive(Debug)]
@@ -49,13 +49,14 @@ impl Teacher {
 
     /// Features of every stage that this network and a student give of the same images, in inference.
     pub fn extract_beside(&self, student: &Student, images: &Tensor) -> (Vec<Tensor>, Vec<Tensor>) {
-        if images.device() != Device::Cpu {
-            return (self.extract(images), student.extract(images));
-        }
-        let (seen, too) = (images.shallow_clone(), images.shallow_clone());
-        both(
-            move || self.extract(&seen),
-            move || tch::no_grad(|| student.extract(&too)),
+        let networks = [&self.extractor, &student.0].map(|network| (network, images.shallow_clone()));
+        let mut features = each(images.device(), networks, |(network, images)| {
+            extract(network, &images)
+        })
+        .into_iter();
+        (
+            features.next().unwrap_or_default(),
+            features.next().unwrap_or_default(),
         )
     }
 
@@ -135,4 +136,57 @@ pub fn pretrain(
     weights::load_below(vars, prefix, &tensors, &file)?;
     tracing::info!("{network} starts from {}", file.display());
     Ok(Some(origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{self, AssertUnwindSafe};
+
+    use daf_core::block::Precision;
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::backbone::ResNet18;
+
+    #[derive(Debug)]
+    struct Refuses;
+
+    impl Extractor for Refuses {
+        fn extract(&self, _: &Tensor) -> Vec<Tensor> {
+            panic!("refused")
+        }
+    }
+
+    #[test]
+    fn beside_each_other_teacher_and_student_give_what_they_give_alone() {
+        let context = BuildContext {
+            device: Device::Cpu,
+            size: (64, 96),
+            mode: Mode::Infer,
+            precision: Precision::Float32,
+            pretrained: None,
+        };
+        let teacher = Teacher::build("teacher", &ResNet18::default(), &context).unwrap();
+        let vars = VarStore::new(Device::Cpu);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, Precision::Float32);
+        let student = Student::new(ResNet18::default().build(&blocks).unwrap());
+        let images = Tensor::rand([2, 3, 64, 96], (Kind::Float, Device::Cpu));
+        // The number that counts is that of this thread, once it has been asked for.
+        let _ = tch::get_num_threads();
+        for threads in [1, 2] {
+            tch::set_num_threads(threads);
+            let refused =
+                AssertUnwindSafe(|| teacher.extract_beside(&Student::new(Box::new(Refuses)), &images));
+            assert!(panic::catch_unwind(refused).is_err());
+            let (first, second) = teacher.extract_beside(&student, &images);
+            assert_eq!(teacher.extract_beside(&student, &images), (first, second));
+            let (first, second) = teacher.extract_beside(&student, &images);
+            let alone = [teacher.extract(&images), student.extract(&images)];
+            for (found, expected) in [first, second].iter().flatten().zip(alone.iter().flatten()) {
+                assert!(!found.requires_grad());
+                let error = (found - expected).abs().max() / expected.abs().max();
+                assert!(error.double_value(&[]) < 1e-5);
+            }
+        }
+    }
 }

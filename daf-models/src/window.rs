@@ -238,6 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn many_channels_are_blurred_as_one_by_one() {
+        tch::manual_seed(2);
+        for (border, [h, w]) in [(Border::Reflect, [7, 9]), (Border::Symmetric, [3, DENSE + 2])] {
+            let window = Window::gaussian(1.5, 5, border);
+            let values = Tensor::randn([2, h, w, FEW], (Kind::Float, Device::Cpu));
+            let alone: Vec<Tensor> = (0..FEW)
+                .map(|channel| window.blur(&values.narrow(3, channel, 1)))
+                .collect();
+            let difference = (window.blur(&values) - Tensor::cat(&alone, 3)).abs().max();
+            assert!(difference.double_value(&[]) < 1e-6, "{border:?}");
+        }
+    }
+
+    #[test]
     fn strips_of_a_large_map_agree_with_the_whole() {
         tch::manual_seed(1);
         let window = Window::gaussian(4.0, 16, Border::Symmetric);

@@ -6,9 +6,9 @@
 //! where the definition takes 144. The turning is additions, and is done once per channel, not per pair.
 //!
 //! The result is that of the definition up to rounding, which is some ten times that of adding in order: numbers of up to 1
-//! are off by a few millionths.
+//! are off by a few millionths. A value that is no number or infinite spoils all results of the tiles that it lies in.
 //!
-//! Everything runs in the thread that calls: whoever has several convolutions gives each thread its own.
+//! Everything runs in the thread that calls.
 
 mod product;
 mod tile;
@@ -20,11 +20,14 @@ use fearless_simd::{Level, Simd, dispatch};
 use crate::product::{BLOCK, Block, CHUNK, Chunk};
 use crate::tile::{LANES, Lanes, POINTS, SIDE};
 
-/// Tiles that are worked on together, so that their numbers stay in the cache while all kernels pass by.
+/// Tiles that are worked on together while all kernels pass by. More do not make it faster, and take more memory.
 const TILES: usize = 24;
 
 /// Numbers between those of one point and the next, so that they do not all fall to the same lines of the cache.
 const SKEW: usize = 16;
+
+/// Numbers of an image that a thread keeps room for: 4 MB. What large images take goes back.
+const KEPT: usize = 1 << 20;
 
 /// A 3×3 convolution with stride 1 and a border of one zero: height and width stay.
 #[derive(Debug)]
@@ -42,9 +45,9 @@ impl Convolution {
         input > 0 && output > 0 && input.is_multiple_of(CHUNK) && output.is_multiple_of(BLOCK)
     }
 
-    /// Whether this processor has the operations that it takes to be faster than the definition: AVX2.
+    /// Whether this processor has the operations that it takes to be fast: AVX2.
     #[must_use]
-    pub fn pays() -> bool {
+    pub fn is_fast_here() -> bool {
         #[cfg(target_arch = "x86_64")]
         {
             Level::new().as_avx2().is_some()
@@ -109,6 +112,8 @@ impl Convolution {
             for (image, result) in images.chunks_exact(from).zip(results.chunks_exact_mut(to)) {
                 dispatch!(Level::new(), simd => self.image(simd, image, [height, width], result, scratch));
             }
+            scratch.padded.truncate(KEPT);
+            scratch.padded.shrink_to(KEPT);
         });
     }
 
@@ -143,7 +148,7 @@ impl Convolution {
                     let at = (lane / per_chunk * tiles + tile) * per_chunk + lane % per_chunk;
                     tile::turn(
                         simd,
-                        padded.from(corner(tile), lane),
+                        padded.tile(corner(tile), lane),
                         &mut values[at..],
                         pitch / LANES,
                     );
@@ -221,7 +226,7 @@ impl<'a> Padded<'a> {
 
     /// The tile whose results begin at this row and column, of the channels of one lane.
     #[inline(always)]
-    fn from(&self, [y, x]: [usize; 2], lane: usize) -> tile::Values<'a> {
+    fn tile(&self, [y, x]: [usize; 2], lane: usize) -> tile::Values<'a> {
         tile::Values {
             lanes: &self.lanes[y * self.row + x * self.value + lane..],
             value: self.value,

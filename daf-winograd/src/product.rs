@@ -55,7 +55,7 @@ fn rows<S: Simd, const N: usize>(
     let (chunks, _) = kernels.as_chunks::<CHUNK>();
     for (chunk, kernels) in chunks.iter().enumerate() {
         let Some(rows) = values[chunk * tiles..].first_chunk::<N>() else {
-            return;
+            unreachable!("every chunk has the values of all tiles");
         };
         for channel in 0..CHUNK {
             let (kernel, _) = kernels[channel].as_chunks::<LANES>();

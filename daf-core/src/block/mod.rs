@@ -28,7 +28,8 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// 24 bits of mantissa; on GPUs that have TF32, cuDNN's convolutions multiply numbers of 11 bits (unless the environment
+    /// 24 bits of mantissa. In inference on CPUs 3×3 convolutions may be computed by Winograd's algorithm, which rounds some
+    /// ten times more coarsely than adding in order; on GPUs that have TF32, cuDNN's convolutions multiply numbers of 11 bits (unless the environment
     /// has `NVIDIA_TF32_OVERRIDE=0`).
     #[default]
     Float32,
@@ -352,7 +353,8 @@ impl Conv {
 pub struct MultiplyAdds {
     /// As the network is defined.
     pub defined: u64,
-    /// As carried out: fewer where an identity of the convolution saves some.
+    /// As carried out: fewer where an identity saves whole multiply-adds of a layer. By what algorithm a convolution is
+    /// computed then does not count: libraries for GPUs do not tell either.
     pub carried_out: u64,
     /// As papers count: as defined, but a transposed convolution as if every value of its output met the whole kernel,
     /// and with the pieces of a published network that inference leaves out (see [`left_out`]).
@@ -463,7 +465,7 @@ pub struct ConvNorm {
     mode: Mode,
     folded: OnceCell<(Tensor, Tensor)>,
     /// The same for Winograd's algorithm, once it is used.
-    short: OnceCell<Convolution>,
+    winograd: OnceCell<Convolution>,
 }
 
 impl ConvNorm {
@@ -473,25 +475,26 @@ impl ConvNorm {
             norm: Norm::new(blocks, norm, shape.output),
             mode: blocks.mode,
             folded: OnceCell::new(),
-            short: OnceCell::new(),
+            winograd: OnceCell::new(),
         }
     }
 
     /// N×`input`×h×w to N×`output`×h'×w', without an activation.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        if self.is_shortened() && winograd::pays(input) {
-            let short = self.short.get_or_init(|| {
-                let (weight, bias) = self.folded();
-                winograd::prepare(weight, bias)
+        if self.by_winograd() && winograd::is_faster(input) {
+            let convolution = self.winograd.get_or_init(|| {
+                // Not kept: it is four times as large as the weights already.
+                let (weight, bias) = tch::no_grad(|| self.fold());
+                winograd::prepare(&weight, &bias)
             });
-            return winograd::apply(short, input);
+            return winograd::apply(convolution, input);
         }
         self.run(|weight, bias| self.conv.with(input, weight, bias))
     }
 
     /// Whether Winograd's algorithm can compute the convolution. Where multiply-adds are counted, those of the definition
     /// count: it is left alone then.
-    fn is_shortened(&self) -> bool {
+    fn by_winograd(&self) -> bool {
         let Conv {
             shape,
             transposed,
@@ -558,24 +561,10 @@ impl ConvNorm {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use tch::nn::VarStore;
 
     use super::*;
-
-    /// Runs in a thread for which libtorch has a single one.
-    fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-        let run = || {
-            let before = tch::get_num_threads();
-            tch::set_num_threads(1);
-            let result = work();
-            // Which is that of threads to come.
-            tch::set_num_threads(before);
-            result
-        };
-        thread::scope(|scope| scope.spawn(run).join().unwrap())
-    }
+    use crate::concurrent::tests::with_threads;
 
     fn trained(vars: &VarStore) -> ConvNorm {
         tch::manual_seed(3);
@@ -591,13 +580,13 @@ mod tests {
 
     #[test]
     fn in_one_thread_inference_computes_by_winograds_algorithm_and_agrees_with_libtorch() {
-        alone(|| {
+        with_threads(1, || {
             let vars = VarStore::new(Device::Cpu);
             let norm = trained(&vars);
             for (n, h, w) in [(2, 9, 14), (1, 1, 3)] {
                 let input = channels_last(&Tensor::randn([n, 64, h, w], (Kind::Float, Device::Cpu)));
                 let found = norm.forward(&input);
-                assert_eq!(norm.short.get().is_some(), Convolution::pays());
+                assert_eq!(norm.winograd.get().is_some(), Convolution::is_fast_here());
                 let expected = norm.run(|weight, bias| norm.conv.with(&input, weight, bias));
                 assert_eq!(found.size(), expected.size());
                 let (largest, error) = (expected.abs().max(), (&found - &expected).abs().max());
@@ -609,7 +598,7 @@ mod tests {
 
     #[test]
     fn derivatives_and_counts_are_those_of_the_definition() {
-        alone(|| {
+        with_threads(1, || {
             let vars = VarStore::new(Device::Cpu);
             let norm = trained(&vars);
             let input = Tensor::randn([1, 64, 5, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
@@ -617,7 +606,26 @@ mod tests {
             assert!(input.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
             let (_, counted) = count(|| norm.forward(&input.detach()));
             assert_eq!(counted.carried_out, 5 * 6 * 64 * 32 * 9);
-            assert!(norm.short.get().is_none());
+            assert!(norm.winograd.get().is_none());
         });
+    }
+
+    #[test]
+    fn many_threads_training_and_bfloat16_leave_convolutions_to_libtorch() {
+        let forward = |mode, precision, threads| {
+            with_threads(threads, || {
+                let vars = VarStore::new(Device::Cpu);
+                let blocks = Blocks::new(vars.root(), mode, Start::FanOut, precision);
+                let norm = blocks.conv_norm("conv", "bn", Shape::same(64, 16, 3));
+                let input = Tensor::randn([1, 64, 5, 6], (Kind::Float, Device::Cpu));
+                let _ = tch::no_grad(|| norm.forward(&input));
+                norm.winograd.get().is_some()
+            })
+        };
+        let fast = Convolution::is_fast_here();
+        assert_eq!(forward(Mode::Infer, Precision::Float32, 2), fast);
+        assert!(!forward(Mode::Infer, Precision::Float32, 3));
+        assert!(!forward(Mode::Infer, Precision::Bf16, 1));
+        assert!(!forward(Mode::Train, Precision::Float32, 1));
     }
 }

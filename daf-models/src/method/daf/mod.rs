@@ -6,6 +6,7 @@ mod segmentation;
 use std::sync::Arc;
 
 use daf_core::block::{Blocks, Mode, Start, channels_last, left_out};
+use daf_core::concurrent::each;
 use daf_core::weights::Weights;
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Losses, Maps, Method,
@@ -261,12 +262,11 @@ impl Model for DafModel {
             Some(teacher) => teacher.extract_beside(&self.student, &images),
             None => (Vec::new(), self.student.extract(&images)),
         };
-        let discrepancy: Vec<Tensor> = match &self.discrepancy {
-            Some(measure) => teacher
-                .iter()
-                .zip(&student)
-                .map(|(t, s)| measure.compare(t, s, None).map)
-                .collect(),
+        let discrepancy = match &self.discrepancy {
+            Some(measure) => {
+                let pairs = teacher.into_iter().zip(student.iter().map(Tensor::shallow_clone));
+                each(images.device(), pairs, |(t, s)| measure.compare(&t, &s, None).map)
+            }
             None => Vec::new(),
         };
         let probability = self
