@@ -34,6 +34,10 @@ pub(crate) const DENSE: i64 = 256;
 /// Fewer channels make products of single rows too small.
 const FEW: i64 = 16;
 
+/// Where nobody asks for a derivative, a CPU convolves features from a length between this one and 64 on faster. On the way back
+/// matrices are faster.
+const DENSE_STILL: i64 = 32;
+
 /// Values of large maps that are worked on at a time.
 pub(crate) const STRIP: i64 = 1 << 22;
 
@@ -111,12 +115,11 @@ impl Window {
         let blurred = maps.empty_like();
         let height = (STRIP / w).max(1);
         for image in 0..n {
-            let map = maps.get(image).view([1, 1, h, w]);
+            let map = maps.get(image).view([1, h, w, 1]);
             for top in (0..h).step_by(height as usize) {
                 let rows = top..(top + height).min(h);
                 let count = rows.end - rows.start;
-                let strip = self.slide(&map, h, rows).reshape([count, 1, w, 1]);
-                let strip = self.slide(&strip, w, 0..w).view([count, w]);
+                let strip = self.slide(&self.slide(&map, 1, rows), 2, 0..w).view([count, w]);
                 blurred.get(image).narrow(0, top, count).copy_(&strip);
             }
         }
@@ -126,7 +129,26 @@ impl Window {
     /// Blurs N×h×w×C values over h and w; the channels lie innermost, as channels-last features have them. In the result
     /// columns may come before rows in memory.
     pub fn blur(&self, values: &Tensor) -> Tensor {
+        self.blur_with(values, DENSE)
+    }
+
+    /// Up to what length matrices blur values that are compared with each other. It is one for all of them: their roundings
+    /// must be alike.
+    pub(crate) fn dense(values: [&Tensor; 2]) -> i64 {
+        let still = |values: &Tensor| values.device() == Device::Cpu && !values.requires_grad();
+        if values.into_iter().all(still) {
+            DENSE_STILL
+        } else {
+            DENSE
+        }
+    }
+
+    /// The same by matrices of up to this length.
+    pub(crate) fn blur_with(&self, values: &Tensor, dense: i64) -> Tensor {
         let (n, h, w, c) = values.size4().expect("N×h×w×C values");
+        if c >= FEW && h.max(w) > dense {
+            return self.slide(&self.slide(values, 1, 0..h), 2, 0..w);
+        }
         // Along h there is one large product per image. Along w there is a product per row: with few channels they are so
         // small that MKL takes several times as long as for a large one of the values turned around.
         let rows = self.blur_first(values);
@@ -144,30 +166,45 @@ impl Window {
             self.matrix(length, values.device())
                 .matmul(&values.reshape([n, length, k * c]))
         } else {
-            self.slide(&values.reshape([n, 1, length, k * c]), length, 0..length)
+            self.slide(&values.reshape([n, length, k * c, 1]), 1, 0..length)
         };
         blurred.view([n, length, k, c])
     }
 
-    /// Blurs along dimension 2 of M×1×`length`×K values, for the positions `wanted` of it, as a convolution: its cost
-    /// per value does not grow.
-    fn slide(&self, values: &Tensor, length: i64, wanted: Range<i64>) -> Tensor {
+    /// Blurs N×h×w×C values along dimension 1 or 2, for the positions `wanted` of it, as a convolution of each channel: its
+    /// cost per value does not grow.
+    fn slide(&self, values: &Tensor, dimension: usize, wanted: Range<i64>) -> Tensor {
+        let (length, channels) = (values.size()[dimension], values.size()[3]);
         let radius = self.radius();
         let positions = wanted.start - radius..wanted.end + radius;
         let sources: Option<Vec<i64>> = positions.clone().map(|i| self.source(i, length)).collect();
         let padded = match sources {
-            Some(sources) => values.index_select(2, &Tensor::from_slice(&sources).to_device(values.device())),
+            Some(sources) => {
+                let sources = Tensor::from_slice(&sources).to_device(values.device());
+                values.index_select(dimension as i64, &sources)
+            }
             None => {
                 let (first, last) = (positions.start.max(0), positions.end.min(length));
-                let zeros = [0, 0, first - positions.start, positions.end - last];
-                values.narrow(2, first, last - first).constant_pad_nd(zeros)
+                let ends = [first - positions.start, positions.end - last];
+                let part = values.narrow(dimension as i64, first, last - first);
+                if dimension == 1 {
+                    part.constant_pad_nd([0, 0, 0, 0, ends[0], ends[1]])
+                } else {
+                    part.constant_pad_nd([0, 0, ends[0], ends[1]])
+                }
             }
         };
         let weights: Vec<f32> = self.weights.iter().map(|w| *w as f32).collect();
+        let mut shape = [1, 1, 1, 1];
+        shape[dimension + 1] = -1;
         let kernel = Tensor::from_slice(&weights)
-            .view([1, 1, -1, 1])
+            .view(shape)
+            .repeat([channels, 1, 1, 1])
             .to_device(values.device());
-        padded.conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)
+        padded
+            .permute([0, 3, 1, 2])
+            .conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], channels)
+            .permute([0, 2, 3, 1])
     }
 }
 
@@ -240,14 +277,21 @@ mod tests {
     #[test]
     fn many_channels_are_blurred_as_one_by_one() {
         tch::manual_seed(2);
-        for (border, [h, w]) in [(Border::Reflect, [7, 9]), (Border::Symmetric, [3, DENSE + 2])] {
+        for (border, [h, w]) in [
+            (Border::Reflect, [7, 9]),
+            (Border::Zero, [8, 5]),
+            (Border::Symmetric, [3, DENSE + 2]),
+        ] {
             let window = Window::gaussian(1.5, 5, border);
             let values = Tensor::randn([2, h, w, FEW], (Kind::Float, Device::Cpu));
             let alone: Vec<Tensor> = (0..FEW)
                 .map(|channel| window.blur(&values.narrow(3, channel, 1)))
                 .collect();
-            let difference = (window.blur(&values) - Tensor::cat(&alone, 3)).abs().max();
-            assert!(difference.double_value(&[]) < 1e-6, "{border:?}");
+            let alone = Tensor::cat(&alone, 3);
+            for dense in [2, h, DENSE] {
+                let difference = (window.blur_with(&values, dense) - &alone).abs().max();
+                assert!(difference.double_value(&[]) < 1e-6, "{border:?}, {dense}");
+            }
         }
     }
 

@@ -9,15 +9,12 @@ use super::Shape;
 
 /// Whether convolutions of this shape can be computed so, and fast on this processor.
 pub(super) fn suits(shape: &Shape) -> bool {
-    let Shape { input, output, .. } = *shape;
-    *shape
-        == Shape {
-            bias: shape.bias,
-            ..Shape::same(input, output, 3)
-        }
-        && usize::try_from(input)
-            .is_ok_and(|input| usize::try_from(output).is_ok_and(|output| Convolution::fits(input, output)))
-        && Convolution::is_fast_here()
+    let plain = Shape {
+        bias: shape.bias,
+        ..Shape::same(shape.input, shape.output, 3)
+    };
+    let [input, output] = [shape.input, shape.output].map(|channels| usize::try_from(channels).unwrap_or(0));
+    *shape == plain && Convolution::fits(input, output) && Convolution::is_fast_here()
 }
 
 /// Whether it is faster than libtorch's convolution of this input, and nobody asks for a derivative, which it has none of.
@@ -27,6 +24,7 @@ pub(super) fn suits(shape: &Shape) -> bool {
 pub(super) fn is_faster(input: &Tensor) -> bool {
     input.device() == Device::Cpu
         && input.kind() == Kind::Float
+        && input.numel() > 0
         && !input.requires_grad()
         && tch::get_num_threads() <= 2
 }

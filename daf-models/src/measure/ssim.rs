@@ -96,8 +96,10 @@ impl Ssim {
 pub fn similarity(window: &Window, [c1, c2]: [f64; 2], fixed: &Tensor, moving: &Tensor) -> Tensor {
     let (x, y) = (fixed, moving);
     // The two variances only occur as a sum, which takes one blur.
-    let (x_mean, y_mean) = (window.blur(x), window.blur(y));
-    let (squares, product) = (window.blur(&(x.square() + y.square())), window.blur(&(x * y)));
+    let dense = Window::dense([x, y]);
+    let blur = |values: &Tensor| window.blur_with(values, dense);
+    let (x_mean, y_mean) = (blur(x), blur(y));
+    let (squares, product) = (blur(&(x.square() + y.square())), blur(&(x * y)));
     let (square_means, mean_product) = (x_mean.square() + y_mean.square(), &x_mean * &y_mean);
     let luminance = (2.0 * &mean_product + c1) / (&square_means + c1);
     let structure = (2.0 * (product - &mean_product) + c2) / (squares - square_means + c2);
