@@ -1,7 +1,7 @@
 //! The building blocks of networks: convolution, batch norm and activation as one piece.
 //!
-//! A backbone or decoder that is made of these blocks gets the memory layout and the folding of batch norms without
-//! doing anything: both live here and nowhere else.
+//! A backbone or decoder that is made of these blocks gets the memory layout, the folding of batch norms and Winograd's
+//! algorithm without doing anything: they live here and nowhere else.
 
 mod winograd;
 
@@ -29,8 +29,8 @@ pub enum Mode {
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 24 bits of mantissa. In inference on CPUs 3×3 convolutions may be computed by Winograd's algorithm, which rounds some
-    /// ten times more coarsely than adding in order; on GPUs that have TF32, cuDNN's convolutions multiply numbers of 11 bits (unless the environment
-    /// has `NVIDIA_TF32_OVERRIDE=0`).
+    /// ten times more coarsely than adding in order. On GPUs that have TF32, cuDNN's convolutions multiply numbers of 11 bits
+    /// (unless the environment has `NVIDIA_TF32_OVERRIDE=0`).
     #[default]
     Float32,
     /// 8 bits of mantissa; about twice as fast on processors with bfloat16 instructions.
