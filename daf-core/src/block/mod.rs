@@ -528,14 +528,10 @@ impl ConvNorm {
                 )
             }
             Mode::Infer => {
-                let (weight, bias) = self.folded();
+                let (weight, bias) = self.folded.get_or_init(|| tch::no_grad(|| self.fold()));
                 apply(weight, Some(bias))
             }
         }
-    }
-
-    fn folded(&self) -> &(Tensor, Tensor) {
-        self.folded.get_or_init(|| tch::no_grad(|| self.fold()))
     }
 
     fn fold(&self) -> (Tensor, Tensor) {
