@@ -73,8 +73,8 @@ fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|reason| panic::resume_unwind(reason))
 }
 
-/// Values of a batch that two threads work on: sixteen images of 256×256. Features of more would be larger than the 64 MB that
-/// threads other than the first keep for their next tensors: the system would have to clear them every time.
+/// Values of a batch that two threads work on: sixteen images of 256×256. Features of more are larger than the 64 MB that the C
+/// library keeps for threads other than the first, unless it is told to: the system would have to clear them every time.
 const LARGEST: usize = 3 << 20;
 
 /// Does the work of inference on every item, without derivatives; the results are in the order of the items. The work is about

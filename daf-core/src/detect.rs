@@ -148,8 +148,12 @@ impl Detector {
     }
 }
 
-/// Tiles per forward pass.
+/// Tiles per forward pass, at most.
 const TILES: usize = 8;
+
+/// Pixels per forward pass on a CPU: sixteen images of 256×256, which `concurrent::each` still gives to two threads. Larger
+/// batches are slower there, since caches and the C library's memory do not hold their features.
+const PASS: usize = 1 << 20;
 
 /// The model of a pipeline, without pretrained weights.
 fn build(pipeline: &Pipeline, device: Device, mode: Mode) -> Result<Box<dyn Model>> {
@@ -180,6 +184,23 @@ impl Scoring {
 
     /// Scores and maps of images of any sizes.
     pub(crate) fn score(&self, pipeline: &Pipeline, images: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
+        let mut scored = Vec::with_capacity(images.len());
+        for images in images.chunks(self.together(pipeline)) {
+            scored.extend(self.score_together(pipeline, images)?);
+        }
+        Ok(scored)
+    }
+
+    /// Images or tiles per forward pass, at most.
+    fn together(&self, pipeline: &Pipeline) -> usize {
+        let size = pipeline.input.size;
+        match self.device {
+            Device::Cpu => (PASS / (size.width() as usize * size.height() as usize)).max(1),
+            _ => usize::MAX,
+        }
+    }
+
+    fn score_together(&self, pipeline: &Pipeline, images: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
         let geometry = pipeline.input.geometry();
         tch::no_grad(|| {
             let frames: Vec<Frame> = images
@@ -220,7 +241,11 @@ impl Scoring {
         pipeline: &Pipeline,
         inputs: &[&RgbImage],
     ) -> Result<Vec<(f64, ScoreMap)>> {
-        tch::no_grad(|| finish(pipeline, &self.look(pipeline, inputs)?))
+        let mut scored = Vec::with_capacity(inputs.len());
+        for inputs in inputs.chunks(self.together(pipeline)) {
+            scored.extend(tch::no_grad(|| finish(pipeline, &self.look(pipeline, inputs)?))?);
+        }
+        Ok(scored)
     }
 
     /// What the network says of images that have the size of its input.
@@ -252,7 +277,7 @@ impl Scoring {
         let sum = Tensor::zeros(size, (Kind::Float, self.device));
         let windows: Vec<Window> = frame.windows().collect();
         let mut largest: Option<Tensor> = None;
-        for windows in windows.chunks(TILES) {
+        for windows in windows.chunks(TILES.min(self.together(pipeline))) {
             let cuts: Vec<RgbImage> = windows.iter().map(|window| frame.cut(content, *window)).collect();
             let found = self.look(pipeline, &cuts.iter().collect::<Vec<_>>())?;
             if let Some(images) = found.images {
