@@ -50,7 +50,10 @@ impl Teacher {
     /// Features of every stage that this network and a student give of the same images, in inference.
     pub fn extract_beside(&self, student: &Student, images: &Tensor) -> (Vec<Tensor>, Vec<Tensor>) {
         let networks = [&self.extractor, &student.0].map(|network| (network, images.shallow_clone()));
-        let mut features = each(images, networks, |(network, images)| extract(network, &images)).into_iter();
+        let mut features = each(images.device(), networks, |(network, images)| {
+            extract(network, &images)
+        })
+        .into_iter();
         (
             features.next().unwrap_or_default(),
             features.next().unwrap_or_default(),

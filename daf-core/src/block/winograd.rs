@@ -6,6 +6,7 @@ use daf_winograd::Convolution;
 use tch::{Device, Kind, Tensor};
 
 use super::Shape;
+use crate::concurrent::each;
 
 /// Whether convolutions of this shape can be computed so, and fast on this processor.
 pub(super) fn suits(shape: &Shape) -> bool {
@@ -44,7 +45,8 @@ pub(super) fn prepare(weight: &Tensor, bias: &Tensor) -> Convolution {
 /// N×input×h×w to N×output×h×w, channels last.
 pub(super) fn apply(convolution: &Convolution, input: &Tensor) -> Tensor {
     let (n, _, h, w) = input.size4().expect("N×C×h×w features");
-    let results: Vec<Tensor> = (0..n).map(|at| image(convolution, &input.get(at))).collect();
+    let images: Vec<Tensor> = (0..n).map(|at| input.get(at)).collect();
+    let results = each(input.device(), images, |input| image(convolution, &input));
     let results = match &results[..] {
         [one] => one.unsqueeze(0),
         several => Tensor::stack(several, 0),

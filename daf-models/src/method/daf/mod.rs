@@ -265,7 +265,7 @@ impl Model for DafModel {
         let discrepancy = match &self.discrepancy {
             Some(measure) => {
                 let pairs = teacher.into_iter().zip(student.iter().map(Tensor::shallow_clone));
-                each(&images, pairs, |(t, s)| measure.compare(&t, &s, None).map)
+                each(images.device(), pairs, |(t, s)| measure.compare(&t, &s, None).map)
             }
             None => Vec::new(),
         };
