@@ -102,6 +102,24 @@ fn tiles_agree_with_the_whole_where_the_network_sees_the_same() {
 }
 
 #[test]
+fn a_batch_of_several_passes_gives_every_image_the_scores_that_it_has_alone() {
+    let folder = trained(&[]);
+    let run = folder.path().join("run");
+    // Four of this size make a pass.
+    let settings = ["input.size=512"];
+    let images: Vec<RgbImage> = (0..5).map(|number| textured(512 + 40 * number, 512)).collect();
+    let detector = Detector::new(Run::open_with(&run, &settings).unwrap(), DeviceChoice::Cpu).unwrap();
+    let together = detector.detect_batch(&images.iter().collect::<Vec<_>>()).unwrap();
+    assert_eq!(together.len(), images.len());
+    for (image, found) in images.iter().zip(together) {
+        let alone = detect(&run, &settings, image);
+        assert!((alone.score - found.score).abs() < 1e-5 * alone.score.abs());
+        assert!(largest_difference(&alone.map.scores, &found.map.scores) < 1e-5);
+    }
+    assert!(detector.detect_batch(&[]).unwrap().is_empty());
+}
+
+#[test]
 fn a_run_scores_images_where_the_data_of_its_training_are_gone() {
     let pipeline = SMALL
         .replace(
