@@ -130,8 +130,8 @@ impl Detector {
             .ok_or_else(|| Error::data("image", "the scorer gave no score"))
     }
 
-    /// Scores images of any sizes; those that the network sees as a whole in one pass, the tiles of others in passes of
-    /// a few.
+    /// Scores images of any sizes. Those that the network sees as a whole take one pass, on a CPU one per 2^20 pixels of its
+    /// input; the tiles of others take passes of a few.
     ///
     /// # Errors
     /// If an image has no pixels, or a part refuses its work.
@@ -151,8 +151,8 @@ impl Detector {
 /// Tiles per forward pass, at most.
 const TILES: usize = 8;
 
-/// Pixels per forward pass on a CPU: sixteen images of 256×256, which `concurrent::each` still gives to two threads. Larger
-/// batches are slower there, since caches and the C library's memory do not hold their features.
+/// Pixels per forward pass on a CPU: sixteen images of 256×256. Larger batches are slower there, since caches and the C
+/// library's memory do not hold their features.
 const PASS: usize = 1 << 20;
 
 /// The model of a pipeline, without pretrained weights.
