@@ -470,7 +470,6 @@ mod tests {
 
     #[test]
     fn its_loss_is_the_cross_entropy_of_normal_and_pasted_images() {
-        tch::manual_seed(9);
         for classes in [2, 3] {
             let method = CutPaste {
                 classes,
@@ -514,7 +513,6 @@ mod tests {
 
     #[test]
     fn patches_learn_where_an_outline_is_seen() {
-        tch::manual_seed(10);
         let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
         let mut batch = slow::batch(64, true);
         let loss = |batch: &Batch| model.losses(batch).unwrap()[1].1.double_value(&[]);
@@ -536,7 +534,7 @@ mod tests {
 
     #[test]
     fn scores_of_patches_are_spread_by_gaussians_around_them() {
-        tch::manual_seed(11);
+        let mut draws = slow::Draws::new(11);
         let method = recipe(Localization::Patches { size: 32, stride: 24 });
         let vars = VarStore::new(Device::Cpu);
         let precision = daf_core::block::Precision::Float32;
@@ -547,9 +545,9 @@ mod tests {
             stride: 24,
         };
         tch::no_grad(|| {
-            let normal = patches.classifier.embed(&Tensor::rand([6, 3, 32, 32], FLOAT));
+            let normal = patches.classifier.embed(&draws.uniform(&[6, 3, 32, 32]));
             patches.classifier.density.fit(&normal).unwrap();
-            let image = Tensor::rand([1, 3, 64, 32], FLOAT);
+            let image = draws.uniform(&[1, 3, 64, 32]);
             let found = numbers(&patches.scores(&image).unwrap());
             // Every 24 pixels, and one that ends with the image.
             let places = [0, 24, 32];
@@ -580,7 +578,7 @@ mod tests {
 
     #[test]
     fn grad_cam_weighs_features_by_the_derivative_of_the_distance() {
-        tch::manual_seed(12);
+        let mut draws = slow::Draws::new(12);
         let mut model = {
             let method = recipe(Localization::GradCam {});
             let vars = VarStore::new(Device::Cpu);
@@ -594,9 +592,9 @@ mod tests {
                 origin: None,
             }
         };
-        let normal = Tensor::rand([6, 4], FLOAT);
+        let normal = draws.uniform(&[6, 4]);
         model.images.density.fit(&unit(&normal).1).unwrap();
-        let features = Tensor::rand([1, 4, 2, 3], FLOAT).set_requires_grad(true);
+        let features = draws.uniform(&[1, 4, 2, 3]).set_requires_grad(true);
         let embedding = unit(&pooled(&features)).1;
         let square = model.images.density.distances(&embedding).unwrap().square();
         square.sum(Kind::Float).backward();

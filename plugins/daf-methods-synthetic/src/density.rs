@@ -92,17 +92,16 @@ impl Density {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::tch::{self, Device};
+    use daf_core::tch::Device;
 
     use super::*;
-    use crate::slow::numbers;
+    use crate::slow::{Draws, numbers};
 
     #[test]
     fn it_agrees_with_the_shrinkage_as_it_is_defined() {
-        tch::manual_seed(4);
         let (n, d) = (7usize, 3usize);
         let scale = Tensor::from_slice(&[1f32, 0.3, 2.0]);
-        let x = Tensor::randn([n as i64, d as i64], (Kind::Float, Device::Cpu)) * scale + 0.5;
+        let x = Draws::new(4).normal(&[n as i64, d as i64]) * scale + 0.5;
         let vars = VarStore::new(Device::Cpu);
         let mut density = Density::in_store(&vars);
         density.fit(&x).unwrap();
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn fewer_embeddings_than_dimensions_are_enough_and_one_is_not() {
-        let x = Tensor::randn([4, 20], (Kind::Float, Device::Cpu));
+        let x = Draws::new(5).normal(&[4, 20]);
         let vars = VarStore::new(Device::Cpu);
         let mut density = Density::in_store(&vars);
         assert!(

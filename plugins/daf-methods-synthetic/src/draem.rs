@@ -328,10 +328,10 @@ mod tests {
 
     #[test]
     fn its_maps_agree_with_a_computation_value_by_value() {
-        tch::manual_seed(5);
+        let mut draws = slow::Draws::new(5);
         let model = slow::built(&small(), Mode::Infer, (64, 32));
-        slow::shake(model.as_ref());
-        let images = Tensor::rand([1, 3, 64, 32], (Kind::Float, Device::Cpu));
+        draws.shake(&model.stores());
+        let images = draws.uniform(&[1, 3, 64, 32]);
         let found = tch::no_grad(|| model.infer(&images))
             .unwrap()
             .probability
@@ -364,15 +364,12 @@ mod tests {
 
     #[test]
     fn its_losses_agree_with_their_definitions() {
-        tch::manual_seed(6);
-        let float = (Kind::Float, Device::Cpu);
-        let (normal, restored) = (
-            Tensor::rand([2, 3, 14, 13], float),
-            Tensor::rand([2, 3, 14, 13], float),
-        );
+        let mut draws = slow::Draws::new(6);
+        let mut images = || draws.uniform(&[2, 3, 14, 13]);
+        let (normal, restored) = (images(), images());
         let (logits, mask) = (
-            Tensor::randn([2, 2, 14, 13], float) * 3.0,
-            Tensor::rand([2, 1, 14, 13], float).gt(0.7).to_kind(Kind::Float),
+            draws.normal(&[2, 2, 14, 13]) * 3.0,
+            draws.uniform(&[2, 1, 14, 13]).gt(0.7).to_kind(Kind::Float),
         );
 
         let weight = |offset: i64| (-(offset * offset) as f64 / (2.0 * 1.5 * 1.5)).exp();
@@ -435,10 +432,10 @@ mod tests {
 
     #[test]
     fn losses_that_a_perfect_answer_leaves_are_next_to_nothing() {
-        let float = (Kind::Float, Device::Cpu);
-        let image = Tensor::rand([1, 3, 16, 16], float);
+        let mut draws = slow::Draws::new(7);
+        let image = draws.uniform(&[1, 3, 16, 16]);
         assert!(dissimilarity(&image, &image).double_value(&[]).abs() < 1e-6);
-        let mask = Tensor::rand([1, 1, 16, 16], float).gt(0.5).to_kind(Kind::Float);
+        let mask = draws.uniform(&[1, 1, 16, 16]).gt(0.5).to_kind(Kind::Float);
         let sure = Tensor::cat(&[&(1.0 - &mask), &mask], 1) * 100.0;
         assert!(focal(&sure, &mask).double_value(&[]).abs() < 1e-9);
         assert!(focal(&-sure, &mask).double_value(&[]) > 10.0);

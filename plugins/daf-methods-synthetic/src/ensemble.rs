@@ -307,7 +307,6 @@ mod tests {
 
     #[test]
     fn its_maps_losses_and_work_are_those_of_its_members_put_together() {
-        tch::manual_seed(16);
         let segmentation = || {
             Arc::new(SegmentationOnly {
                 width: 2,
@@ -335,7 +334,7 @@ mod tests {
                 }
             }
         });
-        let images = Tensor::rand([2, 3, 64, 64], FLOAT);
+        let images = slow::Draws::new(16).uniform(&[2, 3, 64, 64]);
         let infer = |model: &dyn Model| count(|| tch::no_grad(|| model.infer(&images).unwrap()));
         let (found, work) = infer(whole.as_ref());
         let parts: Vec<_> = members.iter().map(|member| infer(member.as_ref())).collect();
@@ -420,7 +419,6 @@ mod tests {
 
     #[test]
     fn teachers_of_one_name_do_not_get_each_others_features() {
-        daf_core::tch::manual_seed(5);
         let members = [Arc::new(Daf::default()), Arc::new(Daf::default())];
         let whole = slow::built(
             &of(members.map(|member| (1.0, member as Arc<dyn Method>)).to_vec()),

@@ -224,13 +224,13 @@ mod tests {
 
     #[test]
     fn its_decoder_agrees_with_a_computation_value_by_value() {
-        tch::manual_seed(7);
+        let mut draws = slow::Draws::new(7);
         let vars = VarStore::new(Device::Cpu);
         let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, Precision::Float32);
         let decoder = Decoder::new(&blocks, 6);
         let store = Store::learned("decoder", &vars);
-        slow::shake_store(&store);
-        let features = Tensor::rand([1, 6, 2, 3], (Kind::Float, Device::Cpu));
+        draws.shake(&[store]);
+        let features = draws.uniform(&[1, 6, 2, 3]);
         let found = tch::no_grad(|| decoder.forward(&features));
 
         let weights = slow::Weights::of(&vars);
@@ -254,7 +254,6 @@ mod tests {
 
     #[test]
     fn its_loss_is_the_cross_entropy_with_soft_targets() {
-        tch::manual_seed(8);
         let model = slow::built(&Nsa::default(), Mode::Train, (64, 64));
         let batch = slow::batch(64, true);
         let synthetic = batch.synthetic.as_ref().unwrap();

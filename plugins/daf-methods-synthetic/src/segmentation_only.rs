@@ -280,10 +280,10 @@ mod tests {
 
     #[test]
     fn its_answers_agree_with_a_computation_value_by_value() {
-        tch::manual_seed(13);
+        let mut draws = slow::Draws::new(13);
         let model = slow::built(&small(), Mode::Infer, (64, 64));
-        slow::shake(model.as_ref());
-        let images = Tensor::rand([1, 3, 64, 64], FLOAT);
+        draws.shake(&model.stores());
+        let images = draws.uniform(&[1, 3, 64, 64]);
         let found = tch::no_grad(|| model.infer(&images)).unwrap();
 
         let weights = Weights::of(model.stores()[0].vars);
@@ -321,7 +321,6 @@ mod tests {
 
     #[test]
     fn the_decision_leaves_the_map_alone() {
-        tch::manual_seed(14);
         let model = slow::built(&small(), Mode::Train, (64, 64));
         let losses = model.losses(&slow::batch(64, true)).unwrap();
         let names: Vec<&str> = losses.iter().map(|(name, _)| name.as_str()).collect();
@@ -339,7 +338,6 @@ mod tests {
 
     #[test]
     fn its_losses_are_those_of_its_answers() {
-        tch::manual_seed(15);
         let model = slow::built(&small(), Mode::Train, (64, 64));
         let batch = slow::batch(64, true);
         let synthetic = batch.synthetic.as_ref().unwrap();

@@ -1,11 +1,15 @@
 //! Networks one value at a time in 64 bits, to compare the fast ones with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use daf_core::block::{Mode, Precision};
+use daf_core::rand::SeedableRng;
+use daf_core::rand::distr::StandardUniform;
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BuildContext, Method, Model, Store, Synthesized};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 /// A model without pretrained weights.
 pub(crate) fn built(method: &dyn Method, mode: Mode, size: (i64, i64)) -> Box<dyn Model> {
@@ -19,43 +23,63 @@ pub(crate) fn built(method: &dyn Method, mode: Mode, size: (i64, i64)) -> Box<dy
     method.build(&context).unwrap()
 }
 
-/// Gives a model weights and statistics with which no layer is close to doing nothing.
-pub(crate) fn shake(model: &dyn Model) {
-    model.stores().iter().for_each(shake_store);
-}
+/// Numbers that depend on a seed alone: libtorch's generator is shared by the tests that run at the same time.
+pub(crate) struct Draws(ChaCha8Rng);
 
-/// The same for one store.
-pub(crate) fn shake_store(store: &Store) {
-    let shaken = |name: &str, variable: &Tensor| {
-        if name.ends_with("running_var") {
-            variable.rand_like() + 0.5
-        } else if variable.dim() == 1 {
-            variable.rand_like() - 0.3
-        } else {
-            let inputs: i64 = variable.size()[1..].iter().product();
-            variable.randn_like() * (2.0 / inputs as f64).sqrt()
+impl Draws {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// Evenly from 0 to 1.
+    pub(crate) fn uniform(&mut self, size: &[i64]) -> Tensor {
+        self.draw(&StandardUniform, size)
+    }
+
+    pub(crate) fn normal(&mut self, size: &[i64]) -> Tensor {
+        self.draw(&StandardNormal, size)
+    }
+
+    fn draw(&mut self, from: &impl Distribution<f32>, size: &[i64]) -> Tensor {
+        let values: Vec<f32> = (0..size.iter().product())
+            .map(|_: i64| from.sample(&mut self.0))
+            .collect();
+        Tensor::from_slice(&values).view(size)
+    }
+
+    /// Gives stores weights and statistics with which no layer is close to doing nothing.
+    pub(crate) fn shake(&mut self, stores: &[Store]) {
+        for store in stores {
+            // The store lists its variables in another order every time.
+            let variables: BTreeMap<String, Tensor> = store.vars.variables().into_iter().collect();
+            for (name, mut variable) in variables {
+                let size = variable.size();
+                let value = if name.ends_with("running_var") {
+                    self.uniform(&size) + 0.5
+                } else if size.len() == 1 {
+                    self.uniform(&size) - 0.3
+                } else {
+                    let inputs: i64 = size[1..].iter().product();
+                    self.normal(&size) * (2.0 / inputs as f64).sqrt()
+                };
+                tch::no_grad(|| variable.copy_(&value));
+            }
         }
-    };
-    tch::no_grad(|| {
-        for (name, mut variable) in store.vars.variables() {
-            let value = shaken(&name, &variable);
-            variable.copy_(&value);
-        }
-    });
+    }
 }
 
 /// Two images of noise with a square that is damaged in the first; or no damaged images at all.
 pub(crate) fn batch(side: i64, with_damage: bool) -> Batch {
-    let float = (Kind::Float, Device::Cpu);
-    let normal = Tensor::rand([2, 3, side, side], float);
-    let mask = Tensor::zeros([2, 1, side, side], float);
+    let mut draws = Draws::new(1);
+    let normal = draws.uniform(&[2, 3, side, side]);
+    let mask = Tensor::zeros([2, 1, side, side], (Kind::Float, Device::Cpu));
     let _ = mask
         .narrow(0, 0, 1)
         .narrow(2, side / 4, side / 2)
         .narrow(3, 1, side / 3)
         .fill_(1.0);
     let synthetic = with_damage.then(|| Synthesized {
-        images: &normal * (1.0 - &mask) + Tensor::rand([2, 3, side, side], float) * &mask,
+        images: &normal * (1.0 - &mask) + draws.uniform(&[2, 3, side, side]) * &mask,
         target: &mask * 0.7,
         mask,
         class: vec![0, -1],
