@@ -184,9 +184,19 @@ impl Scoring {
 
     /// Scores and maps of images of any sizes.
     pub(crate) fn score(&self, pipeline: &Pipeline, images: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
+        self.in_passes(pipeline, images, |images| self.score_together(pipeline, images))
+    }
+
+    /// The results of `pass` for as many images at a time as go together.
+    fn in_passes(
+        &self,
+        pipeline: &Pipeline,
+        images: &[&RgbImage],
+        pass: impl Fn(&[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>>,
+    ) -> Result<Vec<(f64, ScoreMap)>> {
         let mut scored = Vec::with_capacity(images.len());
         for images in images.chunks(self.together(pipeline)) {
-            scored.extend(self.score_together(pipeline, images)?);
+            scored.extend(tch::no_grad(|| pass(images))?);
         }
         Ok(scored)
     }
@@ -202,37 +212,35 @@ impl Scoring {
 
     fn score_together(&self, pipeline: &Pipeline, images: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
         let geometry = pipeline.input.geometry();
-        tch::no_grad(|| {
-            let frames: Vec<Frame> = images
+        let frames: Vec<Frame> = images
+            .iter()
+            .map(|image| geometry.frame(image.width(), image.height()))
+            .collect();
+        // Images that the network sees through one window each take one pass together.
+        if frames.iter().all(|frame| frame.len() == 1) {
+            let inputs = images
                 .iter()
-                .map(|image| geometry.frame(image.width(), image.height()))
-                .collect();
-            // Images that the network sees through one window each take one pass together.
-            if frames.iter().all(|frame| frame.len() == 1) {
-                let inputs = images
-                    .iter()
-                    .zip(&frames)
-                    .map(|(image, frame)| Ok(frame.only_window(frame.content(image)?)))
-                    .collect::<Result<Vec<_>>>()?;
-                let inputs: Vec<&RgbImage> = inputs.iter().map(AsRef::as_ref).collect();
-                let raw = self.look(pipeline, &inputs)?;
-                if frames.iter().all(Frame::is_whole) {
-                    return finish(pipeline, &raw);
-                }
-                let raw = &raw;
-                let rows = (0..).zip(&frames).flat_map(|(row, frame)| {
-                    let insides = frame.windows().map(|window| frame.inside(window));
-                    insides.map(move |inside| finish(pipeline, &raw.part(row, inside)))
-                });
-                return Ok(rows.collect::<Result<Vec<_>>>()?.concat());
+                .zip(&frames)
+                .map(|(image, frame)| Ok(frame.only_window(frame.content(image)?)))
+                .collect::<Result<Vec<_>>>()?;
+            let inputs: Vec<&RgbImage> = inputs.iter().map(AsRef::as_ref).collect();
+            let raw = self.look(pipeline, &inputs)?;
+            if frames.iter().all(Frame::is_whole) {
+                return finish(pipeline, &raw);
             }
-            let mut scored = Vec::with_capacity(images.len());
-            for (image, frame) in images.iter().zip(&frames) {
-                let content = frame.content(image)?;
-                scored.extend(finish(pipeline, &self.tiled(pipeline, &content, frame)?)?);
-            }
-            Ok(scored)
-        })
+            let raw = &raw;
+            let rows = (0..).zip(&frames).flat_map(|(row, frame)| {
+                let insides = frame.windows().map(|window| frame.inside(window));
+                insides.map(move |inside| finish(pipeline, &raw.part(row, inside)))
+            });
+            return Ok(rows.collect::<Result<Vec<_>>>()?.concat());
+        }
+        let mut scored = Vec::with_capacity(images.len());
+        for (image, frame) in images.iter().zip(&frames) {
+            let content = frame.content(image)?;
+            scored.extend(finish(pipeline, &self.tiled(pipeline, &content, frame)?)?);
+        }
+        Ok(scored)
     }
 
     /// Scores and maps of images that have the size of the network's input already.
@@ -241,11 +249,9 @@ impl Scoring {
         pipeline: &Pipeline,
         inputs: &[&RgbImage],
     ) -> Result<Vec<(f64, ScoreMap)>> {
-        let mut scored = Vec::with_capacity(inputs.len());
-        for inputs in inputs.chunks(self.together(pipeline)) {
-            scored.extend(tch::no_grad(|| finish(pipeline, &self.look(pipeline, inputs)?))?);
-        }
-        Ok(scored)
+        self.in_passes(pipeline, inputs, |inputs| {
+            finish(pipeline, &self.look(pipeline, inputs)?)
+        })
     }
 
     /// What the network says of images that have the size of its input.

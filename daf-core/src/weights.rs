@@ -1,7 +1,7 @@
 //! Files of weights: published, a user's own, or a run's.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -331,18 +331,51 @@ pub fn load(store: &VarStore, tensors: &[(String, Tensor)], path: &Path, exact: 
     load_into(store.variables(), tensors, path, exact)
 }
 
-/// As [`load`], for the variables whose names begin with `prefix` (`""` for all), which the tensors' names lack.
+/// As [`load`], for the variables whose names begin with `prefix` (`""` for all), which the tensors' names lack. The tensors
+/// may have a prefix of their own, such as `student.` in a run's weights or `module.` in a checkpoint of several GPUs.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`], and if the tensors hold the network below more than one prefix.
 pub fn load_below(store: &VarStore, prefix: &str, tensors: &[(String, Tensor)], path: &Path) -> Result<()> {
     let below = |(name, variable): (String, Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), variable));
-    load_into(
-        store.variables().into_iter().filter_map(below).collect(),
-        tensors,
-        path,
-        false,
-    )
+    let variables: HashMap<String, Tensor> = store.variables().into_iter().filter_map(below).collect();
+    let inner = match prefixes(&variables, tensors).as_slice() {
+        [] => "",
+        [only] => only,
+        [first, second, ..] => {
+            let reason =
+                format!("it holds the network below `{first}` and `{second}`: a file must hold it once");
+            return Err(Error::checkpoint(path, reason));
+        }
+    };
+    let inside = |(name, tensor): &(String, Tensor)| {
+        Some((name.strip_prefix(inner)?.to_owned(), tensor.shallow_clone()))
+    };
+    let tensors: Vec<(String, Tensor)> = tensors.iter().filter_map(inside).collect();
+    load_into(variables, &tensors, path, false)
+}
+
+/// What stands before the names of all `variables` somewhere among the tensors' names; nothing (`""`) alone, if it does.
+fn prefixes<'a>(variables: &HashMap<String, Tensor>, tensors: &'a [(String, Tensor)]) -> Vec<&'a str> {
+    let given: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+    let Some(any) = variables.keys().min() else {
+        return Vec::new();
+    };
+    let mut found: Vec<&str> = given
+        .iter()
+        .filter_map(|name| name.strip_suffix(any.as_str()))
+        .filter(|before| before.is_empty() || before.ends_with('.'))
+        .filter(|before| {
+            variables
+                .keys()
+                .all(|name| given.contains(format!("{before}{name}").as_str()))
+        })
+        .collect();
+    found.sort_unstable();
+    if found.first() == Some(&"") {
+        found.truncate(1);
+    }
+    found
 }
 
 fn load_into(

@@ -390,11 +390,40 @@ fn the_program_takes_weights_from_files_and_folders_and_refuses_what_does_not_fi
     );
     let pretrained = set("f", "student", "own/resnet18-own.safetensors");
     assert_eq!(pretrained.code, Some(0), "{}", pretrained.error);
-    // Another network: names that are missing; shapes.
-    set("g", "teacher", "a/weights/student.safetensors").fails(
+    // A network may stand below a name of its own, as that of a run's student does.
+    let student = weights::read(&folder.join("a/weights/student.safetensors")).unwrap();
+    let inside = set("g", "teacher", "a/weights/student.safetensors");
+    assert_eq!(inside.code, Some(0), "{}", inside.error);
+    let kept = weights::read(&folder.join("g/weights/teacher.safetensors")).unwrap();
+    for (name, tensor) in kept {
+        let (_, given) = student
+            .iter()
+            .find(|(n, _)| *n == format!("student.{name}"))
+            .unwrap();
+        assert_eq!(tensor, *given, "{name}");
+    }
+    let changed = |file: &str, change: &dyn Fn(&str) -> Vec<String>| {
+        let tensors = student.iter().flat_map(|(name, tensor)| {
+            let named = |name| (name, tensor.shallow_clone());
+            change(name).into_iter().map(named)
+        });
+        weights::write(&folder.join(file), tensors.collect()).unwrap();
+    };
+    changed("twice.safetensors", &|name| {
+        vec![name.into(), format!("ema.{name}")]
+    });
+    set("h", "teacher", "twice.safetensors").fails(
+        1,
+        &["twice.safetensors: it holds the network below `ema.student.` and `student.`"],
+    );
+    changed("part.safetensors", &|name| match name {
+        "student.bn1.bias" => vec![],
+        name => vec![name.into()],
+    });
+    set("i", "teacher", "part.safetensors").fails(
         1,
         &[
-            "a/weights/student.safetensors: the weights are of another network",
+            "part.safetensors: the weights are of another network",
             "`bn1.bias` is missing",
             "more",
         ],

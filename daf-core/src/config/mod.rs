@@ -320,7 +320,7 @@ impl Default for Validation {
 pub struct Evaluation {
     /// False-positive rate up to which the PRO curve is integrated, over 0 to 1.
     pub pro_limit: f64,
-    /// Images per forward pass.
+    /// Images that are read and scored together; a forward pass on a CPU takes fewer of them if they are large.
     pub batch_size: usize,
     /// At what size pixels are compared with masks: `network` (that of the score maps) or `image` (that of the images).
     pub resolution: Resolution,

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use image::{GrayImage, Luma};
 use tch::{Device, Tensor};
 
+use super::tensor::upload;
 use super::{FeatureCache, Sample, Samples, images_to_tensor, masks_to_tensor};
 use crate::config::Input;
 use crate::{Batch, Error, Outcome, Result, Synthesized};
@@ -156,7 +157,7 @@ fn synthesized(samples: &[Sample], input: &Input, device: Device) -> Result<Synt
                 });
             }
             let soft = Tensor::from_slice(soft).view([1, i64::from(height), i64::from(width)]);
-            target.get(row).copy_(&soft.to_device(device));
+            target.get(row).copy_(&upload(&soft, device));
         }
     }
     let class = damages

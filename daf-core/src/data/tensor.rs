@@ -14,7 +14,7 @@ const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.
 /// # Errors
 /// [`Error::Shape`] if there is no image or their sizes differ.
 pub fn images_to_tensor(images: &[&RgbImage], input: &Input, device: Device) -> Result<Tensor> {
-    let bytes = stack(images, 3)?.to_device(device);
+    let bytes = upload(&stack(images, 3)?, device);
     let (mean, deviation) = match input.normalization {
         Normalization::Imagenet => IMAGENET,
         Normalization::None => ([0.0; 3], [1.0; 3]),
@@ -37,8 +37,22 @@ pub fn images_to_tensor(images: &[&RgbImage], input: &Input, device: Device) -> 
 /// # Errors
 /// [`Error::Shape`] if there is no mask or their sizes differ.
 pub fn masks_to_tensor(masks: &[&GrayImage], device: Device) -> Result<Tensor> {
-    let bytes = stack(masks, 1)?.to_device(device);
+    let bytes = upload(&stack(masks, 1)?, device);
     Ok((bytes.to_kind(Kind::Float) / 255.0).permute([0, 3, 1, 2]))
+}
+
+/// The values on `device`. To a GPU they go through page-locked memory, from where they are copied while the host goes on;
+/// where the system grants none, the host waits for the copy.
+pub(super) fn upload(values: &Tensor, device: Device) -> Tensor {
+    let pinned = match device {
+        // Not `pin_memory`, which warns in every call that its argument, needed in Rust, is deprecated.
+        Device::Cuda(_) => values.f_internal_pin_memory(device).ok(),
+        _ => None,
+    };
+    match pinned {
+        Some(pinned) => pinned.to_device_(device, values.kind(), true, false),
+        None => values.to_device(device),
+    }
 }
 
 /// N×H×W×C bytes.
