@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape, Start, channels_last};
+use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Precision, Shape, Start, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Reduction, Tensor};
@@ -103,8 +103,7 @@ impl Method for CutPaste {
         let vars = VarStore::new(context.device);
         let mut origin = None;
         let mut classifier = |name: &str| {
-            let blocks = Blocks::new(vars.root() / name, context.mode, Start::FanOut, context.precision);
-            let classifier = Classifier::new(self, &blocks, &vars, name)?;
+            let classifier = Classifier::new(self, &vars, name, context.mode, context.precision)?;
             let prefix = format!("{name}.backbone.");
             origin = pretrain("backbone", self.backbone.as_ref(), &vars, &prefix, context)?;
             Ok::<_, BoxError>(classifier)
@@ -165,9 +164,18 @@ struct Classifier {
 }
 
 impl Classifier {
-    fn new(recipe: &CutPaste, blocks: &Blocks, vars: &VarStore, name: &str) -> Result<Self, BoxError> {
+    fn new(
+        recipe: &CutPaste,
+        vars: &VarStore,
+        name: &str,
+        mode: Mode,
+        precision: Precision,
+    ) -> Result<Self, BoxError> {
+        let blocks = |start| Blocks::new(vars.root() / name, mode, start, precision);
         let mut input = recipe.backbone.stages().last().map_or(0, |stage| stage.channels);
-        let layers = blocks.sub("head");
+        // As PyTorch's linear layers, by their inputs: from its three outputs the last one would start with logits of
+        // several units, and the first steps at the paper's learning rate would ruin the backbone.
+        let layers = blocks(Start::Xavier).sub("head");
         let head = recipe.head.iter().zip(0..).map(|(&output, number)| {
             let layer = layers.conv_norm(
                 &format!("{number}"),
@@ -178,7 +186,7 @@ impl Classifier {
             layer
         });
         Ok(Self {
-            backbone: recipe.backbone.build(&blocks.sub("backbone"))?,
+            backbone: recipe.backbone.build(&blocks(Start::FanOut).sub("backbone"))?,
             head: head.collect(),
             last: layers.conv("classes", Shape::same(input, recipe.classes, 1).with_bias()),
             density: Density::new(&(vars.root() / name / "density")),
@@ -420,7 +428,7 @@ impl Model for CutPasteModel {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, count};
+    use daf_core::block::count;
     use daf_core::tch::{self, Device};
 
     use super::*;
@@ -478,9 +486,7 @@ mod tests {
                 ..CutPaste::default()
             };
             let vars = VarStore::new(Device::Cpu);
-            let precision = daf_core::block::Precision::Float32;
-            let blocks = Blocks::new(vars.root() / "images", Mode::Infer, Start::FanOut, precision);
-            let images = Classifier::new(&method, &blocks, &vars, "images").unwrap();
+            let images = Classifier::new(&method, &vars, "images", Mode::Infer, Precision::Float32).unwrap();
             let model = CutPasteModel {
                 images,
                 patches: None,
@@ -512,6 +518,17 @@ mod tests {
     }
 
     #[test]
+    fn its_losses_start_near_those_of_guessing() {
+        for draws in 0..5 {
+            let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
+            for (name, loss) in model.losses(&slow::batch(64, true)).unwrap() {
+                let loss = loss.double_value(&[]);
+                assert!((0.5..2.5).contains(&loss), "{draws}, {name}: {loss}");
+            }
+        }
+    }
+
+    #[test]
     fn patches_learn_where_an_outline_is_seen() {
         let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
         let mut batch = slow::batch(64, true);
@@ -537,10 +554,8 @@ mod tests {
         let mut draws = slow::Draws::new(11);
         let method = recipe(Localization::Patches { size: 32, stride: 24 });
         let vars = VarStore::new(Device::Cpu);
-        let precision = daf_core::block::Precision::Float32;
-        let blocks = Blocks::new(vars.root() / "patches", Mode::Infer, Start::FanOut, precision);
         let mut patches = Patches {
-            classifier: Classifier::new(&method, &blocks, &vars, "patches").unwrap(),
+            classifier: Classifier::new(&method, &vars, "patches", Mode::Infer, Precision::Float32).unwrap(),
             size: 32,
             stride: 24,
         };
@@ -582,10 +597,8 @@ mod tests {
         let mut model = {
             let method = recipe(Localization::GradCam {});
             let vars = VarStore::new(Device::Cpu);
-            let precision = daf_core::block::Precision::Float32;
-            let blocks = Blocks::new(vars.root() / "images", Mode::Infer, Start::FanOut, precision);
             CutPasteModel {
-                images: Classifier::new(&method, &blocks, &vars, "images").unwrap(),
+                images: Classifier::new(&method, &vars, "images", Mode::Infer, Precision::Float32).unwrap(),
                 patches: None,
                 classes: 3,
                 vars,
