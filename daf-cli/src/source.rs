@@ -89,7 +89,7 @@ impl Source {
                 text += &format!("linker = {}\n", toml(&json!(linker)));
                 let manifest = folder.join("Cargo.toml");
                 let manifest = fs::read_to_string(&manifest).map_err(Error::io(&manifest))?;
-                text += &format!("\n{}{MEMBERS}", profiles(&manifest));
+                text += &format!("\n{}{}", profiles(&manifest), members());
             }
             Self::Registry => {
                 let rpath = libtorch
@@ -101,16 +101,21 @@ impl Source {
     }
 }
 
-/// The workspace optimises dependencies more than its members, which compile the slower for it. Here the members are
-/// dependencies.
-const MEMBERS: &str = "
-[profile.dev.package.daf-cli]
-opt-level = 1
-[profile.dev.package.daf-core]
-opt-level = 1
-[profile.dev.package.daf-models]
-opt-level = 1
-";
+/// The packages of the workspace whose profile is that of its members. It optimises dependencies more, which compile the
+/// slower for it, and in a program they are dependencies all.
+const MEMBERS: [&str; 6] = [
+    "daf-cli",
+    "daf-core",
+    "daf-methods-synthetic",
+    "daf-models",
+    "daf-report",
+    "daf-sweep",
+];
+
+fn members() -> String {
+    let member = |name| format!("[profile.dev.package.{name}]\nopt-level = 1\ncodegen-units = 16\n");
+    MEMBERS.map(member).concat()
+}
 
 /// The tables of the profiles of a `Cargo.toml`, which Cargo's configuration takes as they are.
 fn profiles(manifest: &str) -> String {
