@@ -519,13 +519,15 @@ mod tests {
 
     #[test]
     fn its_losses_start_near_those_of_guessing() {
-        for draws in 0..5 {
+        let mut losses = Vec::new();
+        for _ in 0..8 {
             let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
-            for (name, loss) in model.losses(&slow::batch(64, true)).unwrap() {
-                let loss = loss.double_value(&[]);
-                assert!((0.5..2.5).contains(&loss), "{draws}, {name}: {loss}");
-            }
+            let drawn = model.losses(&slow::batch(64, true)).unwrap();
+            losses.extend(drawn.iter().map(|(_, loss)| loss.double_value(&[])));
         }
+        // Of three classes it is 1.1. A single one depends on the weights drawn.
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        assert!((0.5..2.5).contains(&mean), "{mean}: {losses:?}");
     }
 
     #[test]
