@@ -209,6 +209,18 @@ impl Model for DafModel {
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
+        let segments = self.decoder.is_some() || self.auxiliary.is_some();
+        // First of all: the host reads how much is damaged, which waits for all that a GPU was asked for before.
+        let damage = match &batch.synthetic {
+            _ if !segments => None,
+            Some(synthetic) => Some((synthetic, self.segmentation.targets(&synthetic.target))),
+            None => {
+                return Err(
+                    "the decoder and the auxiliary heads learn from synthetic defects: name a `synthesizer`"
+                        .into(),
+                );
+            }
+        };
         let teacher = match &self.teacher {
             Some(teacher) => teacher.teach(batch),
             None => Vec::new(),
@@ -233,16 +245,9 @@ impl Model for DafModel {
                 maps.push(found.map);
             }
         }
-        if self.decoder.is_none() && self.auxiliary.is_none() {
+        let Some((synthetic, targets)) = damage else {
             return Ok(losses);
-        }
-        let Some(synthetic) = &batch.synthetic else {
-            return Err(
-                "the decoder and the auxiliary heads learn from synthetic defects: name a `synthesizer`"
-                    .into(),
-            );
         };
-        let targets = self.segmentation.targets(&synthetic.target);
         if let Some(decoder) = &self.decoder {
             let logits = decoder.segment(&student, &maps);
             losses.push(("seg".into(), targets.loss_of_logits(&logits)));
