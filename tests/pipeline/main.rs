@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod checkpoint;
+mod device;
 mod golden;
 mod plugins;
 mod program;

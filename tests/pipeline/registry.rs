@@ -20,13 +20,26 @@ use tch::{Device, Kind as Number, Tensor};
 const FLOAT: (Number, Device) = (Number::Float, Device::Cpu);
 
 /// Every registered part of a kind, built from its example, with its name.
-fn every<T: DeserializeOwned>(kind: Kind) -> Vec<(&'static str, T)> {
+pub(crate) fn every<T: DeserializeOwned>(kind: Kind) -> Vec<(&'static str, T)> {
     let found = components(kind);
     assert!(!found.is_empty(), "no {kind} is registered");
     found
         .into_iter()
         .map(|part| (part.name, serde_json::from_value((part.example)()).unwrap()))
         .collect()
+}
+
+/// Every registered method, built from its example, but narrow where it says how wide it is.
+pub(crate) fn methods() -> Vec<(&'static str, Box<dyn Method>)> {
+    let narrow = |part: &Component| {
+        let mut example = (part.example)();
+        let fields = example.as_object_mut().unwrap().iter_mut();
+        for (_, width) in fields.filter(|(field, _)| field.ends_with("width")) {
+            *width = 8.into();
+        }
+        (part.name, serde_json::from_value(example).unwrap())
+    };
+    components(Kind::Method).into_iter().map(narrow).collect()
 }
 
 fn reads_back<T: DeserializeOwned + Serialize>(component: &Component) {
@@ -114,7 +127,7 @@ fn the_schema_has_every_part_with_every_field_of_its_example() {
 }
 
 /// Height and width of the tests' images: not square, and the least that the coarsest stage allows.
-const SIZE: (i64, i64) = (96, 128);
+pub(crate) const SIZE: (i64, i64) = (96, 128);
 
 fn blocks(vars: &VarStore, mode: Mode) -> Blocks<'_> {
     Blocks::new(vars.root(), mode, Start::FanOut, Precision::Float32)
@@ -287,9 +300,10 @@ fn every_scorer_gives_a_score_per_pixel_and_per_image() {
     }
 }
 
-fn build(method: &dyn Method, mode: Mode) -> Box<dyn Model> {
+/// A model of random weights for images of [`SIZE`].
+pub(crate) fn build(method: &dyn Method, mode: Mode, device: Device) -> Box<dyn Model> {
     let context = BuildContext {
-        device: Device::Cpu,
+        device,
         size: SIZE,
         mode,
         precision: Precision::Float32,
@@ -298,9 +312,9 @@ fn build(method: &dyn Method, mode: Mode) -> Box<dyn Model> {
     method.build(&context).unwrap()
 }
 
-fn batch() -> Batch {
-    let image = || Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT);
-    let mask = Tensor::zeros([2, 1, SIZE.0, SIZE.1], FLOAT);
+pub(crate) fn batch(device: Device) -> Batch {
+    let image = || Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT).to_device(device);
+    let mask = Tensor::zeros([2, 1, SIZE.0, SIZE.1], (Number::Float, device));
     let _ = mask.narrow(2, 10, 30).narrow(3, 20, 50).fill_(1.0);
     Batch {
         normal: image(),
@@ -339,8 +353,8 @@ impl NormalImages for Noise {
     }
 }
 
-fn noise() -> Noise {
-    let image = || Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT);
+pub(crate) fn noise(device: Device) -> impl NormalImages {
+    let image = || Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT).to_device(device);
     Noise((0..3).map(|_| image()).collect())
 }
 
@@ -356,7 +370,7 @@ fn state(model: &dyn Model) -> BTreeMap<String, Tensor> {
 #[test]
 fn every_method_learns_with_all_its_parameters() {
     tch::set_num_threads(1);
-    for (name, method) in every::<Box<dyn Method>>(Kind::Method) {
+    for (name, method) in methods() {
         method.check().unwrap();
         assert!(
             SIZE.0 % method.stride() == 0 && SIZE.1 % method.stride() == 0,
@@ -365,9 +379,9 @@ fn every_method_learns_with_all_its_parameters() {
         if !method.learns() {
             continue;
         }
-        let mut model = build(method.as_ref(), Mode::Train);
-        tch::no_grad(|| model.fit(Fit::BeforeTraining, &noise())).unwrap();
-        let losses = model.losses(&batch()).unwrap();
+        let mut model = build(method.as_ref(), Mode::Train, Device::Cpu);
+        tch::no_grad(|| model.fit(Fit::BeforeTraining, &noise(Device::Cpu))).unwrap();
+        let losses = model.losses(&batch(Device::Cpu)).unwrap();
         assert!(!losses.is_empty(), "{name}");
         for (term, loss) in &losses {
             assert!(is_finite(loss) && loss.numel() == 1, "{name}: {term} is {loss:?}");
@@ -399,12 +413,12 @@ fn every_method_learns_with_all_its_parameters() {
 #[test]
 fn every_method_gives_the_same_maps_after_its_weights_went_through_files() {
     tch::set_num_threads(1);
-    for (name, method) in every::<Box<dyn Method>>(Kind::Method) {
-        let mut model = build(method.as_ref(), Mode::Infer);
+    for (name, method) in methods() {
+        let mut model = build(method.as_ref(), Mode::Infer, Device::Cpu);
         for when in [Fit::BeforeTraining, Fit::AfterTraining] {
-            tch::no_grad(|| model.fit(when, &noise())).unwrap();
+            tch::no_grad(|| model.fit(when, &noise(Device::Cpu))).unwrap();
         }
-        let images = batch().normal;
+        let images = batch(Device::Cpu).normal;
         let maps = tch::no_grad(|| model.infer(&images)).unwrap();
         assert!(
             maps.probability.is_some() || !maps.discrepancy.is_empty(),
@@ -422,7 +436,7 @@ fn every_method_gives_the_same_maps_after_its_weights_went_through_files() {
         }
 
         let folder = tempfile::tempdir().unwrap();
-        let again = build(method.as_ref(), Mode::Infer);
+        let again = build(method.as_ref(), Mode::Infer, Device::Cpu);
         for (old, new) in model.stores().iter().zip(again.stores()) {
             let file = folder.path().join(old.name).with_extension("safetensors");
             weights::write(&file, old.vars.variables().into_iter().collect()).unwrap();
@@ -461,12 +475,12 @@ fn parameters(model: &dyn Model, prefix: &str) -> usize {
 #[test]
 fn daf_has_as_many_parameters_as_the_official_code() {
     let method = Daf::default();
-    let model = build(&method, Mode::Train);
+    let model = build(&method, Mode::Train, Device::Cpu);
     assert_eq!(parameters(model.as_ref(), ""), 4_432_452);
     assert_eq!(parameters(model.as_ref(), "student."), 2_782_784);
     assert_eq!(parameters(model.as_ref(), "aux."), 193_987);
     assert_eq!(parameters(model.as_ref(), "decoder."), 66_048 + 1_389_633);
-    let model = build(&method, Mode::Infer);
+    let model = build(&method, Mode::Infer, Device::Cpu);
     assert_eq!(parameters(model.as_ref(), ""), 4_238_465);
 }
 
