@@ -34,7 +34,7 @@ fn cuda() -> PathBuf {
         .chain_update(fs::read(&source).unwrap())
         .chain_update(libtorch.to_str().unwrap())
         .finalize();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("simulated-cuda-{:x}", hash));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("simulated-cuda-{hash:x}"));
     let library = folder.join("libtorch_cuda.so");
     if !library.is_file() {
         fs::create_dir_all(&folder).unwrap();
