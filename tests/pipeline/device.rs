@@ -13,13 +13,14 @@ use daf_core::{Fit, Kind, Method, Model, Scorer, weights};
 use sha2::{Digest, Sha256};
 use tch::{Cuda, Device, Tensor};
 
-use crate::program::{SMALL, Said, daf, folder, history};
+use crate::program::{SMALL, Said, daf, folder, history, succeed};
 use crate::registry::{SIZE, batch, build, every, methods, noise};
 
 const DEVICES: [Device; 2] = [Device::Cpu, Device::Cuda(0)];
 
-/// The library that gives libtorch a GPU: its own if it has one, else the simulated one, compiled the first time.
-fn cuda() -> PathBuf {
+/// The library that gives libtorch a GPU, and whether there has to be one then: libtorch's own if it has one, else the
+/// simulated one, compiled the first time.
+fn cuda() -> (PathBuf, bool) {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -27,7 +28,7 @@ fn cuda() -> PathBuf {
     let libtorch = fs::canonicalize(libtorch).unwrap();
     let own = libtorch.join("lib/libtorch_cuda.so");
     if own.is_file() {
-        return own;
+        return (own, false);
     }
     let source = root.join("tests/fixtures/simulated_cuda.cpp");
     let hash = Sha256::new()
@@ -54,34 +55,33 @@ fn cuda() -> PathBuf {
         assert!(status.success(), "{} does not compile", source.display());
         fs::rename(unfinished, &library).unwrap();
     }
-    library
+    (library, true)
 }
 
-/// The program with a GPU.
-fn daf_with_gpu(folder: &Path, arguments: &str) -> Command {
-    let mut command = daf(folder, arguments);
-    command.env("LD_LIBRARY_PATH", cuda().parent().unwrap());
-    command
-}
+/// What the child process says where it finds no GPU.
+const NONE: &str = "skipped: there is no GPU";
 
 /// Libtorch remembers what devices there were when it was first asked, so this is a process of its own.
 #[test]
 fn every_part_computes_on_a_gpu_what_it_computes_on_the_cpu() {
+    let (library, required) = cuda();
     let said = Command::new(std::env::current_exe().unwrap())
         .args(["device::on_both_devices", "--exact", "--ignored", "--nocapture"])
-        .env("LD_PRELOAD", cuda())
+        .env("LD_PRELOAD", library)
         .output()
         .unwrap();
     let said = Said::from(said);
     print!("{}", said.out);
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.error);
+    assert!(said.out.contains("1 passed"), "{}", said.out);
+    assert!(!(required && said.out.contains(NONE)), "{}", said.error);
 }
 
 #[test]
 #[ignore = "needs a GPU: the test before runs it where there is one, simulated or not"]
 fn on_both_devices() {
     if !Cuda::is_available() {
-        println!("skipped: libtorch has CUDA, but there is no GPU");
+        println!("{NONE}");
         return;
     }
     tch::set_num_threads(1);
@@ -117,7 +117,7 @@ fn learns_the_same(name: &str, method: &dyn Method) {
         );
         losses
     });
-    assert!(!cpu.is_empty(), "{name}");
+    assert!(!cpu.is_empty() && cpu.len() == gpu.len(), "{name}");
     for ((term, cpu), (_, gpu)) in cpu.iter().zip(&gpu) {
         let difference = (cpu - gpu).abs() / cpu.abs().max(0.1);
         assert!(difference < 1e-2, "{name}: {term} is {cpu} and {gpu}");
@@ -161,15 +161,21 @@ fn same_weights([from, to]: &[Box<dyn Model>; 2]) {
 #[test]
 fn a_run_on_a_gpu_is_that_of_the_cpu_and_can_be_used_on_either() {
     let folder = folder(SMALL);
-    let said = |command: &mut Command| Said::from(command.output().unwrap());
-    let doctor = said(&mut daf_with_gpu(folder.path(), "doctor"));
+    let (library, required) = cuda();
+    let with_gpu = |arguments: &str| {
+        let mut command = daf(folder.path(), arguments);
+        command.env("LD_LIBRARY_PATH", library.parent().unwrap());
+        Said::from(command.output().unwrap())
+    };
+    let doctor = with_gpu("doctor");
     if !doctor.out.contains("cuda:0") {
-        eprintln!("skipped: libtorch has CUDA, but there is no GPU: {}", doctor.out);
+        assert!(!required, "{}{}", doctor.out, doctor.error);
+        eprintln!("{NONE}");
         return;
     }
     for device in ["cpu", "cuda:0"] {
         let arguments = format!("run p.yaml --set device={device} -o {}", &device[..3]);
-        let run = said(&mut daf_with_gpu(folder.path(), &arguments));
+        let run = with_gpu(&arguments);
         assert_eq!(run.code, Some(0), "{}", run.error);
     }
     let run = fs::read_to_string(folder.path().join("cud/run.json")).unwrap();
@@ -187,8 +193,7 @@ fn a_run_on_a_gpu_is_that_of_the_cpu_and_can_be_used_on_either() {
         written.lines().skip(1).map(score).collect()
     };
     let gpu = scores();
-    let again = said(&mut daf(folder.path(), "evaluate cud --set device=cpu"));
-    assert_eq!(again.code, Some(0), "{}", again.error);
+    succeed(folder.path(), "evaluate cud --set device=cpu");
     let cpu = scores();
     assert!(gpu.len() == cpu.len() && !cpu.is_empty());
     for (gpu, cpu) in gpu.iter().zip(cpu) {

@@ -39,7 +39,9 @@ pub(crate) fn methods() -> Vec<(&'static str, Box<dyn Method>)> {
         }
         (part.name, serde_json::from_value(example).unwrap())
     };
-    components(Kind::Method).into_iter().map(narrow).collect()
+    let found = components(Kind::Method);
+    assert!(!found.is_empty(), "no method is registered");
+    found.into_iter().map(narrow).collect()
 }
 
 fn reads_back<T: DeserializeOwned + Serialize>(component: &Component) {
