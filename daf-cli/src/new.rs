@@ -201,7 +201,7 @@ const RESERVED: &[&str] = &[
     "daf_report",
     "daf_sweep",
     "daf_synth",
-    "daf_winograd",
+    "daf_kernels",
     "do",
     "dyn",
     "else",

@@ -33,6 +33,8 @@ mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
 #[cfg(feature = "torch")]
+pub mod kernel;
+#[cfg(feature = "torch")]
 pub mod overlay;
 pub mod part;
 #[cfg(feature = "torch")]

@@ -79,6 +79,19 @@ impl Window {
         })
     }
 
+    /// The weights.
+    pub(crate) fn weights(&self) -> Vec<f32> {
+        self.weights.iter().map(|weight| *weight as f32).collect()
+    }
+
+    /// Where positions from the window's radius before a line's first one to as many behind its last are read from, if the
+    /// border continues it.
+    pub(crate) fn sources(&self, length: i64) -> Vec<usize> {
+        let positions = -self.radius()..length + self.radius();
+        let source = |i| self.source(i, length).expect("the line is continued") as usize;
+        positions.map(source).collect()
+    }
+
     /// The blur of a line of `length` values as a `length`×`length` matrix.
     fn matrix(&self, length: i64, device: Device) -> Tensor {
         thread_local! {
@@ -194,10 +207,9 @@ impl Window {
                 }
             }
         };
-        let weights: Vec<f32> = self.weights.iter().map(|w| *w as f32).collect();
         let mut shape = [1, 1, 1, 1];
         shape[dimension + 1] = -1;
-        let kernel = Tensor::from_slice(&weights)
+        let kernel = Tensor::from_slice(&self.weights())
             .view(shape)
             .repeat([channels, 1, 1, 1])
             .to_device(values.device());

@@ -7,12 +7,14 @@ mod winograd;
 
 use std::cell::{Cell, OnceCell};
 
-use daf_winograd::Convolution;
+use daf_kernels::winograd::Convolution;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
+
+use crate::kernel;
 
 /// What a network is built for. It cannot change later: a trained model is saved and built anew for inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +26,12 @@ pub enum Mode {
 }
 
 /// In what numbers convolutions compute. Parameters, batch-norm statistics, discrepancy, losses and scores are float32
-/// in either case.
+/// in either case. In inference on CPUs 3×3 convolutions may be computed by Winograd's algorithm, in float32 in either case,
+/// which rounds some ten times more coarsely than adding in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// 24 bits of mantissa. In inference on CPUs 3×3 convolutions may be computed by Winograd's algorithm, which rounds some
-    /// ten times more coarsely than adding in order. On GPUs that have TF32, cuDNN's convolutions multiply numbers of 11 bits
+    /// 24 bits of mantissa. On GPUs that have TF32, cuDNN's convolutions multiply numbers of 11 bits
     /// (unless the environment has `NVIDIA_TF32_OVERRIDE=0`).
     #[default]
     Float32,
@@ -233,14 +235,20 @@ pub fn relu(mut values: Tensor) -> Tensor {
     values
 }
 
+/// What a convolution does with whatever weight.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    shape: Shape,
+    transposed: bool,
+    precision: Precision,
+}
+
 /// A convolution.
 #[derive(Debug)]
 pub struct Conv {
     weight: Tensor,
     bias: Option<Tensor>,
-    shape: Shape,
-    transposed: bool,
-    precision: Precision,
+    operation: Operation,
 }
 
 impl Conv {
@@ -289,15 +297,17 @@ impl Conv {
         Self {
             weight,
             bias,
-            shape,
-            transposed,
-            precision: blocks.precision,
+            operation: Operation {
+                shape,
+                transposed,
+                precision: blocks.precision,
+            },
         }
     }
 
     /// N×`input`×h×w to N×`output`×h'×w'.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        self.with(input, &self.weight, self.bias.as_ref())
+        self.operation.apply(input, &self.weight, self.bias.as_ref())
     }
 
     /// The weight, `output`×`input`×k×k; for a transposed convolution `input`×`output`×k×k.
@@ -305,7 +315,15 @@ impl Conv {
         &self.weight
     }
 
-    fn with(&self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    /// The bias, `output` numbers.
+    pub const fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+}
+
+impl Operation {
+    /// The convolution of an input with a weight and a bias, in the numbers that convolutions compute in.
+    pub fn apply(&self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let Shape {
             stride,
             padding,
@@ -334,14 +352,18 @@ impl Conv {
             note_with(defined, whole.saturating_sub(defined));
             output
         } else {
-            let output = input.conv2d(
-                &weight,
-                bias.as_ref(),
-                [stride; 2],
-                [padding; 2],
-                [dilation; 2],
-                groups,
-            );
+            let output = if weight.size()[2..] == [1, 1] && stride == 1 && padding == 0 && groups == 1 {
+                convolve_pointwise(&input, &weight, bias.as_ref())
+            } else {
+                input.conv2d(
+                    &weight,
+                    bias.as_ref(),
+                    [stride; 2],
+                    [padding; 2],
+                    [dilation; 2],
+                    groups,
+                )
+            };
             note(output.numel() as u64 * per_value(1));
             output
         }
@@ -414,9 +436,25 @@ pub fn shortened<T>(factor: u64, work: impl FnOnce() -> T) -> T {
 /// A 1×1 convolution, for decoders that use an identity of it; see [`ConvNorm::run`].
 pub fn pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let input = input.to_kind(weight.kind());
-    let output = input.conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1);
+    let output = convolve_pointwise(&input, weight, bias);
     note(output.numel() as u64 * weight.size()[1] as u64);
     output
+}
+
+fn convolve_pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let fixed = |values: &Tensor| !values.requires_grad();
+    if input.device() == Device::Cpu
+        && input.kind() == Kind::Float
+        && [input, weight].into_iter().chain(bias).all(fixed)
+        && tch::get_num_threads() == 1
+    {
+        // In one thread libtorch takes another way by itself, which takes twice as long.
+        let direct = input.f_mkldnn_convolution(weight, bias, [0, 0], [1, 1], [1, 1], 1);
+        if let Ok(output) = direct {
+            return output;
+        }
+    }
+    input.conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1)
 }
 
 /// Batch norm over N, H and W.
@@ -464,6 +502,8 @@ pub struct ConvNorm {
     norm: Norm,
     mode: Mode,
     folded: OnceCell<(Tensor, Tensor)>,
+    /// What [`prepared`](Self::prepared) made of the folded weight.
+    prepared: OnceCell<Vec<Tensor>>,
     /// The same for Winograd's algorithm, once it is used.
     winograd: OnceCell<Convolution>,
 }
@@ -475,37 +515,54 @@ impl ConvNorm {
             norm: Norm::new(blocks, norm, shape.output),
             mode: blocks.mode,
             folded: OnceCell::new(),
+            prepared: OnceCell::new(),
             winograd: OnceCell::new(),
         }
     }
 
     /// N×`input`×h×w to N×`output`×h'×w', without an activation.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        if self.by_winograd() && winograd::is_faster(input) {
-            let convolution = self.winograd.get_or_init(|| {
-                // Not kept: it is four times as large as the weights already.
-                let (weight, bias) = tch::no_grad(|| self.fold());
-                winograd::prepare(&weight, &bias)
-            });
-            return winograd::apply(convolution, input);
-        }
-        self.run(|weight, bias| self.conv.with(input, weight, bias))
+        self.compute(input, None, false)
     }
 
-    /// Whether Winograd's algorithm can compute the convolution. Where multiply-adds are counted, those of the definition
-    /// count: it is left alone then.
+    /// The same behind a ReLU.
+    pub fn forward_relu(&self, input: &Tensor) -> Tensor {
+        self.compute(input, None, true)
+    }
+
+    /// The same added to values of the result's shape, which a shortcut brings, and behind a ReLU then.
+    pub fn forward_onto_relu(&self, input: &Tensor, onto: &Tensor) -> Tensor {
+        self.compute(input, Some(onto), true)
+    }
+
+    fn compute(&self, input: &Tensor, onto: Option<&Tensor>, rectified: bool) -> Tensor {
+        if self.by_winograd() {
+            // In bfloat16 too: it is no slower than a convolution in bfloat16, and more accurate.
+            let [input, onto] =
+                [Some(input), onto].map(|values| values.map(|values| values.to_kind(Kind::Float)));
+            let values: Vec<&Tensor> = input.iter().chain(&onto).collect();
+            if kernel::is_faster(&values) {
+                let convolution = self.winograd.get_or_init(|| {
+                    // Not kept: it is four times as large as the weights already.
+                    let (weight, bias) = tch::no_grad(|| self.fold());
+                    winograd::prepare(&weight, &bias)
+                });
+                return winograd::apply(convolution, values[0], onto.as_ref(), rectified);
+            }
+        }
+        let result = self.run(|weight, bias| self.conv.operation.apply(input, weight, bias));
+        let result = match onto {
+            Some(onto) => result + onto,
+            None => result,
+        };
+        if rectified { relu(result) } else { result }
+    }
+
+    /// Whether Winograd's algorithm can compute the convolution.
     fn by_winograd(&self) -> bool {
-        let Conv {
-            shape,
-            transposed,
-            precision,
-            ..
-        } = &self.conv;
         self.mode == Mode::Infer
-            && !transposed
-            && precision.kind() == Kind::Float
-            && winograd::suits(shape)
-            && !counts()
+            && !self.conv.operation.transposed
+            && winograd::suits(&self.conv.operation.shape)
     }
 
     /// As [`forward`](Self::forward), with another way to apply the convolution: `apply` gets weight and bias, folded
@@ -514,7 +571,7 @@ impl ConvNorm {
     pub fn run(&self, apply: impl Fn(&Tensor, Option<&Tensor>) -> Tensor) -> Tensor {
         match self.mode {
             Mode::Train => {
-                let (norm, kind) = (&self.norm, self.conv.precision.kind());
+                let (norm, kind) = (&self.norm, self.conv.operation.precision.kind());
                 let bias = self.conv.bias.as_ref().map(|bias| bias.to_kind(kind));
                 apply(&self.conv.weight.to_kind(kind), bias.as_ref()).batch_norm(
                     Some(&norm.weight),
@@ -528,18 +585,45 @@ impl ConvNorm {
                 )
             }
             Mode::Infer => {
-                let (weight, bias) = self.folded.get_or_init(|| tch::no_grad(|| self.fold()));
+                let (weight, bias) = self.folded();
                 apply(weight, Some(bias))
             }
         }
     }
 
+    /// Weight and bias of the convolution with its batch norm, for work in another thread or an identity that takes the weight in
+    /// another form: `prepare` makes it, once. It must be the same at every call.
+    ///
+    /// # Panics
+    /// In training, where the batch norm is no part of the convolution.
+    pub fn prepared(&self, prepare: impl Fn(&Tensor) -> Vec<Tensor>) -> (Vec<Tensor>, Tensor) {
+        assert_eq!(self.mode, Mode::Infer, "batch norms are folded in inference");
+        let (weight, bias) = self.folded();
+        let prepared = self.prepared.get_or_init(|| tch::no_grad(|| prepare(weight)));
+        let prepared = prepared.iter().map(Tensor::shallow_clone).collect();
+        (prepared, bias.shallow_clone())
+    }
+
+    /// What the convolution does with its weight.
+    pub const fn operation(&self) -> Operation {
+        self.conv.operation
+    }
+
+    /// Weight and bias with the batch norm, in the numbers that convolutions compute in.
+    fn folded(&self) -> &(Tensor, Tensor) {
+        self.folded.get_or_init(|| {
+            let (weight, bias) = tch::no_grad(|| self.fold());
+            let kind = self.conv.operation.precision.kind();
+            (weight.to_kind(kind), bias.to_kind(kind))
+        })
+    }
+
     fn fold(&self) -> (Tensor, Tensor) {
         let (factor, offset) = self.norm.affine();
         let weight = &self.conv.weight;
-        let weight = if self.conv.transposed {
+        let weight = if self.conv.operation.transposed {
             // The second dimension of its weight is that of the output channels of each group.
-            let (size, groups) = (weight.size(), self.conv.shape.groups);
+            let (size, groups) = (weight.size(), self.conv.operation.shape.groups);
             let grouped = weight.reshape([groups, size[0] / groups, size[1], size[2], size[3]]);
             (grouped * factor.view([groups, 1, size[1], 1, 1])).reshape(size)
         } else {
@@ -550,8 +634,7 @@ impl ConvNorm {
             Some(bias) => bias * factor + offset,
             None => offset,
         };
-        let kind = self.conv.precision.kind();
-        (weight.to_kind(kind), bias.to_kind(kind))
+        (weight, bias)
     }
 }
 
@@ -582,8 +665,8 @@ mod tests {
             for (n, h, w) in [(2, 9, 14), (1, 1, 3)] {
                 let input = channels_last(&Tensor::randn([n, 64, h, w], (Kind::Float, Device::Cpu)));
                 let found = norm.forward(&input);
-                assert_eq!(norm.winograd.get().is_some(), Convolution::is_fast_here());
-                let expected = norm.run(|weight, bias| norm.conv.with(&input, weight, bias));
+                assert_eq!(norm.winograd.get().is_some(), daf_kernels::are_fast_here());
+                let expected = norm.run(|weight, bias| norm.conv.operation.apply(&input, weight, bias));
                 assert_eq!(found.size(), expected.size());
                 let (largest, error) = (expected.abs().max(), (&found - &expected).abs().max());
                 assert!((error / largest).double_value(&[]) < 1e-5);
@@ -607,21 +690,21 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_training_and_bfloat16_leave_convolutions_to_libtorch() {
+    fn many_threads_and_training_leave_convolutions_to_libtorch() {
         let forward = |mode, precision, threads| {
             with_threads(threads, || {
                 let vars = VarStore::new(Device::Cpu);
                 let blocks = Blocks::new(vars.root(), mode, Start::FanOut, precision);
-                let norm = blocks.conv_norm("conv", "bn", Shape::same(64, 16, 3));
+                let norm = blocks.conv_norm("conv", "bn", Shape::same(64, 32, 3));
                 let input = Tensor::randn([1, 64, 5, 6], (Kind::Float, Device::Cpu));
                 let _ = tch::no_grad(|| norm.forward(&input));
                 norm.winograd.get().is_some()
             })
         };
-        let fast = Convolution::is_fast_here();
+        let fast = daf_kernels::are_fast_here();
         assert_eq!(forward(Mode::Infer, Precision::Float32, 2), fast);
         assert!(!forward(Mode::Infer, Precision::Float32, 3));
-        assert!(!forward(Mode::Infer, Precision::Bf16, 1));
+        assert_eq!(forward(Mode::Infer, Precision::Bf16, 1), fast);
         assert!(!forward(Mode::Train, Precision::Float32, 1));
     }
 }

@@ -1,52 +1,41 @@
-//! Winograd's algorithm for the 3×3 convolutions of inference in float32 on a CPU.
+//! Winograd's algorithm for the 3×3 convolutions of inference on a CPU, in float32.
 
 use std::cell::RefCell;
 
-use daf_winograd::Convolution;
-use tch::{Device, Kind, Tensor};
+use daf_kernels::winograd::{Convolution, Then};
+use tch::Tensor;
 
 use super::Shape;
 use crate::concurrent::each;
+use crate::kernel::numbers;
 
-/// Whether convolutions of this shape can be computed so, and fast on this processor.
+/// Whether convolutions of this shape can be computed so.
 pub(super) fn suits(shape: &Shape) -> bool {
     let plain = Shape {
         bias: shape.bias,
         ..Shape::same(shape.input, shape.output, 3)
     };
     let [input, output] = [shape.input, shape.output].map(|channels| usize::try_from(channels).unwrap_or(0));
-    *shape == plain && Convolution::fits(input, output) && Convolution::is_fast_here()
-}
-
-/// Whether it is faster than libtorch's convolution of this input, and nobody asks for a derivative, which it has none of.
-///
-/// In one thread it is three times as fast as libtorch is in one; sharing it among several would bring little, since those of
-/// libtorch, awake for some milliseconds after each of its operations, would be in their way.
-pub(super) fn is_faster(input: &Tensor) -> bool {
-    input.device() == Device::Cpu
-        && input.kind() == Kind::Float
-        && input.numel() > 0
-        && !input.requires_grad()
-        && tch::get_num_threads() <= 2
+    *shape == plain && Convolution::fits(input, output)
 }
 
 /// Prepares a weight of output×input×3×3 and a bias.
 pub(super) fn prepare(weight: &Tensor, bias: &Tensor) -> Convolution {
-    let numbers = |tensor: &Tensor| {
-        let mut numbers = vec![0.0; tensor.numel()];
-        tensor.copy_data(&mut numbers, tensor.numel());
-        numbers
-    };
-    let weight = weight.permute([0, 2, 3, 1]).contiguous();
+    let weight = weight.permute([0, 2, 3, 1]);
     let input = usize::try_from(weight.size()[3]).expect("channels are counted");
     Convolution::new(&numbers(&weight), &numbers(bias), input)
 }
 
-/// N×input×h×w to N×output×h×w, channels last.
-pub(super) fn apply(convolution: &Convolution, input: &Tensor) -> Tensor {
+/// N×input×h×w to N×output×h×w, channels last: what of the sums becomes the results, with values of that shape `onto` which they
+/// are added.
+pub(super) fn apply(convolution: &Convolution, input: &Tensor, onto: Option<&Tensor>, relu: bool) -> Tensor {
     let (n, _, h, w) = input.size4().expect("N×C×h×w features");
-    let images: Vec<Tensor> = (0..n).map(|at| input.get(at)).collect();
-    let results = each(input.device(), images, |input| image(convolution, &input));
+    let images: Vec<(Tensor, Option<Tensor>)> = (0..n)
+        .map(|at| (input.get(at), onto.map(|onto| onto.get(at))))
+        .collect();
+    let results = each(input.device(), images, |(input, onto)| {
+        image(convolution, &input, onto.as_ref(), relu)
+    });
     let results = match &results[..] {
         [one] => one.unsqueeze(0),
         several => Tensor::stack(several, 0),
@@ -60,18 +49,23 @@ pub(super) fn apply(convolution: &Convolution, input: &Tensor) -> Tensor {
 const KEPT: usize = 1 << 20;
 
 /// Input×h×w to h×w×output.
-fn image(convolution: &Convolution, input: &Tensor) -> Tensor {
+fn image(convolution: &Convolution, input: &Tensor, onto: Option<&Tensor>, relu: bool) -> Tensor {
     thread_local! {
         static MEMORY: RefCell<[Vec<f32>; 2]> = RefCell::default();
     }
-    let input = input.permute([1, 2, 0]).contiguous();
+    let innermost = |values: &Tensor| values.permute([1, 2, 0]).contiguous();
+    let input = innermost(input);
     let (h, w, _) = input.size3().expect("h×w×C values");
     MEMORY.with_borrow_mut(|memory| {
         let [image, result] = memory;
         image.resize(input.numel(), 0.0);
         input.copy_data(image, input.numel());
         result.resize((h * w) as usize * convolution.output(), 0.0);
-        convolution.apply(image, [h as usize, w as usize], result);
+        if let Some(onto) = onto {
+            innermost(onto).copy_data(result, onto.numel());
+        }
+        let add = onto.is_some();
+        convolution.apply(image, [h as usize, w as usize], Then { add, relu }, result);
         let result = Tensor::from_slice(result);
         for numbers in memory {
             numbers.truncate(KEPT);
@@ -88,8 +82,8 @@ mod tests {
     #[test]
     fn only_plain_3_by_3_convolutions_of_enough_channels_are_computed_so() {
         let shape = Shape::same(64, 32, 3);
-        assert_eq!(suits(&shape), Convolution::is_fast_here());
-        assert_eq!(suits(&shape.with_bias()), Convolution::is_fast_here());
+        assert!(suits(&shape));
+        assert!(suits(&shape.with_bias()));
         for other in [
             Shape::same(64, 32, 1),
             Shape::same(64, 32, 5),

@@ -16,3 +16,39 @@ use tch::{Kind, Tensor};
 fn mean_over_normal(values: &Tensor, normal: &Tensor) -> Tensor {
     (values * normal).sum(Kind::Float) / normal.sum(Kind::Float).clamp_min(1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use daf_core::DiscrepancyMeasure;
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn in_one_pass_over_the_features_maps_are_those_of_the_operations_with_a_derivative() {
+        let compare = |channels: i64, measure: &dyn DiscrepancyMeasure| {
+            tch::set_num_threads(1);
+            tch::manual_seed(5);
+            let draw = || {
+                let features = Tensor::randn([2, channels, 9, 13], (Kind::Float, Device::Cpu)).relu();
+                // A part of it is constant, where rounding counts most.
+                let _ = features.narrow(2, 0, 4).fill_(0.7);
+                features
+            };
+            let (teacher, student) = (draw(), draw());
+            let found = measure.compare(&teacher, &student, None).map;
+            let expected = measure.compare(&teacher, &student.set_requires_grad(true), None).map;
+            assert_eq!(found.size(), expected.size());
+            (found - expected).abs().max().double_value(&[])
+        };
+        let measures: [&(dyn DiscrepancyMeasure + Sync); 2] = [&Cosine::default(), &Ssim::default()];
+        for measure in measures {
+            for channels in [32, 20] {
+                let far = thread::scope(|scope| scope.spawn(|| compare(channels, measure)).join().unwrap());
+                assert!(far < 2e-4, "{channels}: {far}");
+            }
+        }
+    }
+}

@@ -1,4 +1,6 @@
+use daf_core::kernel::{is_faster, numbers};
 use daf_core::{BoxError, Comparison, DiscrepancyMeasure, typetag};
+use daf_kernels::{LANES, ssim};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -83,11 +85,37 @@ impl DiscrepancyMeasure for Ssim {
 impl Ssim {
     /// Structural similarity of two N×h×w×C features, N×h×w×C.
     fn similarity(&self, teacher: &Tensor, student: &Tensor) -> Tensor {
+        let window = Window::gaussian(self.sigma, (self.window / 2) as usize, Border::Reflect);
+        let channels = teacher.size()[3] as usize;
+        if channels.is_multiple_of(LANES) && is_faster(&[teacher, student]) {
+            return self.in_one_pass(&window, teacher, student);
+        }
         // The official code divides by the maximum, which is the same after a ReLU and explodes on signed features.
         let scaled = |x: &Tensor| x / (x.abs().amax([1, 2], true) + 1e-10);
-        let (x, y) = (scaled(teacher), scaled(student));
-        let window = Window::gaussian(self.sigma, (self.window / 2) as usize, Border::Reflect);
-        similarity(&window, [self.c1, self.c2], &x, &y)
+        similarity(&window, [self.c1, self.c2], &scaled(teacher), &scaled(student))
+    }
+
+    /// The same in one pass over the features, where the operations below take some twenty.
+    fn in_one_pass(&self, window: &Window, teacher: &Tensor, student: &Tensor) -> Tensor {
+        let (_, h, w, c) = teacher.size4().expect("N×h×w×C features");
+        let [rows, columns] = [h, w].map(|length| window.sources(length));
+        let window = ssim::Window {
+            weights: &window.weights(),
+            rows: &rows,
+            columns: &columns,
+        };
+        let mut similarity = vec![0.0; teacher.numel()];
+        let [teacher, student] = [teacher, student].map(numbers);
+        let image = (h * w * c) as usize;
+        for ((x, y), result) in teacher
+            .chunks_exact(image)
+            .zip(student.chunks_exact(image))
+            .zip(similarity.chunks_exact_mut(image))
+        {
+            let constants = [self.c1 as f32, self.c2 as f32];
+            ssim::similarity(&window, constants, x, y, c as usize, result);
+        }
+        Tensor::from_slice(&similarity).view([-1, h, w, c])
     }
 }
 

@@ -128,9 +128,9 @@ impl Bottleneck {
             .fine
             .iter()
             .fold(stages[0].shallow_clone(), |features, conv| {
-                conv.forward(&features).relu()
+                conv.forward_relu(&features)
             });
-        let middle = self.middle.forward(&stages[1]).relu();
+        let middle = self.middle.forward_relu(&stages[1]);
         let joined = Tensor::cat(&[&fine, &middle, &stages[2].to_kind(fine.kind())], 1);
         run(&self.embedding, &joined)
     }

@@ -95,7 +95,7 @@ impl Double {
 
     fn forward(&self, input: &Tensor) -> Tensor {
         let [first, second] = &self.0;
-        second.forward(&first.forward(input).relu()).relu()
+        second.forward_relu(&first.forward_relu(input))
     }
 }
 
@@ -182,7 +182,7 @@ impl UNet {
         for ((enlarge, block), skip) in self.up.iter().zip(levels.iter().rev()) {
             let size = skip.size();
             let enlarged = features.upsample_bilinear2d([size[2], size[3]], true, None, None);
-            features = enlarge.forward(&enlarged).relu();
+            features = enlarge.forward_relu(&enlarged);
             if self.skips {
                 features = Tensor::cat(&[&features, skip], 1);
             }

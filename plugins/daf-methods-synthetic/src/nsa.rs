@@ -147,8 +147,9 @@ impl UpBlock {
     }
 
     fn forward(&self, input: &Tensor) -> Tensor {
-        let residual = self.second.forward(&self.first.forward(input).relu());
-        (residual + self.shortcut.forward(input)).relu()
+        let inner = self.first.forward_relu(input);
+        self.second
+            .forward_onto_relu(&inner, &self.shortcut.forward(input))
     }
 }
 

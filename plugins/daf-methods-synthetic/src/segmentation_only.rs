@@ -131,7 +131,7 @@ impl Mapper {
                 features = halved(&features);
             }
             for layer in group {
-                features = layer.forward(&features).relu();
+                features = layer.forward_relu(&features);
             }
         }
         let logits = self.last.forward(&features).to_kind(Kind::Float);
@@ -163,7 +163,7 @@ impl Decider {
     fn forward(&self, features: &Tensor, map: &Tensor) -> Tensor {
         let mut found = Tensor::cat(&[features, &map.to_kind(features.kind())], 1);
         for layer in &self.layers {
-            found = layer.forward(&halved(&found)).relu();
+            found = layer.forward_relu(&halved(&found));
         }
         let largest = |values: &Tensor| values.to_kind(Kind::Float).amax([2, 3], true);
         let mean = |values: &Tensor| values.mean_dim([2i64, 3].as_slice(), true, Kind::Float);

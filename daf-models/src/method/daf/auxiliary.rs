@@ -61,7 +61,7 @@ impl Heads {
     pub(super) fn probabilities(&self, features: &[Tensor], mask: (i64, i64, i64, i64)) -> Vec<Tensor> {
         let (_, _, height, width) = mask;
         let probability = |(features, (conv, head)): (&Tensor, &(ConvNorm, Conv))| {
-            let logits = head.forward(&conv.forward(features).relu()).to_kind(Kind::Float);
+            let logits = head.forward(&conv.forward_relu(features)).to_kind(Kind::Float);
             logits
                 .sigmoid()
                 .upsample_bilinear2d([height, width], false, None, None)

@@ -7,8 +7,6 @@
 //!
 //! The result is that of the definition up to rounding, which is some ten times that of adding in order: numbers of up to 1
 //! are off by a few millionths. A value that is no number or infinite spoils all results of the tiles that it lies in.
-//!
-//! Everything runs in the thread that calls.
 
 mod product;
 mod tile;
@@ -17,8 +15,10 @@ use std::cell::RefCell;
 
 use fearless_simd::{Level, Simd, dispatch};
 
-use crate::product::{BLOCK, Block, CHUNK, Chunk};
-use crate::tile::{LANES, Lanes, POINTS, SIDE};
+use product::{BLOCK, Block, CHUNK, Chunk};
+use tile::{POINTS, SIDE};
+
+use crate::lanes::{LANES, Lanes};
 
 /// Tiles that are worked on together while all kernels pass by. More do not make it faster, and take more memory.
 const TILES: usize = 24;
@@ -26,8 +26,14 @@ const TILES: usize = 24;
 /// Numbers between those of one point and the next, so that they do not all fall to the same lines of the cache.
 const SKEW: usize = 16;
 
-/// Numbers of an image that a thread keeps room for: 4 MB. What large images take goes back.
-const KEPT: usize = 1 << 20;
+/// What becomes of the sums of a convolution.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Then {
+    /// They are added to the results that are there.
+    pub add: bool,
+    /// Those below 0 become 0, after adding.
+    pub relu: bool,
+}
 
 /// A 3×3 convolution with stride 1 and a border of one zero: height and width stay.
 #[derive(Debug)]
@@ -35,27 +41,14 @@ pub struct Convolution {
     input: usize,
     /// For every [`BLOCK`] output channels, point and input channel.
     weights: Vec<Block>,
-    bias: Vec<Block>,
+    bias: Vec<[Lanes; BLOCK / LANES]>,
 }
 
 impl Convolution {
-    /// Whether so many channels can be convolved: whole chunks of 64 input and of 16 output channels.
+    /// Whether so many channels can be convolved: whole chunks of 64 input and of 32 output channels.
     #[must_use]
     pub const fn fits(input: usize, output: usize) -> bool {
         input > 0 && output > 0 && input.is_multiple_of(CHUNK) && output.is_multiple_of(BLOCK)
-    }
-
-    /// Whether this processor has the operations that it takes to be fast: AVX2.
-    #[must_use]
-    pub fn is_fast_here() -> bool {
-        #[cfg(target_arch = "x86_64")]
-        {
-            Level::new().as_avx2().is_some()
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            false
-        }
     }
 
     /// Prepares a weight of output×3×3×input numbers, and a bias of one number per output channel.
@@ -70,19 +63,20 @@ impl Convolution {
             "{} weights are no 3×3 convolution of {input} to {output} channels",
             weight.len()
         );
-        let mut weights = vec![[0.0; BLOCK]; output / BLOCK * POINTS * input];
+        let mut weights = vec![Block::default(); output / BLOCK * POINTS * input];
         for (o, kernels) in weight.chunks_exact(9 * input).enumerate() {
             for channel in 0..input {
                 let kernel = std::array::from_fn(|at| f64::from(kernels[at * input + channel]));
                 for (point, number) in tile::of_kernel(&kernel).into_iter().enumerate() {
-                    weights[(o / BLOCK * POINTS + point) * input + channel][o % BLOCK] = number as f32;
+                    weights[(o / BLOCK * POINTS + point) * input + channel].0[o % BLOCK / LANES][o % LANES] =
+                        number as f32;
                 }
             }
         }
         Self {
             input,
             weights,
-            bias: bias.as_chunks().0.to_vec(),
+            bias: bias.as_chunks().0.as_chunks().0.to_vec(),
         }
     }
 
@@ -92,11 +86,12 @@ impl Convolution {
         self.bias.len() * BLOCK
     }
 
-    /// Convolves images of height×width×input numbers, one behind the other, into as many of height×width×output.
+    /// Convolves images of height×width×input numbers, one behind the other, into as many of height×width×output: `then` says
+    /// what becomes of them.
     ///
     /// # Panics
     /// If `images` or `results` are not whole images, or of different number.
-    pub fn apply(&self, images: &[f32], [height, width]: [usize; 2], results: &mut [f32]) {
+    pub fn apply(&self, images: &[f32], [height, width]: [usize; 2], then: Then, results: &mut [f32]) {
         let (from, to) = (height * width * self.input, height * width * self.output());
         assert!(
             from > 0 && images.len().is_multiple_of(from) && results.len() == images.len() / from * to,
@@ -110,10 +105,9 @@ impl Convolution {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             for (image, result) in images.chunks_exact(from).zip(results.chunks_exact_mut(to)) {
-                dispatch!(Level::new(), simd => self.image(simd, image, [height, width], result, scratch));
+                let (image, result) = (image.as_chunks().0, result.as_chunks_mut().0);
+                dispatch!(Level::new(), simd => self.image(simd, image, [height, width], then, result, scratch));
             }
-            scratch.padded.truncate(KEPT);
-            scratch.padded.shrink_to(KEPT);
         });
     }
 
@@ -121,18 +115,17 @@ impl Convolution {
     fn image<S: Simd>(
         &self,
         simd: S,
-        image: &[f32],
+        image: &[Lanes],
         [height, width]: [usize; 2],
-        result: &mut [f32],
+        then: Then,
+        results: &mut [Lanes],
         scratch: &mut Scratch,
     ) {
         let input = self.input;
         let (down, across) = (height.div_ceil(SIDE), width.div_ceil(SIDE));
-        let padded = Padded::new(image, [height, width], input, &mut scratch.padded);
         let pitch = TILES * input + SKEW;
         scratch.values.resize(POINTS * pitch, 0.0);
-        scratch.sums.resize(POINTS * TILES, [0.0; BLOCK]);
-        let (lanes, _) = result.as_chunks_mut::<LANES>();
+        scratch.sums.resize(POINTS * TILES, Block::default());
         let mut first = 0;
         while first < down * across {
             let tiles = TILES.min(down * across - first);
@@ -141,17 +134,19 @@ impl Convolution {
                 [tile / across * SIDE, tile % across * SIDE]
             };
             for tile in 0..tiles {
+                let seen = tile::Values::of(
+                    image,
+                    [height, width],
+                    corner(tile),
+                    input / LANES,
+                    &mut scratch.border,
+                );
                 let (values, _) = scratch.values.as_chunks_mut::<LANES>();
                 for lane in 0..input / LANES {
                     // Numbers of a chunk of channels lie together, tile after tile.
                     let per_chunk = CHUNK / LANES;
                     let at = (lane / per_chunk * tiles + tile) * per_chunk + lane % per_chunk;
-                    tile::turn(
-                        simd,
-                        padded.tile(corner(tile), lane),
-                        &mut values[at..],
-                        pitch / LANES,
-                    );
+                    tile::turn(simd, seen, lane, &mut values[at..], pitch / LANES);
                 }
             }
             for (block, bias) in self.bias.iter().enumerate() {
@@ -160,21 +155,18 @@ impl Convolution {
                     let values: &[Chunk] = scratch.values[point * pitch..][..tiles * input].as_chunks().0;
                     product::sum(simd, values, kernels, &mut scratch.sums[point * TILES..][..tiles]);
                 }
-                let (bias, _) = bias.as_chunks::<LANES>();
                 for tile in 0..tiles {
                     let [y, x] = corner(tile);
-                    let size = [SIDE.min(height - y), SIDE.min(width - x)];
-                    for (half, bias) in bias.iter().enumerate() {
-                        let (sums, _) = scratch.sums[tile..].as_flattened().as_chunks::<LANES>();
-                        let step = TILES * BLOCK / LANES;
-                        let per_value = self.output() / LANES;
-                        let at = (y * width + x) * per_value + block * BLOCK / LANES + half;
-                        let place = tile::Place {
-                            size,
-                            value: per_value,
-                            row: width * per_value,
-                        };
-                        tile::turn_back(simd, &sums[half..], step, bias, &mut lanes[at..], place);
+                    let per_value = self.output() / LANES;
+                    let place = tile::Place {
+                        size: [SIDE.min(height - y), SIDE.min(width - x)],
+                        value: per_value,
+                        row: width * per_value,
+                    };
+                    let first = (y * width + x) * per_value + block * BLOCK / LANES;
+                    for (lane, bias) in bias.iter().enumerate() {
+                        let (sums, results) = (&scratch.sums[tile..], &mut results[first + lane..]);
+                        tile::turn_back(simd, sums, TILES, lane, bias, then, results, place);
                     }
                 }
             }
@@ -186,53 +178,12 @@ impl Convolution {
 /// Memory of a thread that is used again and again.
 #[derive(Debug, Default)]
 struct Scratch {
-    padded: Vec<f32>,
+    /// The values of a tile at the border.
+    border: Vec<Lanes>,
     /// The turned tiles: for each point, chunk of input channels and tile, the chunk.
     values: Vec<f32>,
     /// The products, summed over the input channels: for each point and tile, a block of output channels.
     sums: Vec<Block>,
-}
-
-/// An image with its border of zeros and as many more as fill the last tiles.
-struct Padded<'a> {
-    lanes: &'a [Lanes],
-    /// Lanes per value and per row.
-    value: usize,
-    row: usize,
-}
-
-impl<'a> Padded<'a> {
-    #[inline(always)]
-    fn new(image: &[f32], [height, width]: [usize; 2], channels: usize, memory: &'a mut Vec<f32>) -> Self {
-        let wide = (width.next_multiple_of(SIDE) + 2) * channels;
-        let high = height.next_multiple_of(SIDE) + 2;
-        memory.resize(high * wide, 0.0);
-        memory[..wide].fill(0.0);
-        let rows = image.chunks_exact(width * channels);
-        for (row, padded) in rows.zip(memory[wide..].chunks_exact_mut(wide)) {
-            let (left, rest) = padded.split_at_mut(channels);
-            let (middle, right) = rest.split_at_mut(row.len());
-            left.fill(0.0);
-            middle.copy_from_slice(row);
-            right.fill(0.0);
-        }
-        memory[(height + 1) * wide..].fill(0.0);
-        Self {
-            lanes: memory.as_chunks().0,
-            value: channels / LANES,
-            row: wide / LANES,
-        }
-    }
-
-    /// The tile whose results begin at this row and column, of the channels of one lane.
-    #[inline(always)]
-    fn tile(&self, [y, x]: [usize; 2], lane: usize) -> tile::Values<'a> {
-        tile::Values {
-            lanes: &self.lanes[y * self.row + x * self.value + lane..],
-            value: self.value,
-            row: self.row,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -295,7 +246,7 @@ mod tests {
             let bias = numbers(seed ^ 1, output);
             let images = numbers(seed ^ 2, n * h * w * input);
             let mut found = vec![f32::NAN; n * h * w * output];
-            Convolution::new(&weight, &bias, input).apply(&images, [h, w], &mut found);
+            Convolution::new(&weight, &bias, input).apply(&images, [h, w], Then::default(), &mut found);
             let images = images.chunks_exact(h * w * input);
             let expected = images.flat_map(|image| defined(image, [h, w], &weight, &bias, input));
             for (found, (expected, size)) in found.iter().zip(expected) {
@@ -313,13 +264,14 @@ mod tests {
         let image = numbers(3, 5 * 6 * input);
         let run = || {
             let mut results = vec![0.0; 5 * 6 * output];
-            convolution.apply(&image, [5, 6], &mut results);
+            convolution.apply(&image, [5, 6], Then::default(), &mut results);
             results
         };
         let fresh = std::thread::scope(|scope| scope.spawn(run).join().unwrap());
         convolution.apply(
             &vec![f32::NAN; 9 * 31 * input],
             [9, 31],
+            Then::default(),
             &mut vec![0.0; 9 * 31 * output],
         );
         assert_eq!(run(), fresh);
@@ -331,20 +283,39 @@ mod tests {
         let convolution = Convolution::new(&numbers(1, output * 9 * input), &numbers(2, output), input);
         let images = numbers(3, 3 * 7 * 5 * input);
         let mut together = vec![0.0; 3 * 7 * 5 * output];
-        convolution.apply(&images, [7, 5], &mut together);
+        convolution.apply(&images, [7, 5], Then::default(), &mut together);
         for (image, expected) in images
             .chunks_exact(7 * 5 * input)
             .zip(together.chunks_exact(7 * 5 * output))
         {
             let mut alone = vec![0.0; 7 * 5 * output];
-            convolution.apply(image, [7, 5], &mut alone);
+            convolution.apply(image, [7, 5], Then::default(), &mut alone);
             assert_eq!(alone, expected);
         }
     }
 
     #[test]
+    fn sums_are_added_to_what_is_there_and_those_below_zero_become_zero() {
+        let (input, output) = (CHUNK, BLOCK);
+        let convolution = Convolution::new(&numbers(1, output * 9 * input), &numbers(2, output), input);
+        let image = numbers(3, 6 * 7 * input);
+        let there = numbers(4, 6 * 7 * output);
+        let run = |add, relu| {
+            let mut results = there.clone();
+            convolution.apply(&image, [6, 7], Then { add, relu }, &mut results);
+            results
+        };
+        let plain = run(false, false);
+        let expected = plain.iter().map(|x| x.max(0.0));
+        assert!(expected.eq(run(false, true)));
+        let sums = plain.iter().zip(&there).map(|(x, y)| x + y);
+        assert!(sums.clone().eq(run(true, false)));
+        assert!(sums.map(|x| x.max(0.0)).eq(run(true, true)));
+    }
+
+    #[test]
     fn channels_must_come_in_whole_chunks() {
-        assert!(Convolution::fits(64, 16) && Convolution::fits(256, 512));
-        assert!(!Convolution::fits(3, 64) && !Convolution::fits(64, 1) && !Convolution::fits(0, 16));
+        assert!(Convolution::fits(64, 32) && Convolution::fits(256, 512));
+        assert!(!Convolution::fits(3, 64) && !Convolution::fits(64, 16) && !Convolution::fits(0, 32));
     }
 }

@@ -1,0 +1,33 @@
+//! Where the loops of `daf-kernels` take over from the operations of libtorch.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::block;
+
+/// Whether a loop of `daf-kernels` can compute something of these values and is faster than libtorch: float32 on a CPU, of
+/// which nobody asks for a derivative, since the loops have none.
+///
+/// In one thread they are some times as fast as libtorch is in one. Sharing them among several would bring little, since
+/// those of libtorch, awake for some milliseconds after each of its operations, would be in their way: with three and more,
+/// libtorch computes. So it does where multiply-adds are counted, which are those of the definition.
+#[must_use]
+pub fn is_faster(values: &[&Tensor]) -> bool {
+    let suits = |values: &&Tensor| {
+        values.device() == Device::Cpu
+            && values.kind() == Kind::Float
+            && values.numel() > 0
+            && !values.requires_grad()
+    };
+    values.iter().all(suits)
+        && tch::get_num_threads() <= 2
+        && daf_kernels::are_fast_here()
+        && !block::counts()
+}
+
+/// The numbers of a float32 tensor in the order of its dimensions.
+#[must_use]
+pub fn numbers(values: &Tensor) -> Vec<f32> {
+    let mut numbers = vec![0.0; values.numel()];
+    values.contiguous().copy_data(&mut numbers, values.numel());
+    numbers
+}

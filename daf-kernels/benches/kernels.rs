@@ -1,0 +1,64 @@
+//! What ResNet18's first three stages ask for of an image of 256×256, in one thread.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use daf_kernels::winograd::{Convolution, Then};
+use daf_kernels::{cosine, ssim};
+
+/// Channels and side of the stages.
+const STAGES: [(usize, usize); 3] = [(64, 64), (128, 32), (256, 16)];
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect()
+}
+
+fn convolution(criterion: &mut Criterion) {
+    for (channels, side) in STAGES {
+        let convolution = Convolution::new(&numbers(9 * channels * channels), &numbers(channels), channels);
+        let image = numbers(side * side * channels);
+        let mut result = vec![0.0; image.len()];
+        let name = format!("convolution, {channels} channels, {side}×{side}");
+        criterion.bench_function(&name, |bencher| {
+            bencher.iter(|| convolution.apply(black_box(&image), [side, side], Then::default(), &mut result));
+        });
+    }
+}
+
+fn comparison(criterion: &mut Criterion) {
+    for (channels, side) in STAGES {
+        let [one, other] = [0, 1].map(|at| numbers(side * side * channels + at).split_off(at));
+        // What the border is continued by does not matter here: the edge.
+        let sources: Vec<usize> = (0..side + 10)
+            .map(|at| at.saturating_sub(5).min(side - 1))
+            .collect();
+        let window = ssim::Window {
+            weights: &[1.0 / 11.0; 11],
+            rows: &sources,
+            columns: &sources,
+        };
+        let mut result = vec![0.0; one.len()];
+        criterion.bench_function(&format!("SSIM, {channels} channels, {side}×{side}"), |bencher| {
+            bencher.iter(|| {
+                ssim::similarity(
+                    &window,
+                    [1e-4, 9e-4],
+                    black_box(&one),
+                    &other,
+                    channels,
+                    &mut result,
+                );
+            });
+        });
+        let mut result = vec![0.0; side * side];
+        criterion.bench_function(
+            &format!("cosine, {channels} channels, {side}×{side}"),
+            |bencher| {
+                bencher.iter(|| cosine::similarity(black_box(&one), &other, channels, &mut result));
+            },
+        );
+    }
+}
+
+criterion_group!(benches, convolution, comparison);
+criterion_main!(benches);
