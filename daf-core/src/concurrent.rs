@@ -1,5 +1,6 @@
 //! Work that runs at the same time: on many images in stages, of several networks on the same images.
 
+use std::cell::Cell;
 use std::panic;
 use std::sync::{Barrier, OnceLock};
 use std::thread::{self, ScopedJoinHandle};
@@ -88,8 +89,7 @@ pub fn each<Item: Send, R: Send>(
     work: impl Fn(Item) -> R + Sync,
 ) -> Vec<R> {
     let work = |item| tch::no_grad(|| work(item));
-    let pays = device == Device::Cpu && tch::get_num_threads() == 2 && !block::counts();
-    match pays.then(pair).flatten() {
+    match pays(device).then(pair).flatten() {
         Some(pair) => {
             let items: Vec<Item> = items.into_iter().collect();
             pair.install(|| items.into_par_iter().with_max_len(1).map(work).collect())
@@ -98,9 +98,68 @@ pub fn each<Item: Send, R: Send>(
     }
 }
 
+/// The same of two pieces of work.
+pub fn both<A: Send, B: Send>(
+    device: Device,
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    let (one, other) = (|| tch::no_grad(one), || tch::no_grad(other));
+    match pays(device).then(pair).flatten() {
+        Some(pair) => pair.join(one, other),
+        None => (one(), other()),
+    }
+}
+
+fn pays(device: Device) -> bool {
+    let two = tch::get_num_threads() == 2 || ALONE.get();
+    device == Device::Cpu && two && !block::counts()
+}
+
+/// Values of an image up to which sharing an operation on it costs more than it brings.
+const SMALL: usize = 1 << 17;
+
+thread_local! {
+    /// Whether this thread works alone although libtorch has two threads for it.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does the work of inference of a network on so many pixels.
+///
+/// On a CPU for which libtorch has two threads, operations on few are not shared among them, except through [`each`] and
+/// [`both`], which should have most of the work: waking a second thread takes longer than what it is to do, a hundred times in
+/// an image. Meanwhile libtorch has one thread for threads that ask it for the first time.
+pub fn alone_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
+    struct Before(i32);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ALONE.set(false);
+            tch::set_num_threads(self.0);
+        }
+    }
+    if pixels > SMALL || ALONE.get() || !pays(device) || pair().is_none() {
+        return work();
+    }
+    let _before = Before(tch::get_num_threads());
+    ALONE.set(true);
+    tch::set_num_threads(1);
+    work()
+}
+
+/// The same for what comes behind a network, where that has worked so.
+pub(crate) fn go_on_alone_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
+    if PAIR.get().is_some() {
+        alone_if_small(device, pixels, work)
+    } else {
+        work()
+    }
+}
+
+/// Once started, or found that they cannot be.
+static PAIR: OnceLock<Option<ThreadPool>> = OnceLock::new();
+
 /// Two threads with a single one of libtorch's each.
 fn pair() -> Option<&'static ThreadPool> {
-    static PAIR: OnceLock<Option<ThreadPool>> = OnceLock::new();
     let start = || {
         let pair = ThreadPoolBuilder::new().num_threads(2).build().ok()?;
         let (threads, barrier) = (tch::get_num_threads(), Barrier::new(2));
@@ -198,6 +257,29 @@ pub(crate) mod tests {
         assert_eq!(together, [(1, 1), (2, 1)]);
         assert_eq!(after, 2);
         assert_eq!(counted, [(1, 2), (2, 2)]);
+    }
+
+    #[test]
+    fn small_work_is_done_in_one_thread_which_shares_it_in_two_pieces() {
+        let barrier = Barrier::new(2);
+        let meet = || {
+            barrier.wait();
+            tch::get_num_threads()
+        };
+        let threads = |pixels| {
+            alone_if_small(Device::Cpu, pixels, || {
+                (tch::get_num_threads(), both(Device::Cpu, meet, meet))
+            })
+        };
+        let (small, large, after) = with_threads(2, || {
+            let [small, large] = [SMALL, SMALL + 1].map(threads);
+            (small, large, tch::get_num_threads())
+        });
+        assert_eq!(small, (1, (1, 1)));
+        assert_eq!(large, (2, (1, 1)));
+        assert_eq!(after, 2);
+        let many = with_threads(3, || alone_if_small(Device::Cpu, SMALL, tch::get_num_threads));
+        assert_eq!(many, 3);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::config::DeviceChoice;
 use crate::data::geometry::{Frame, Window};
 use crate::run::Run;
-use crate::{BoxError, BuildContext, Error, Model, Pipeline, Rect, Result, ScoreMap, data};
+use crate::{BoxError, BuildContext, Error, Model, Pipeline, Rect, Result, ScoreMap, concurrent, data};
 
 /// A trained model that scores images.
 ///
@@ -264,8 +264,8 @@ impl Scoring {
         let size = pipeline.input.size;
         let size = (i64::from(size.height()), i64::from(size.width()));
         let scorer = &pipeline.scorer;
-        let pixels = scorer
-            .pixels(&maps, size)
+        let count = inputs.len() * (size.0 * size.1) as usize;
+        let pixels = concurrent::go_on_alone_if_small(self.device, count, || scorer.pixels(&maps, size))
             .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))?;
         Ok(Raw {
             pixels,
@@ -338,7 +338,8 @@ impl Raw {
 
 /// Smooths pixel scores and brings them and the image scores to the host.
 fn finish(pipeline: &Pipeline, raw: &Raw) -> Result<Vec<(f64, ScoreMap)>> {
-    let scores = pipeline.scorer.finish(&raw.pixels);
+    let (device, pixels) = (raw.pixels.device(), raw.pixels.numel());
+    let scores = concurrent::go_on_alone_if_small(device, pixels, || pipeline.scorer.finish(&raw.pixels));
     let images = raw.images.as_ref().unwrap_or(&scores.images);
     let images = Vec::<f64>::try_from(images.to_kind(Kind::Double))?;
     let (height, width) = match scores.pixels.size()[..] {

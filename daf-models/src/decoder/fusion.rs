@@ -1,11 +1,14 @@
 use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Shape, pointwise, relu, shortened};
+use daf_core::concurrent::both;
+use daf_core::kernel::{is_faster, numbers};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
+use daf_kernels::{LANES, head};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::upsampled::conv_upsampled;
-use crate::window::DENSE;
+use super::upsampled::{conv_upsampled, shifted};
+use crate::window::{DENSE, channels_innermost};
 
 /// Three blocks from coarse to fine: the discrepancy of all stages guides the student's features to a probability map.
 ///
@@ -86,58 +89,118 @@ impl Segmenter for FusionSegmenter {
         let [fine, middle, coarse] = features else {
             unreachable!("checked when built")
         };
-        let guided = match &self.smooth {
-            Some(smooth) => Tensor::cat(&[&self.guide(smooth, discrepancy), coarse], 1),
-            None => coarse.shallow_clone(),
+        let logits = match self.mode {
+            Mode::Train => self.train([fine, middle, coarse], discrepancy),
+            Mode::Infer => self.infer([fine, middle, coarse], discrepancy),
         };
-        let target = size(middle);
-        let seg1 = if size(coarse).iter().any(|&side| side > DENSE) {
-            self.seg1.forward(&bilinear(&guided, target))
-        } else {
-            self.seg1
-                .run(|weight, bias| conv_upsampled(&guided, weight, bias, target))
-        };
-        let seg1 = relu(seg1);
-        let seg2 = relu(self.seg2.forward(&Tensor::cat(&[&seg1, middle], 1)));
-        // A 1×1 convolution commutes with bilinear up-sampling (its weights sum to 1, so a bias does too): convolving
-        // first does a quarter of the work. In training the batch norm must see the up-sampled values, so it stays
-        // behind them; the same holds for the head, which up-samples one channel instead of 64.
-        let half = size(fine).map(|side| 2 * side);
-        let joined = Tensor::cat(&[&seg2, fine], 1);
-        let seg3 = self
-            .seg3
-            .run(|weight, bias| bilinear(&shortened(4, || pointwise(&joined, weight, bias)), half));
-        let seg3 = relu(seg3);
-        let head = shortened((self.upsample * self.upsample / 4) as u64, || {
-            self.head.forward(&seg3)
-        });
-        bilinear(
-            &head.to_kind(Kind::Float),
-            size(fine).map(|side| self.upsample * side),
-        )
+        let size = size(fine).map(|side| self.upsample * side);
+        bilinear(&logits.to_kind(Kind::Float), size)
     }
 }
 
 impl FusionSegmenter {
-    /// The smoothed discrepancy of all stages at the size of the coarsest.
-    ///
-    /// Bilinear reduction to a quarter per side takes the mean of the two middle ones of every four positions per side. The
-    /// others are left out: in inference before the smoothing convolution, in training behind its batch norm, whose
-    /// statistics they belong to.
-    fn guide(&self, smooth: &ConvNorm, discrepancy: &[Tensor]) -> Tensor {
-        let smoothed = match (self.mode, discrepancy) {
-            (Mode::Infer, [fine, coarser @ ..]) => {
-                // At half its size the finest map lies on the grid of the next one.
-                let mut maps = vec![middle_positions(fine)];
-                maps.extend(coarser.iter().map(Tensor::shallow_clone));
-                shortened(4, || fuse(smooth, &maps))
+    /// N×1×h×w logits at twice the size of the finest stage.
+    fn train(&self, [fine, middle, coarse]: [&Tensor; 3], discrepancy: &[Tensor]) -> Tensor {
+        let guided = match &self.smooth {
+            Some(smooth) => {
+                let smoothed =
+                    smooth.run(|weight, bias| fuse(&sum_repetitions(weight, discrepancy), bias, discrepancy));
+                Tensor::cat(&[&quarter(&middle_positions(&smoothed)), coarse], 1)
             }
-            _ => middle_positions(&fuse(smooth, discrepancy)),
+            None => coarse.shallow_clone(),
         };
-        smoothed
-            .relu()
-            .avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
+        let seg1 = relu(self.seg1(&guided, size(middle)));
+        let seg2 = self.seg2.forward_relu(&Tensor::cat(&[&seg1, middle], 1));
+        let joined = Tensor::cat(&[&seg2, fine], 1);
+        let half = size(fine).map(|side| 2 * side);
+        // A 1×1 convolution commutes with bilinear up-sampling (its weights sum to 1, so a bias does too): convolving
+        // first does a quarter of the work. The batch norm must see the up-sampled values, so it stays behind them.
+        let seg3 = self
+            .seg3
+            .run(|weight, bias| bilinear(&shortened(4, || pointwise(&joined, weight, bias)), half));
+        self.head(seg3)
     }
+
+    /// The same, where batch norms are part of the convolutions: a convolution of features one behind the other is the sum of
+    /// those of the features, and what does not depend on the discrepancy is computed beside what does.
+    fn infer(&self, [fine, middle, coarse]: [&Tensor; 3], discrepancy: &[Tensor]) -> Tensor {
+        let target = size(middle);
+        let guide = self.smooth.as_ref().map(|smooth| {
+            // At half its size the finest map lies on the grid of the next one.
+            let mut maps = vec![middle_positions(&discrepancy[0])];
+            maps.extend(discrepancy[1..].iter().map(Tensor::shallow_clone));
+            let (weights, bias) = smooth.prepared(|weight| sum_repetitions(weight, discrepancy));
+            move || quarter(&shortened(4, || fuse(&weights, Some(&bias), &maps)))
+        });
+        let (seg2, seg2_bias) = self.seg2.prepared(|weight| parts(weight, 0, middle));
+        let (seg3, seg3_bias) = self.seg3.prepared(|weight| parts(weight, 1, fine));
+        let others = {
+            let (deconv, seg2, seg3) = (
+                self.seg2.operation(),
+                seg2[1].shallow_clone(),
+                seg3[1].shallow_clone(),
+            );
+            let (fine, middle) = (fine.shallow_clone(), middle.shallow_clone());
+            move || {
+                let seg2 = deconv.apply(&middle, &seg2, Some(&seg2_bias));
+                (seg2, shortened(4, || pointwise(&fine, &seg3, Some(&seg3_bias))))
+            }
+        };
+        let device = coarse.device();
+        let (seg1, (from_middle, from_fine)) = match guide {
+            Some(guide) if size(coarse).iter().all(|&side| side <= DENSE) => {
+                let split = |weight: &Tensor| parts(weight, 1, coarse).iter().flat_map(shifted).collect();
+                let (mut weights, bias) = self.seg1.prepared(split);
+                let features = weights.split_off(3);
+                let coarse = coarse.shallow_clone();
+                let (seg1, (from_coarse, others)) = both(
+                    device,
+                    move || conv_upsampled(&guide(), &weights, Some(&bias), target),
+                    move || (conv_upsampled(&coarse, &features, None, target), others()),
+                );
+                (seg1 + from_coarse, others)
+            }
+            Some(guide) => (self.seg1(&join(&guide(), coarse), target), others()),
+            None => (self.seg1(coarse, target), others()),
+        };
+        let from_seg1 = self.seg2.operation().apply(&relu(seg1), &seg2[0], None);
+        let seg2 = relu(from_seg1 + from_middle);
+        let seg3 = shortened(4, || pointwise(&seg2, &seg3[0], None)) + from_fine;
+        head_of_doubled(&self.head, &seg3)
+            .unwrap_or_else(|| self.head(bilinear(&seg3, size(fine).map(|side| 2 * side))))
+    }
+
+    /// The first block without its ReLU: N×256×h×w at the size `target`.
+    fn seg1(&self, guided: &Tensor, target: [i64; 2]) -> Tensor {
+        if size(guided).iter().any(|&side| side > DENSE) {
+            return self.seg1.forward(&bilinear(guided, target));
+        }
+        self.seg1
+            .run(|weight, bias| conv_upsampled(guided, &shifted(weight), bias, target))
+    }
+
+    /// Logits of the up-sampled features of the last block: the head's 1×1 convolution commutes with the up-sampling behind it.
+    fn head(&self, seg3: Tensor) -> Tensor {
+        let seg3 = relu(seg3);
+        shortened((self.upsample * self.upsample / 4) as u64, || {
+            self.head.forward(&seg3)
+        })
+    }
+}
+
+/// A weight's parts along a dimension: for what comes before the channels of `last`, and for these.
+fn parts(weight: &Tensor, dimension: i64, last: &Tensor) -> Vec<Tensor> {
+    let (whole, last) = (weight.size()[dimension as usize], last.size()[1]);
+    weight.split_with_sizes([whole - last, last], dimension)
+}
+
+/// The smoothed discrepancy at half its size. With [`middle_positions`], the bilinear reduction to a quarter per side of the
+/// official code, which takes the mean of the two middle ones of every four positions per side: the others are left out, in
+/// inference before the smoothing convolution, in training behind its batch norm, whose statistics they belong to.
+fn quarter(smoothed: &Tensor) -> Tensor {
+    smoothed
+        .relu()
+        .avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
 }
 
 /// Of every four positions per side the two in the middle: N×C×h×w to N×C×h/2×w/2.
@@ -148,45 +211,78 @@ fn middle_positions(map: &Tensor) -> Tensor {
     middle.reshape([n, h / 2, w / 2, c]).permute([0, 3, 1, 2])
 }
 
-/// The smoothing convolution of the tiled and summed maps, at the size of the finest.
+/// The smoothing convolution of the tiled and summed maps, at the size of the first.
 ///
 /// The official code repeats each map along its channels up to the width of the coarsest, up-samples it to the nearest
 /// position, adds and convolves. Both repetition and up-sampling commute with the convolution: its columns are summed
-/// over the repetitions, and it runs at each map's own size.
-fn fuse(smooth: &ConvNorm, maps: &[Tensor]) -> Tensor {
-    smooth.run(|weight, bias| {
-        let (target, weights) = (size(&maps[0]), weight.numel());
-        let terms = maps.iter().enumerate().map(|(stage, map)| {
-            let weight = sum_repetitions(weight, map.size()[1]);
+/// over the repetitions ([`sum_repetitions`]), and it runs at each map's own size.
+fn fuse(weights: &[Tensor], bias: Option<&Tensor>, maps: &[Tensor]) -> Tensor {
+    let target = size(&maps[0]);
+    let terms = maps
+        .iter()
+        .zip(weights)
+        .enumerate()
+        .map(|(stage, (map, weight))| {
             // The bias belongs to the sum, so one term carries it.
             let bias = bias.filter(|_| stage == 0);
             // As defined, there is one convolution, of all channels at the size of the first map.
-            let factor = if stage == 0 { weights / weight.numel() } else { 0 };
-            let smoothed = shortened(factor as u64, || pointwise(map, &weight, bias));
+            let width = weight.size()[0];
+            let factor = if stage == 0 { width / map.size()[1] } else { 0 };
+            let smoothed = shortened(factor as u64, || pointwise(map, weight, bias));
             if size(map) == target {
                 smoothed
             } else {
                 smoothed.upsample_nearest2d(target, None, None)
             }
         });
-        terms.reduce(|a, b| a + b).expect("a guided decoder has maps")
-    })
+    terms.reduce(|a, b| a + b).expect("a guided decoder has maps")
 }
 
-/// Folds the columns of a `out`×`width`×1×1 weight onto `channels` that are repeated up to `width`.
-fn sum_repetitions(weight: &Tensor, channels: i64) -> Tensor {
-    let (out, width) = (weight.size()[0], weight.size()[1]);
-    if channels == width {
-        return weight.shallow_clone();
+/// Both one behind the other, in the kind of number of the first: the kind that convolutions compute in.
+fn join(first: &Tensor, second: &Tensor) -> Tensor {
+    Tensor::cat(&[first, &second.to_kind(first.kind())], 1)
+}
+
+/// The head's N×1×2h×2w logits of N×C×h×w features that are doubled bilinearly and pass a ReLU first, where that can be computed
+/// without the doubled features.
+fn head_of_doubled(head: &Conv, features: &Tensor) -> Option<Tensor> {
+    let features = features.to_kind(Kind::Float);
+    let (n, c, h, w) = features.size4().expect("N×C×h×w features");
+    if !(c as usize).is_multiple_of(LANES) || !is_faster(&[&features]) {
+        return None;
     }
-    let repetitions = (width + channels - 1) / channels;
-    let padded = weight
-        .view([out, width])
-        .constant_pad_nd([0, repetitions * channels - width]);
-    padded
-        .view([out, repetitions, channels])
-        .sum_dim_intlist(1, false, weight.kind())
-        .view([out, channels, 1, 1])
+    let (weights, bias) = (
+        numbers(head.weight()),
+        head.bias().map_or(0.0, |bias| bias.double_value(&[0])),
+    );
+    let features = numbers(&channels_innermost(&features));
+    let mut logits = vec![0.0; (n * 4 * h * w) as usize];
+    let images = features.chunks_exact((c * h * w) as usize);
+    for (image, logits) in images.zip(logits.chunks_exact_mut((4 * h * w) as usize)) {
+        head::of_doubled(image, [h as usize, w as usize], &weights, bias as f32, logits);
+    }
+    Some(Tensor::from_slice(&logits).view([n, 1, 2 * h, 2 * w]))
+}
+
+/// For each map the columns of a `out`×`width`×1×1 weight, folded onto its channels, which are repeated up to `width`.
+fn sum_repetitions(weight: &Tensor, maps: &[Tensor]) -> Vec<Tensor> {
+    let (out, width) = (weight.size()[0], weight.size()[1]);
+    let folded = |channels| {
+        let repetitions = (width + channels - 1) / channels;
+        let padded = weight
+            .view([out, width])
+            .constant_pad_nd([0, repetitions * channels - width]);
+        padded
+            .view([out, repetitions, channels])
+            .sum_dim_intlist(1, false, weight.kind())
+            .view([out, channels, 1, 1])
+    };
+    maps.iter()
+        .map(|map| match map.size()[1] {
+            channels if channels == width => weight.shallow_clone(),
+            channels => folded(channels),
+        })
+        .collect()
 }
 
 fn size(features: &Tensor) -> [i64; 2] {
@@ -196,4 +292,40 @@ fn size(features: &Tensor) -> [i64; 2] {
 
 fn bilinear(features: &Tensor, size: [i64; 2]) -> Tensor {
     features.upsample_bilinear2d(size, false, None, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use daf_core::Stage;
+    use daf_core::block::{Precision, Start, count};
+    use tch::Device;
+    use tch::nn::VarStore;
+
+    use super::*;
+
+    #[test]
+    fn inference_gives_the_same_with_and_without_the_loops_that_libtorch_lacks() {
+        tch::set_num_threads(2);
+        tch::manual_seed(6);
+        let stages = [(32, 4), (48, 8), (64, 16)].map(|(channels, stride)| Stage { channels, stride });
+        let draw = |channels: i64, stride: i64| {
+            Tensor::randn([2, channels, 64 / stride, 96 / stride], (Kind::Float, Device::Cpu))
+        };
+        let features: Vec<Tensor> = stages.iter().map(|stage| draw(stage.channels, stage.stride)).collect();
+        for discrepancy in [true, false] {
+            let vars = VarStore::new(Device::Cpu);
+            let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanIn, Precision::Float32);
+            let input = DecoderInput {
+                stages: stages.to_vec(),
+                discrepancy: stages.iter().map(|stage| stage.channels).collect(),
+            };
+            let decoder = Fusion { discrepancy }.build(&blocks, &input).unwrap();
+            let segment = || tch::no_grad(|| decoder.segment(&features, &features));
+            // Where multiply-adds are counted, libtorch computes.
+            let (found, (expected, _)) = (segment(), count(segment));
+            assert_eq!(found.size(), [2, 1, 64, 96]);
+            let (far, largest) = ((found - &expected).abs().max(), expected.abs().max());
+            assert!((far / largest).double_value(&[]) < 1e-5);
+        }
+    }
 }

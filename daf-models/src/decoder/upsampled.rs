@@ -5,8 +5,21 @@ use tch::{Device, Kind, Tensor};
 
 use crate::constants::Constants;
 
+/// The weights of [`conv_upsampled`] for the weight O×C×3×3 of a convolution: for each vertical shift 3·O×C×1×1, those of the
+/// horizontal shifts one behind the other.
+pub(super) fn shifted(weight: &Tensor) -> Vec<Tensor> {
+    let (outputs, channels, ..) = weight.size4().expect("O×C×3×3 weights");
+    let shift = |vertical| {
+        weight
+            .select(2, vertical)
+            .permute([2, 0, 1])
+            .reshape([3 * outputs, channels, 1, 1])
+    };
+    (0..3).map(shift).collect()
+}
+
 /// A 3×3 convolution (zeros around) of N×C×h×w features that are first up-sampled bilinearly to `size`, a multiple of h×w:
-/// N×O×H×W, exact up to rounding. The weight is O×C×3×3.
+/// N×O×H×W, exact up to rounding. The weights are [`shifted`].
 ///
 /// A 3×3 convolution is the sum of nine 1×1 convolutions of shifted features, and a 1×1 convolution mixes channels where
 /// up-sampling and shifting mix places: they commute. So the nine run at h×w, which saves as many multiply-adds as there
@@ -14,23 +27,20 @@ use crate::constants::Constants;
 /// side that up-samples, shifts and adds.
 pub(super) fn conv_upsampled(
     input: &Tensor,
-    weight: &Tensor,
+    weights: &[Tensor],
     bias: Option<&Tensor>,
     size: [i64; 2],
 ) -> Tensor {
-    let (n, channels, h, w) = input.size4().expect("N×C×h×w features");
-    let outputs = weight.size()[0];
+    let (n, _, h, w) = input.size4().expect("N×C×h×w features");
+    let outputs = weights[0].size()[0] / 3;
     let [height, width] = size;
-    // Channels of `parts`: vertical shift, horizontal shift, output.
-    let weights = weight
-        .permute([2, 3, 0, 1])
-        .reshape([9 * outputs, channels, 1, 1]);
     let factor = (height * width / (h * w)).max(1);
-    let parts = shortened(factor as u64, || pointwise(input, &weights, None));
-    let parts = parts.permute([0, 2, 3, 1]).reshape([n, h, w, 3, 3 * outputs]);
-    let parts = parts
-        .permute([0, 3, 1, 2, 4])
-        .reshape([n, 3 * h, w * 3 * outputs]);
+    let shift = |weight: &Tensor| {
+        let part = shortened(factor as u64, || pointwise(input, weight, None));
+        part.permute([0, 2, 3, 1]).reshape([n, h, w * 3 * outputs])
+    };
+    let parts: Vec<Tensor> = weights.iter().map(shift).collect();
+    let parts = Tensor::cat(&parts, 1);
     let (kind, device) = (parts.kind(), parts.device());
     thread_local! {
         static KNOWN: Constants<(i64, i64, Kind, Device)> = const { Constants::new() };
@@ -95,7 +105,7 @@ mod tests {
         ] {
             let input = draw(&[2, 6, small[0], small[1]]);
             for bias in [None, Some(&bias)] {
-                let found = conv_upsampled(&input, &weight, bias, size);
+                let found = conv_upsampled(&input, &shifted(&weight), bias, size);
                 let expected = literal(&input, &weight, bias, size);
                 assert_eq!(found.size(), expected.size());
                 let far = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
@@ -116,7 +126,7 @@ mod tests {
     fn it_saves_the_multiply_adds_that_up_sampling_adds() {
         let input = Tensor::zeros([1, 6, 4, 4], (Kind::Float, Device::Cpu));
         let weight = Tensor::zeros([5, 6, 3, 3], (Kind::Float, Device::Cpu));
-        let (_, counted) = count(|| conv_upsampled(&input, &weight, None, [8, 8]));
+        let (_, counted) = count(|| conv_upsampled(&input, &shifted(&weight), None, [8, 8]));
         assert_eq!(counted.defined, 8 * 8 * 9 * 6 * 5);
         assert_eq!(counted.carried_out, counted.defined / 4);
     }

@@ -6,7 +6,7 @@ mod segmentation;
 use std::sync::Arc;
 
 use daf_core::block::{Blocks, Mode, Start, channels_last, left_out};
-use daf_core::concurrent::each;
+use daf_core::concurrent::{alone_if_small, each};
 use daf_core::weights::Weights;
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Losses, Maps, Method,
@@ -261,11 +261,20 @@ impl Model for DafModel {
     }
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
-        left_out(self.left_out * images.size()[0] as u64);
+        let (n, _, h, w) = images.size4()?;
+        left_out(self.left_out * n as u64);
         let images = channels_last(images);
+        Ok(alone_if_small(images.device(), (n * h * w) as usize, || {
+            self.maps(&images)
+        }))
+    }
+}
+
+impl DafModel {
+    fn maps(&self, images: &Tensor) -> Maps {
         let (teacher, student) = match &self.teacher {
-            Some(teacher) => teacher.extract_beside(&self.student, &images),
-            None => (Vec::new(), self.student.extract(&images)),
+            Some(teacher) => teacher.extract_beside(&self.student, images),
+            None => (Vec::new(), self.student.extract(images)),
         };
         let discrepancy = match &self.discrepancy {
             Some(measure) => {
@@ -278,11 +287,11 @@ impl Model for DafModel {
             .decoder
             .as_ref()
             .map(|decoder| decoder.segment(&student, &discrepancy).sigmoid());
-        Ok(Maps {
+        Maps {
             discrepancy,
             probability,
             images: None,
-        })
+        }
     }
 }
 
