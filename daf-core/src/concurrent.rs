@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::panic;
-use std::sync::{Barrier, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use rayon::prelude::*;
@@ -78,18 +78,19 @@ fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
 /// on `device`.
 ///
 /// On a CPU for which libtorch has two threads, two items are worked on at a time with one each: sharing every operation among
-/// the two would have them wait for each other at its end. Otherwise, and where multiply-adds are counted, items are worked on
-/// one after the other.
+/// the two would have them wait for each other at its end. Otherwise, in [training](shared) and where multiply-adds are counted,
+/// items are worked on one after the other.
 ///
-/// The first time, two threads are started that stay, and no other thread should ask libtorch for the first time just then: it
-/// might get their number of threads. From then on OpenMP's threads wait asleep between operations, in the whole process.
+/// The first time, two threads are started that stay until something is [shared], and no other thread should ask libtorch for the
+/// first time just then: it might get their number of threads. Meanwhile OpenMP's threads wait asleep between operations, in the
+/// whole process.
 pub fn each<Item: Send, R: Send>(
     device: Device,
     items: impl IntoIterator<Item = Item>,
     work: impl Fn(Item) -> R + Sync,
 ) -> Vec<R> {
     let work = |item| tch::no_grad(|| work(item));
-    match pays(device).then(pair).flatten() {
+    match pair(device) {
         Some(pair) => {
             let items: Vec<Item> = items.into_iter().collect();
             pair.install(|| items.into_par_iter().with_max_len(1).map(work).collect())
@@ -105,24 +106,14 @@ pub fn both<A: Send, B: Send>(
     other: impl FnOnce() -> B + Send,
 ) -> (A, B) {
     let (one, other) = (|| tch::no_grad(one), || tch::no_grad(other));
-    match pays(device).then(pair).flatten() {
+    match pair(device) {
         Some(pair) => pair.join(one, other),
         None => (one(), other()),
     }
 }
 
-fn pays(device: Device) -> bool {
-    let two = tch::get_num_threads() == 2 || ALONE.get();
-    device == Device::Cpu && two && !block::counts()
-}
-
 /// Values of an image up to which sharing an operation on it costs more than it brings.
 const SMALL: usize = 1 << 17;
-
-thread_local! {
-    /// Whether this thread works alone although libtorch has two threads for it.
-    static ALONE: Cell<bool> = const { Cell::new(false) };
-}
 
 /// Does the work of inference of a network on so many pixels.
 ///
@@ -130,37 +121,91 @@ thread_local! {
 /// [`both`], which should have most of the work: waking a second thread takes longer than what it is to do, a hundred times in
 /// an image. Meanwhile libtorch has one thread for threads that ask it for the first time.
 pub fn alone_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
-    struct Before(i32);
-    impl Drop for Before {
+    struct Threads(i32);
+    impl Drop for Threads {
         fn drop(&mut self) {
-            ALONE.set(false);
             tch::set_num_threads(self.0);
         }
     }
-    if pixels > SMALL || ALONE.get() || !pays(device) || pair().is_none() {
+    if pixels > SMALL || WAY.get() != Way::Pairs || pair(device).is_none() {
         return work();
     }
-    let _before = Before(tch::get_num_threads());
-    ALONE.set(true);
+    let _before = (Change::to(Way::Alone), Threads(tch::get_num_threads()));
     tch::set_num_threads(1);
     work()
 }
 
 /// The same for what comes behind a network, where that has worked so.
 pub(crate) fn go_on_alone_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
-    if PAIR.get().is_some() {
+    if running().is_some() {
         alone_if_small(device, pixels, work)
     } else {
         work()
     }
 }
 
-/// Once started, or found that they cannot be.
-static PAIR: OnceLock<Option<ThreadPool>> = OnceLock::new();
+/// Does work whose operations are large, as those of training are: each is shared among all threads of libtorch, which wait awake
+/// for the next.
+pub(crate) fn shared<R>(work: impl FnOnce() -> R) -> R {
+    // Threads beside theirs have them wait asleep.
+    running().take();
+    let _before = Change::to(Way::Shared);
+    work()
+}
 
-/// Two threads with a single one of libtorch's each.
-fn pair() -> Option<&'static ThreadPool> {
-    let start = || {
+/// Whether work can be done in [pairs](each).
+pub(crate) fn pays(device: Device) -> bool {
+    let two = match WAY.get() {
+        Way::Pairs => tch::get_num_threads() == 2,
+        Way::Alone => true,
+        Way::Shared => false,
+    };
+    device == Device::Cpu && two && !block::counts()
+}
+
+/// How a thread uses the two that libtorch has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Both for an operation, but for pairs of items one each.
+    Pairs,
+    /// One, but for pairs of items one each.
+    Alone,
+    /// Both for every operation.
+    Shared,
+}
+
+thread_local! {
+    static WAY: Cell<Way> = const { Cell::new(Way::Pairs) };
+}
+
+/// Another way until this is dropped.
+struct Change(Way);
+
+impl Change {
+    fn to(way: Way) -> Self {
+        Self(WAY.replace(way))
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        WAY.set(self.0);
+    }
+}
+
+/// The two threads, once they have been started.
+fn running() -> MutexGuard<'static, Option<Arc<ThreadPool>>> {
+    static PAIR: Mutex<Option<Arc<ThreadPool>>> = Mutex::new(None);
+    PAIR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Two threads with a single one of libtorch's each, where that pays and the system grants them.
+fn pair(device: Device) -> Option<Arc<ThreadPool>> {
+    if !pays(device) {
+        return None;
+    }
+    let mut running = running();
+    if running.is_none() {
         let pair = ThreadPoolBuilder::new().num_threads(2).build().ok()?;
         let (threads, barrier) = (tch::get_num_threads(), Barrier::new(2));
         pair.broadcast(|_| {
@@ -174,15 +219,14 @@ fn pair() -> Option<&'static ThreadPool> {
         });
         // Which is that of threads to come.
         tch::set_num_threads(threads);
-        Some(pair)
-    };
-    PAIR.get_or_init(start).as_ref()
+        *running = Some(Arc::new(pair));
+    }
+    running.clone()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Mutex, PoisonError};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -280,6 +324,16 @@ pub(crate) mod tests {
         assert_eq!(after, 2);
         let many = with_threads(3, || alone_if_small(Device::Cpu, SMALL, tch::get_num_threads));
         assert_eq!(many, 3);
+    }
+
+    #[test]
+    fn what_is_shared_is_done_by_all_threads_of_libtorch() {
+        let threads = || each(Device::Cpu, [(); 2], |()| tch::get_num_threads());
+        let (pairs, shared, again) = with_threads(2, || (threads(), shared(threads), threads()));
+        assert_eq!(
+            (&pairs[..], &shared[..], &again[..]),
+            (&[1, 1][..], &[2, 2][..], &[1, 1][..])
+        );
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::block;
+use crate::{block, concurrent};
 
 /// Whether a loop of `daf-kernels` can compute something of these values and is faster than libtorch: float32 on a CPU, of
 /// which nobody asks for a derivative, since the loops have none.
 ///
-/// In one thread they are some times as fast as libtorch is in one. Sharing them among several would bring little, since
-/// those of libtorch, awake for some milliseconds after each of its operations, would be in their way: with three and more,
-/// libtorch computes. So it does where multiply-adds are counted, which are those of the definition.
+/// In one thread they are some times as fast as libtorch is in one. Sharing them among several would bring little, since those of
+/// libtorch, awake for some milliseconds after each of its operations, would be in their way: where two pieces of work do not run
+/// beside each other ([`concurrent`](crate::concurrent::each)), several threads of libtorch compute. So they do where
+/// multiply-adds are counted, which are those of the definition.
 #[must_use]
 pub fn is_faster(values: &[&Tensor]) -> bool {
     let suits = |values: &&Tensor| {
@@ -18,10 +19,8 @@ pub fn is_faster(values: &[&Tensor]) -> bool {
             && values.numel() > 0
             && !values.requires_grad()
     };
-    values.iter().all(suits)
-        && tch::get_num_threads() <= 2
-        && daf_kernels::are_fast_here()
-        && !block::counts()
+    let few = tch::get_num_threads() == 1 || concurrent::pays(Device::Cpu);
+    values.iter().all(suits) && few && daf_kernels::are_fast_here() && !block::counts()
 }
 
 /// The numbers of a float32 tensor in the order of its dimensions.

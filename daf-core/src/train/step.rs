@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::OptimizerState;
-use crate::{Batch, Error, Model, Result};
+use crate::{Batch, Error, Model, Result, concurrent};
 
 /// A part of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,17 @@ pub struct Place<'a> {
 /// # Errors
 /// [`Error::Diverged`] if a term or a gradient is not finite; the parameters stay as they are then.
 pub fn step(
+    model: &dyn Model,
+    optimizer: &mut OptimizerState,
+    batch: &Batch,
+    factor: f64,
+    place: Place<'_>,
+    ended: impl FnMut(Phase),
+) -> Result<Vec<(String, f64)>> {
+    concurrent::shared(|| learn(model, optimizer, batch, factor, place, ended))
+}
+
+fn learn(
     model: &dyn Model,
     optimizer: &mut OptimizerState,
     batch: &Batch,

@@ -309,9 +309,15 @@ mod tests {
         tch::manual_seed(6);
         let stages = [(32, 4), (48, 8), (64, 16)].map(|(channels, stride)| Stage { channels, stride });
         let draw = |channels: i64, stride: i64| {
-            Tensor::randn([2, channels, 64 / stride, 96 / stride], (Kind::Float, Device::Cpu))
+            Tensor::randn(
+                [2, channels, 64 / stride, 96 / stride],
+                (Kind::Float, Device::Cpu),
+            )
         };
-        let features: Vec<Tensor> = stages.iter().map(|stage| draw(stage.channels, stage.stride)).collect();
+        let features: Vec<Tensor> = stages
+            .iter()
+            .map(|stage| draw(stage.channels, stage.stride))
+            .collect();
         for discrepancy in [true, false] {
             let vars = VarStore::new(Device::Cpu);
             let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanIn, Precision::Float32);

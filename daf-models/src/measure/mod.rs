@@ -39,7 +39,9 @@ mod tests {
             };
             let (teacher, student) = (draw(), draw());
             let found = measure.compare(&teacher, &student, None).map;
-            let expected = measure.compare(&teacher, &student.set_requires_grad(true), None).map;
+            let expected = measure
+                .compare(&teacher, &student.set_requires_grad(true), None)
+                .map;
             assert_eq!(found.size(), expected.size());
             (found - expected).abs().max().double_value(&[])
         };
