@@ -4,8 +4,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{block, concurrent};
 
-/// Whether a loop of `daf-kernels` can compute something of these values and is faster than libtorch: float32 on a CPU, of
-/// which nobody asks for a derivative, since the loops have none.
+/// Whether a loop of `daf-kernels` can compute something of these values and is faster than libtorch: float32 or bfloat16 on a
+/// CPU, of which nobody asks for a derivative, since the loops have none.
 ///
 /// In one thread they are some times as fast as libtorch is in one. Sharing them among several would bring little, since those of
 /// libtorch, awake for some milliseconds after each of its operations, would be in their way: where two pieces of work do not run
@@ -15,7 +15,7 @@ use crate::{block, concurrent};
 pub fn is_faster(values: &[&Tensor]) -> bool {
     let suits = |values: &&Tensor| {
         values.device() == Device::Cpu
-            && values.kind() == Kind::Float
+            && matches!(values.kind(), Kind::Float | Kind::BFloat16)
             && values.numel() > 0
             && !values.requires_grad()
     };
@@ -23,10 +23,11 @@ pub fn is_faster(values: &[&Tensor]) -> bool {
     values.iter().all(suits) && few && daf_kernels::are_fast_here() && !block::counts()
 }
 
-/// The numbers of a float32 tensor in the order of its dimensions.
+/// The numbers of a tensor in the order of its dimensions.
 #[must_use]
 pub fn numbers(values: &Tensor) -> Vec<f32> {
     let mut numbers = vec![0.0; values.numel()];
-    values.contiguous().copy_data(&mut numbers, values.numel());
+    let values = values.to_kind(Kind::Float).contiguous();
+    values.copy_data(&mut numbers, values.numel());
     numbers
 }

@@ -15,12 +15,19 @@ fn numbers(count: usize) -> Vec<f32> {
 
 fn convolution(criterion: &mut Criterion) {
     for (channels, side) in STAGES {
-        let convolution = Convolution::new(&numbers(9 * channels * channels), &numbers(channels), channels);
+        // As many as in the two networks: the weights of all of them do not fit into a cache.
+        let convolutions: Vec<Convolution> = (0..6)
+            .map(|_| Convolution::new(&numbers(9 * channels * channels), &numbers(channels), channels))
+            .collect();
         let image = numbers(side * side * channels);
         let mut result = vec![0.0; image.len()];
-        let name = format!("convolution, {channels} channels, {side}×{side}");
+        let name = format!("six convolutions, {channels} channels, {side}×{side}");
         criterion.bench_function(&name, |bencher| {
-            bencher.iter(|| convolution.apply(black_box(&image), [side, side], Then::default(), &mut result));
+            bencher.iter(|| {
+                for convolution in &convolutions {
+                    convolution.apply(black_box(&image), [side, side], Then::default(), &mut result);
+                }
+            });
         });
     }
 }

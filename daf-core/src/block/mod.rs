@@ -522,47 +522,26 @@ impl ConvNorm {
 
     /// N×`input`×h×w to N×`output`×h'×w', without an activation.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        self.compute(input, None, false)
+        compute(&[self], input, None, false)
     }
 
     /// The same behind a ReLU.
     pub fn forward_relu(&self, input: &Tensor) -> Tensor {
-        self.compute(input, None, true)
-    }
-
-    /// The same added to values of the result's shape, which a shortcut brings, and behind a ReLU then.
-    pub fn forward_onto_relu(&self, input: &Tensor, onto: &Tensor) -> Tensor {
-        self.compute(input, Some(onto), true)
-    }
-
-    fn compute(&self, input: &Tensor, onto: Option<&Tensor>, rectified: bool) -> Tensor {
-        if self.by_winograd() {
-            // In bfloat16 too: it is no slower than a convolution in bfloat16, and more accurate.
-            let [input, onto] =
-                [Some(input), onto].map(|values| values.map(|values| values.to_kind(Kind::Float)));
-            let values: Vec<&Tensor> = input.iter().chain(&onto).collect();
-            if kernel::is_faster(&values) {
-                let convolution = self.winograd.get_or_init(|| {
-                    // Not kept: it is four times as large as the weights already.
-                    let (weight, bias) = tch::no_grad(|| self.fold());
-                    winograd::prepare(&weight, &bias)
-                });
-                return winograd::apply(convolution, values[0], onto.as_ref(), rectified);
-            }
-        }
-        let result = self.run(|weight, bias| self.conv.operation.apply(input, weight, bias));
-        let result = match onto {
-            Some(onto) => result + onto,
-            None => result,
-        };
-        if rectified { relu(result) } else { result }
+        compute(&[self], input, None, true)
     }
 
     /// Whether Winograd's algorithm can compute the convolution.
-    fn by_winograd(&self) -> bool {
-        self.mode == Mode::Infer
-            && !self.conv.operation.transposed
-            && winograd::suits(&self.conv.operation.shape)
+    fn suits_winograd(&self) -> bool {
+        let operation = &self.conv.operation;
+        self.mode == Mode::Infer && !operation.transposed && winograd::suits(&operation.shape)
+    }
+
+    fn winograd(&self) -> &Convolution {
+        self.winograd.get_or_init(|| {
+            // Not kept: it is four times as large as the weights already.
+            let (weight, bias) = tch::no_grad(|| self.fold());
+            winograd::prepare(&weight, &bias)
+        })
     }
 
     /// As [`forward`](Self::forward), with another way to apply the convolution: `apply` gets weight and bias, folded
@@ -635,6 +614,37 @@ impl ConvNorm {
             None => offset,
         };
         (weight, bias)
+    }
+}
+
+/// The convolutions of a residual block: a ReLU behind the first, another one behind the sum of the second and the shortcut.
+pub fn residual(first: &ConvNorm, second: &ConvNorm, input: &Tensor, shortcut: &Tensor) -> Tensor {
+    compute(&[first, second], input, Some(shortcut), true)
+}
+
+/// One convolution after the other, with ReLUs between them; the last one's result is added to `onto`, and is rectified or not.
+fn compute(chain: &[&ConvNorm], input: &Tensor, onto: Option<&Tensor>, rectified: bool) -> Tensor {
+    let values: Vec<&Tensor> = [input].into_iter().chain(onto).collect();
+    if chain.iter().all(|conv| conv.suits_winograd()) && kernel::is_faster(&values) {
+        // In bfloat16 too: it is no slower than a convolution in bfloat16, and more accurate.
+        let (input, onto) = (
+            input.to_kind(Kind::Float),
+            onto.map(|onto| onto.to_kind(Kind::Float)),
+        );
+        let convolutions: Vec<&Convolution> = chain.iter().map(|conv| conv.winograd()).collect();
+        return winograd::apply(&convolutions, &input, onto.as_ref(), rectified);
+    }
+    match chain {
+        [] => input.shallow_clone(),
+        [conv] => {
+            let result = conv.run(|weight, bias| conv.conv.operation.apply(input, weight, bias));
+            let result = match onto {
+                Some(onto) => result + onto,
+                None => result,
+            };
+            if rectified { relu(result) } else { result }
+        }
+        [first, rest @ ..] => compute(rest, &first.forward_relu(input), onto, rectified),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Winograd's algorithm for the 3×3 convolutions of inference on a CPU, in float32.
 
 use std::cell::RefCell;
+use std::mem;
 
 use daf_kernels::winograd::{Convolution, Then};
 use tch::Tensor;
@@ -26,52 +27,64 @@ pub(super) fn prepare(weight: &Tensor, bias: &Tensor) -> Convolution {
     Convolution::new(&numbers(&weight), &numbers(bias), input)
 }
 
-/// N×input×h×w to N×output×h×w, channels last: what of the sums becomes the results, with values of that shape `onto` which they
-/// are added.
-pub(super) fn apply(convolution: &Convolution, input: &Tensor, onto: Option<&Tensor>, relu: bool) -> Tensor {
+/// N×input×h×w to N×output×h×w, channels last, through one convolution after the other with ReLUs between them. The last one's
+/// sums are added to `onto`, of the result's shape, and pass a ReLU or do not.
+pub(super) fn apply(
+    convolutions: &[&Convolution],
+    input: &Tensor,
+    onto: Option<&Tensor>,
+    relu: bool,
+) -> Tensor {
     let (n, _, h, w) = input.size4().expect("N×C×h×w features");
     let images: Vec<(Tensor, Option<Tensor>)> = (0..n)
         .map(|at| (input.get(at), onto.map(|onto| onto.get(at))))
         .collect();
     let results = each(input.device(), images, |(input, onto)| {
-        image(convolution, &input, onto.as_ref(), relu)
+        image(convolutions, &input, onto.as_ref(), relu)
     });
     let results = match &results[..] {
         [one] => one.unsqueeze(0),
         several => Tensor::stack(several, 0),
     };
-    results
-        .view([n, h, w, convolution.output() as i64])
-        .permute([0, 3, 1, 2])
+    results.view([n, h, w, -1]).permute([0, 3, 1, 2])
 }
 
 /// Numbers of an image that a thread keeps room for: 4 MB. What large images take goes back.
 const KEPT: usize = 1 << 20;
 
 /// Input×h×w to h×w×output.
-fn image(convolution: &Convolution, input: &Tensor, onto: Option<&Tensor>, relu: bool) -> Tensor {
+fn image(convolutions: &[&Convolution], input: &Tensor, onto: Option<&Tensor>, relu: bool) -> Tensor {
     thread_local! {
         static MEMORY: RefCell<[Vec<f32>; 2]> = RefCell::default();
     }
     let innermost = |values: &Tensor| values.permute([1, 2, 0]).contiguous();
     let input = innermost(input);
     let (h, w, _) = input.size3().expect("h×w×C values");
+    let size = [h as usize, w as usize];
     MEMORY.with_borrow_mut(|memory| {
-        let [image, result] = memory;
-        image.resize(input.numel(), 0.0);
-        input.copy_data(image, input.numel());
-        result.resize((h * w) as usize * convolution.output(), 0.0);
-        if let Some(onto) = onto {
-            innermost(onto).copy_data(result, onto.numel());
+        let [values, results] = memory;
+        values.resize(input.numel(), 0.0);
+        input.copy_data(values, input.numel());
+        for (number, convolution) in (1..).zip(convolutions) {
+            results.resize(size[0] * size[1] * convolution.output(), 0.0);
+            let last = number == convolutions.len();
+            let onto = onto.filter(|_| last);
+            if let Some(onto) = onto {
+                innermost(onto).copy_data(results, onto.numel());
+            }
+            let then = Then {
+                add: onto.is_some(),
+                relu: relu || !last,
+            };
+            convolution.apply(values, size, then, results);
+            mem::swap(values, results);
         }
-        let add = onto.is_some();
-        convolution.apply(image, [h as usize, w as usize], Then { add, relu }, result);
-        let result = Tensor::from_slice(result);
+        let found = Tensor::from_slice(values);
         for numbers in memory {
             numbers.truncate(KEPT);
             numbers.shrink_to(KEPT);
         }
-        result
+        found
     })
 }
 

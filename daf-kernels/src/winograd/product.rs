@@ -19,35 +19,41 @@ pub(crate) struct Block(pub [Lanes; BLOCK / LANES]);
 pub(crate) const CHUNK: usize = 64;
 pub(crate) type Chunk = [f32; CHUNK];
 
-/// Tiles that are worked on together: their sums fill twelve of the sixteen registers of AVX2, and 24 of the 32 of AVX-512.
+/// Tiles that are worked on together: their sums fill twelve of the sixteen registers of AVX2, and 24 of the 32 of AVX-512, or as
+/// many as keep it busy.
 const ROWS: usize = 3;
 const WIDE_ROWS: usize = 12;
+const LEAST_WIDE_ROWS: usize = 4;
 
 /// For every tile the sum over the input channels of its values times the kernels.
 #[inline(always)]
 pub(crate) fn sum<S: Simd>(simd: S, values: &[Chunk], kernels: &[Block], sums: &mut [Block]) {
     let tiles = sums.len();
-    let mut first = 0;
-    let mut rest = sums;
+    let (mut first, mut rest) = (0, sums);
     if simd.level().as_avx512().is_some() {
-        let (groups, others) = rest.as_chunks_mut::<WIDE_ROWS>();
-        for group in groups {
-            rows(simd, &values[first..], tiles, kernels, group);
-            first += WIDE_ROWS;
-        }
-        rest = others;
+        rest = groups::<S, WIDE_ROWS>(simd, values, tiles, kernels, rest, &mut first);
+        rest = groups::<S, LEAST_WIDE_ROWS>(simd, values, tiles, kernels, rest, &mut first);
     }
-    let (groups, rest) = rest.as_chunks_mut::<ROWS>();
+    rest = groups::<S, ROWS>(simd, values, tiles, kernels, rest, &mut first);
+    groups::<S, 1>(simd, values, tiles, kernels, rest, &mut first);
+}
+
+/// Works on groups of N tiles as far as they go; returns what is left.
+#[inline(always)]
+fn groups<'a, S: Simd, const N: usize>(
+    simd: S,
+    values: &[Chunk],
+    tiles: usize,
+    kernels: &[Block],
+    sums: &'a mut [Block],
+    first: &mut usize,
+) -> &'a mut [Block] {
+    let (groups, rest) = sums.as_chunks_mut::<N>();
     for group in groups {
-        rows(simd, &values[first..], tiles, kernels, group);
-        first += ROWS;
+        rows(simd, &values[*first..], tiles, kernels, group);
+        *first += N;
     }
-    let values = &values[first..];
-    if let Ok(rest) = <&mut [Block; 1]>::try_from(&mut *rest) {
-        rows(simd, values, tiles, kernels, rest);
-    } else if let Ok(rest) = <&mut [Block; 2]>::try_from(&mut *rest) {
-        rows(simd, values, tiles, kernels, rest);
-    }
+    rest
 }
 
 #[inline(always)]

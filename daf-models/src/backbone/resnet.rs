@@ -1,4 +1,4 @@
-use daf_core::block::{Blocks, ConvNorm, Shape, relu};
+use daf_core::block::{Blocks, ConvNorm, Shape, relu, residual};
 use daf_core::weights::{Published, Weights};
 use daf_core::{Backbone, BoxError, Extractor, Stage, typetag};
 use schemars::JsonSchema;
@@ -160,9 +160,12 @@ impl Residual {
 
     /// N×`input`×h×w to N×`output`×h'×w', at least 0.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        let inner = self.first.forward_relu(input);
         let shortcut = self.shortcut.as_ref().map(|shortcut| shortcut.forward(input));
-        self.second
-            .forward_onto_relu(&inner, shortcut.as_ref().unwrap_or(input))
+        residual(
+            &self.first,
+            &self.second,
+            input,
+            shortcut.as_ref().unwrap_or(input),
+        )
     }
 }

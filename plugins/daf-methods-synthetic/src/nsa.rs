@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape, Start, channels_last};
+use daf_core::block::{Blocks, Conv, ConvNorm, Shape, Start, channels_last, residual};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Reduction, Tensor};
@@ -147,9 +147,7 @@ impl UpBlock {
     }
 
     fn forward(&self, input: &Tensor) -> Tensor {
-        let inner = self.first.forward_relu(input);
-        self.second
-            .forward_onto_relu(&inner, &self.shortcut.forward(input))
+        residual(&self.first, &self.second, input, &self.shortcut.forward(input))
     }
 }
 
