@@ -153,8 +153,8 @@ pub(crate) fn shared<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Whether work can be done in [pairs](each).
-pub(crate) fn pays(device: Device) -> bool {
+/// Whether [`each`] and [`both`] do two pieces of work at a time.
+pub fn in_pairs(device: Device) -> bool {
     let two = match WAY.get() {
         Way::Pairs => tch::get_num_threads() == 2,
         Way::Alone => true,
@@ -201,7 +201,7 @@ fn running() -> MutexGuard<'static, Option<Arc<ThreadPool>>> {
 
 /// Two threads with a single one of libtorch's each, where that pays and the system grants them.
 fn pair(device: Device) -> Option<Arc<ThreadPool>> {
-    if !pays(device) {
+    if !in_pairs(device) {
         return None;
     }
     let mut running = running();

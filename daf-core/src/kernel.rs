@@ -19,7 +19,7 @@ pub fn is_faster(values: &[&Tensor]) -> bool {
             && values.numel() > 0
             && !values.requires_grad()
     };
-    let few = tch::get_num_threads() == 1 || concurrent::pays(Device::Cpu);
+    let few = tch::get_num_threads() == 1 || concurrent::in_pairs(Device::Cpu);
     values.iter().all(suits) && few && daf_kernels::are_fast_here() && !block::counts()
 }
 

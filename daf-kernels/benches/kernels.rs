@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use daf_kernels::winograd::{Convolution, Then};
-use daf_kernels::{cosine, ssim};
+use daf_kernels::{Window, blur, cosine, ssim};
 
 /// Channels and side of the stages.
 const STAGES: [(usize, usize); 3] = [(64, 64), (128, 32), (256, 16)];
@@ -39,7 +39,7 @@ fn comparison(criterion: &mut Criterion) {
         let sources: Vec<usize> = (0..side + 10)
             .map(|at| at.saturating_sub(5).min(side - 1))
             .collect();
-        let window = ssim::Window {
+        let window = Window {
             weights: &[1.0 / 11.0; 11],
             rows: &sources,
             columns: &sources,
@@ -67,5 +67,22 @@ fn comparison(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, convolution, comparison);
+fn smoothing(criterion: &mut Criterion) {
+    let (side, radius) = (256_usize, 16);
+    let sources: Vec<usize> = (0..side + 2 * radius)
+        .map(|at| at.saturating_sub(radius).min(side - 1))
+        .collect();
+    let window = Window {
+        weights: &[1.0 / 33.0; 33],
+        rows: &sources,
+        columns: &sources,
+    };
+    let map = numbers(side * side);
+    let mut result = vec![0.0; map.len()];
+    criterion.bench_function("smoothing, 256×256", |bencher| {
+        bencher.iter(|| blur::map(&window, black_box(&map), &mut result));
+    });
+}
+
+criterion_group!(benches, convolution, comparison, smoothing);
 criterion_main!(benches);

@@ -1,17 +1,20 @@
 //! Inner loops of inference on the CPU for which libtorch has no fast operation: 3×3 convolutions in a quarter of the
-//! multiplications, the comparison of features in one pass over them,
-//! and the end of a decoder without its largest tensor.
+//! multiplications, the comparison of features in one pass over them, the end of a decoder without its largest tensor, and the
+//! smoothing of maps.
 //!
 //! All of them work on plain slices of numbers whose channels lie innermost, choose the operations of the processor that they
 //! run on, and run in the thread that calls.
 
+pub mod blur;
 pub mod cosine;
 pub mod head;
 mod lanes;
 pub mod ssim;
+mod window;
 pub mod winograd;
 
 pub use lanes::LANES;
+pub use window::Window;
 
 use fearless_simd::Level;
 

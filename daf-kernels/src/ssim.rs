@@ -8,25 +8,7 @@ use std::cell::RefCell;
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 
 use crate::lanes::{LANES, Lanes, read};
-
-/// How values are weighed around a position.
-#[derive(Debug, Clone, Copy)]
-pub struct Window<'a> {
-    /// The weights, an odd number.
-    pub weights: &'a [f32],
-    /// For every weight and row, the row that row + weight − half of the weights is read from, itself or, beyond the border,
-    /// what continues the image: as many as rows and weights together, less one. None is further away than half of the weights.
-    pub rows: &'a [usize],
-    /// The same of columns.
-    pub columns: &'a [usize],
-}
-
-impl Window<'_> {
-    /// Rows and columns of the image.
-    fn size(&self) -> [usize; 2] {
-        [self.rows, self.columns].map(|sources| (sources.len() + 1).saturating_sub(self.weights.len()))
-    }
-}
+use crate::window::Window;
 
 /// Structural similarity under a window, at every position and in every channel, of two images of rows×columns×`channels` numbers;
 /// c1 and c2 stabilise it. Each channel of each image is divided by its largest absolute value first.
@@ -44,22 +26,17 @@ pub fn similarity(
     channels: usize,
     results: &mut [f32],
 ) {
-    let [height, width] = window.size();
+    let [height, width] = window.checked_size();
     assert!(
         channels > 0 && channels.is_multiple_of(LANES),
         "{channels} channels are no whole multiple of {LANES}"
     );
     assert!(
-        window.weights.len() % 2 == 1
-            && [one.len(), other.len(), results.len()] == [height * width * channels; 3],
+        [one.len(), other.len(), results.len()] == [height * width * channels; 3],
         "{}, {} and {} numbers are not three images of {height}×{width}×{channels}",
         one.len(),
         other.len(),
         results.len()
-    );
-    assert!(
-        window.rows.iter().all(|&row| row < height) && window.columns.iter().all(|&column| column < width),
-        "the window reads from outside of {height}×{width} positions"
     );
     thread_local! {
         static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -208,14 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Where positions from so many before the first on to as many behind the last are read from: reflected at the edge.
-    fn reflected(length: usize, radius: usize) -> Vec<usize> {
-        let period = (2 * length - 2).max(1) as i64;
-        let fold = |at: i64| at.rem_euclid(period).min(period - at.rem_euclid(period)) as usize;
-        let radius = radius as i64;
-        (-radius..length as i64 + radius).map(fold).collect()
-    }
+    use crate::window::tests::reflected;
 
     fn defined(window: &Window<'_>, [c1, c2]: [f64; 2], images: [&[f32]; 2], channels: usize) -> Vec<f64> {
         let [height, width] = window.size();
@@ -295,17 +265,5 @@ mod tests {
         let fresh = std::thread::scope(|scope| scope.spawn(|| run(&image, [4, 5])).join().unwrap());
         run(&[f32::NAN; 9 * 7 * LANES], [9, 7]);
         assert_eq!(run(&image, [4, 5]), fresh);
-    }
-
-    #[test]
-    #[should_panic(expected = "reads from outside of 1×1 positions")]
-    fn a_window_that_reads_from_outside_is_refused() {
-        let window = Window {
-            weights: &[0.25, 0.5, 0.25],
-            rows: &[0, 0, 1],
-            columns: &[0, 0, 0],
-        };
-        let one = [0.0; LANES];
-        similarity(&window, [1e-4, 9e-4], &one, &one, LANES, &mut [0.0; LANES]);
     }
 }

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use daf_core::kernel::{is_faster, numbers};
+use daf_kernels::blur;
 use tch::{Device, Kind, Tensor};
 
 use crate::constants::Constants;
@@ -119,9 +121,13 @@ impl Window {
             .to_device(device)
     }
 
-    /// Blurs N×h×w maps; large ones in strips of rows, so that the work takes little memory beside them.
+    /// Blurs N×h×w maps, whose border the window continues; large ones in strips of rows where libtorch does it, so that the work
+    /// takes little memory beside them.
     pub(crate) fn blur_maps(&self, maps: &Tensor) -> Tensor {
         let (n, h, w) = maps.size3().expect("N×h×w maps");
+        if is_faster(&[maps]) {
+            return self.blur_each(maps);
+        }
         if n * h * w <= STRIP || h.min(w) <= DENSE {
             return self.blur(&maps.unsqueeze(-1)).squeeze_dim(-1);
         }
@@ -143,6 +149,23 @@ impl Window {
     /// columns may come before rows in memory.
     pub fn blur(&self, values: &Tensor) -> Tensor {
         self.blur_with(values, DENSE)
+    }
+
+    /// Blurs N×h×w maps of values one after the other, without a derivative.
+    fn blur_each(&self, maps: &Tensor) -> Tensor {
+        let (_, h, w) = maps.size3().expect("N×h×w maps");
+        let (weights, [rows, columns]) = (self.weights(), [h, w].map(|length| self.sources(length)));
+        let window = daf_kernels::Window {
+            weights: &weights,
+            rows: &rows,
+            columns: &columns,
+        };
+        let (values, map) = (numbers(maps), (h * w) as usize);
+        let mut blurred = vec![0.0; values.len()];
+        for (map, blurred) in values.chunks_exact(map).zip(blurred.chunks_exact_mut(map)) {
+            blur::map(&window, map, blurred);
+        }
+        Tensor::from_slice(&blurred).view([-1, h, w])
     }
 
     /// Up to what length matrices blur values that are compared with each other. It is one for all of them: their roundings

@@ -1,5 +1,5 @@
 use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Shape, pointwise, relu, shortened};
-use daf_core::concurrent::both;
+use daf_core::concurrent::{both, in_pairs};
 use daf_core::kernel::{is_faster, numbers};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
 use daf_kernels::{LANES, head};
@@ -163,9 +163,28 @@ impl FusionSegmenter {
             Some(guide) => (self.seg1(&join(&guide(), coarse), target), others()),
             None => (self.seg1(coarse, target), others()),
         };
-        let from_seg1 = self.seg2.operation().apply(&relu(seg1), &seg2[0], None);
-        let seg2 = relu(from_seg1 + from_middle);
-        let seg3 = shortened(4, || pointwise(&seg2, &seg3[0], None)) + from_fine;
+        let last = |part: &dyn Fn(&Tensor) -> Tensor| {
+            let (seg1, from_middle, from_fine) = (part(&seg1), part(&from_middle), part(&from_fine));
+            let (deconv, seg2, seg3) = (
+                self.seg2.operation(),
+                seg2[0].shallow_clone(),
+                seg3[0].shallow_clone(),
+            );
+            move || {
+                let seg2 = relu(deconv.apply(&relu(seg1), &seg2, None) + from_middle);
+                shortened(4, || pointwise(&seg2, &seg3, None)) + from_fine
+            }
+        };
+        let seg3 = if in_pairs(device) {
+            // Each row of the first block is for itself up to the end of the last.
+            let rows = |values: &Tensor| (values.size()[2], values.size()[2] / target[0] * (target[0] / 2));
+            let upper = last(&|values| values.narrow(2, 0, rows(values).1));
+            let lower = last(&|values| values.narrow(2, rows(values).1, rows(values).0 - rows(values).1));
+            let (upper, lower) = both(device, upper, lower);
+            Tensor::cat(&[upper, lower], 2)
+        } else {
+            last(&Tensor::shallow_clone)()
+        };
         head_of_doubled(&self.head, &seg3)
             .unwrap_or_else(|| self.head(bilinear(&seg3, size(fine).map(|side| 2 * side))))
     }
