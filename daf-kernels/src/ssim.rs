@@ -13,7 +13,7 @@ use crate::window::Window;
 /// Structural similarity under a window, at every position and in every channel, of two images of rows×columns×`channels` numbers;
 /// c1 and c2 stabilise it. Each channel of each image is divided by its largest absolute value first.
 ///
-/// Where this is not worked out with all numbers of a channel at hand, it would take some twenty passes over them. A value that
+/// It takes one pass over the numbers of a channel, where operations on whole tensors take some twenty. A value that
 /// is no number spoils all results that it lies in the window of.
 ///
 /// # Panics
