@@ -14,6 +14,35 @@ pub(crate) fn keep() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
     }
+    prefer_large_pages();
+}
+
+/// Has the first gigabyte that is handed out lie in pages of 2 MB, where the system grants them: the processor finds the weights
+/// and features of a network faster there. None of it is taken before it is used.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+fn prefer_large_pages() {
+    const PAGE: usize = 2 << 20;
+    // Each less than what is kept apart.
+    const BLOCK: usize = 255 << 20;
+    // SAFETY: `madvise` gets whole pages inside of a block that is ours, and changes nothing but how they are backed; each block
+    // is freed once.
+    unsafe {
+        let blocks = [(); 4].map(|()| libc::malloc(BLOCK));
+        for block in blocks {
+            if !block.is_null() {
+                let skipped = block.align_offset(PAGE);
+                libc::madvise(
+                    block.byte_add(skipped),
+                    (BLOCK - skipped) / PAGE * PAGE,
+                    libc::MADV_HUGEPAGE,
+                );
+            }
+        }
+        for block in blocks {
+            libc::free(block);
+        }
+    }
 }
 
 /// Only the GNU C library needs to be told.
