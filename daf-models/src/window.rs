@@ -125,7 +125,7 @@ impl Window {
     /// takes little memory beside them.
     pub(crate) fn blur_maps(&self, maps: &Tensor) -> Tensor {
         let (n, h, w) = maps.size3().expect("N×h×w maps");
-        if is_faster(&[maps]) {
+        if h * w <= STRIP && is_faster(&[maps]) {
             return self.blur_each(maps);
         }
         if n * h * w <= STRIP || h.min(w) <= DENSE {

@@ -35,7 +35,7 @@ pub enum Precision {
     /// (unless the environment has `NVIDIA_TF32_OVERRIDE=0`).
     #[default]
     Float32,
-    /// 8 bits of mantissa; about twice as fast on processors with bfloat16 instructions.
+    /// 8 bits of mantissa; faster on processors with bfloat16 instructions, a training step by about a half.
     Bf16,
     /// `bf16` where the device computes in it natively, otherwise `float32`. A pipeline that has been checked holds which
     /// of the two it is, and so does a run.
