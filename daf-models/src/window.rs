@@ -33,12 +33,11 @@ pub struct Window {
 /// Matrices longer than this cost more than a convolution with the same window.
 pub(crate) const DENSE: i64 = 256;
 
+/// The same of features on a CPU. A GPU is asked for three operations by a convolution and for one by a matrix.
+const DENSE_FEATURES: i64 = 64;
+
 /// Fewer channels make products of single rows too small.
 const FEW: i64 = 16;
-
-/// Where nobody asks for a derivative, a CPU convolves features from a length between this one and 64 on faster. On the way back
-/// matrices are faster.
-const DENSE_STILL: i64 = 32;
 
 /// Values of large maps that are worked on at a time.
 pub(crate) const STRIP: i64 = 1 << 22;
@@ -148,7 +147,22 @@ impl Window {
     /// Blurs N×h×w×C values over h and w; the channels lie innermost, as channels-last features have them. In the result
     /// columns may come before rows in memory.
     pub fn blur(&self, values: &Tensor) -> Tensor {
-        self.blur_with(values, DENSE)
+        let (n, h, w, c) = values.size4().expect("N×h×w×C values");
+        let dense = match values.device() {
+            Device::Cpu => DENSE_FEATURES,
+            _ => DENSE,
+        };
+        if c >= FEW && h.max(w) > dense {
+            return self.slide(&self.slide(values, 1, 0..h), 2, 0..w);
+        }
+        // Along h there is one large product per image. Along w there is a product per row: with few channels they are so
+        // small that MKL takes several times as long as for a large one of the values turned around.
+        let rows = self.blur_first(values);
+        if c < FEW {
+            return self.blur_first(&rows.transpose(1, 2)).transpose(1, 2);
+        }
+        self.blur_first(&rows.reshape([n * h, w, 1, c]))
+            .view([n, h, w, c])
     }
 
     /// Blurs N×h×w maps of values one after the other, without a derivative.
@@ -166,33 +180,6 @@ impl Window {
             blur::map(&window, map, blurred);
         }
         Tensor::from_slice(&blurred).view([-1, h, w])
-    }
-
-    /// Up to what length matrices blur values that are compared with each other. It is one for all of them: their roundings
-    /// must be alike.
-    pub(crate) fn dense(values: [&Tensor; 2]) -> i64 {
-        let still = |values: &Tensor| values.device() == Device::Cpu && !values.requires_grad();
-        if values.into_iter().all(still) {
-            DENSE_STILL
-        } else {
-            DENSE
-        }
-    }
-
-    /// The same by matrices of up to this length.
-    pub(crate) fn blur_with(&self, values: &Tensor, dense: i64) -> Tensor {
-        let (n, h, w, c) = values.size4().expect("N×h×w×C values");
-        if c >= FEW && h.max(w) > dense {
-            return self.slide(&self.slide(values, 1, 0..h), 2, 0..w);
-        }
-        // Along h there is one large product per image. Along w there is a product per row: with few channels they are so
-        // small that MKL takes several times as long as for a large one of the values turned around.
-        let rows = self.blur_first(values);
-        if c < FEW {
-            return self.blur_first(&rows.transpose(1, 2)).transpose(1, 2);
-        }
-        self.blur_first(&rows.reshape([n * h, w, 1, c]))
-            .view([n, h, w, c])
     }
 
     /// Blurs N×`length`×K×C values over `length`.
@@ -286,7 +273,7 @@ mod tests {
             } else {
                 1.0
             };
-            for length in [9, 64, DENSE, DENSE + 1] {
+            for length in [9, DENSE_FEATURES, DENSE_FEATURES + 1, DENSE, DENSE + 1] {
                 let line: Vec<f32> = (0..length).map(|i| ((i * 37 % 101) as f32).sin()).collect();
                 let expected = literal(&window, &line).into_iter().map(|value| value * other);
                 let expected: Vec<f32> = expected.collect();
@@ -315,6 +302,8 @@ mod tests {
         for (border, [h, w]) in [
             (Border::Reflect, [7, 9]),
             (Border::Zero, [8, 5]),
+            (Border::Reflect, [DENSE_FEATURES + 1, 9]),
+            (Border::Zero, [8, DENSE_FEATURES + 1]),
             (Border::Symmetric, [3, DENSE + 2]),
         ] {
             let window = Window::gaussian(1.5, 5, border);
@@ -322,11 +311,8 @@ mod tests {
             let alone: Vec<Tensor> = (0..FEW)
                 .map(|channel| window.blur(&values.narrow(3, channel, 1)))
                 .collect();
-            let alone = Tensor::cat(&alone, 3);
-            for dense in [2, h, DENSE] {
-                let difference = (window.blur_with(&values, dense) - &alone).abs().max();
-                assert!(difference.double_value(&[]) < 1e-6, "{border:?}, {dense}");
-            }
+            let difference = (window.blur(&values) - Tensor::cat(&alone, 3)).abs().max();
+            assert!(difference.double_value(&[]) < 1e-6, "{border:?}, {h}×{w}");
         }
     }
 

@@ -124,8 +124,7 @@ impl Ssim {
 pub fn similarity(window: &Window, [c1, c2]: [f64; 2], fixed: &Tensor, moving: &Tensor) -> Tensor {
     let (x, y) = (fixed, moving);
     // The two variances only occur as a sum, which takes one blur.
-    let dense = Window::dense([x, y]);
-    let blur = |values: &Tensor| window.blur_with(values, dense);
+    let blur = |values: &Tensor| window.blur(values);
     let (x_mean, y_mean) = (blur(x), blur(y));
     let (squares, product) = (blur(&(x.square() + y.square())), blur(&(x * y)));
     let (square_means, mean_product) = (x_mean.square() + y_mean.square(), &x_mean * &y_mean);
