@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use daf_kernels::combine::{Term, combine};
 use daf_kernels::winograd::{Convolution, Then};
 use daf_kernels::{Window, blur, cosine, ssim};
 
@@ -84,5 +85,29 @@ fn smoothing(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, convolution, comparison, smoothing);
+fn shifting(criterion: &mut Criterion) {
+    let (side, channels) = (16, 256);
+    let parts: Vec<Vec<f32>> = (0..3).map(|_| numbers(side * side * 3 * channels)).collect();
+    let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
+    // Six terms each, as doubling and three shifts have.
+    let terms = |from: usize| -> Vec<Vec<Term>> {
+        let of = |at: usize| (0..6).map(|i| ((at + i * 7) % from, 0.25)).collect();
+        (0..2 * side).map(of).collect()
+    };
+    let (rows, columns) = (terms(3 * side), terms(3 * side));
+    let (offset, mut result) = (numbers(channels), vec![0.0; 4 * side * side * channels]);
+    criterion.bench_function("doubled with nine shifts, 256 channels, 16×16", |bencher| {
+        bencher.iter(|| {
+            combine(
+                black_box(&parts),
+                [&rows, &columns],
+                3 * side,
+                &offset,
+                &mut result,
+            );
+        });
+    });
+}
+
+criterion_group!(benches, convolution, comparison, smoothing, shifting);
 criterion_main!(benches);

@@ -1,11 +1,12 @@
 //! Inner loops of inference on the CPU for which libtorch has no fast operation: 3×3 convolutions in a quarter of the
-//! multiplications, the comparison of features in one pass over them, the end of a decoder without its largest tensor, and the
-//! smoothing of maps.
+//! multiplications, the comparison of features in one pass over them, up-sampling with shifts, the end of a decoder without its
+//! largest tensor, and the smoothing of maps.
 //!
 //! All of them work on plain slices of numbers whose channels lie innermost, choose the operations of the processor that they
 //! run on, and run in the thread that calls.
 
 pub mod blur;
+pub mod combine;
 pub mod cosine;
 pub mod head;
 mod lanes;

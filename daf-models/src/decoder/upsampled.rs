@@ -1,9 +1,13 @@
 //! Convolutions of up-sampled features at a quarter of their cost.
 
 use daf_core::block::{pointwise, shortened};
+use daf_core::kernel::{is_faster, numbers};
+use daf_kernels::LANES;
+use daf_kernels::combine::{Term, combine};
 use tch::{Device, Kind, Tensor};
 
 use crate::constants::Constants;
+use crate::window::channels_innermost;
 
 /// The weights of [`conv_upsampled`] for the weight O×C×3×3 of a convolution: for each vertical shift 3·O×C×1×1, those of the
 /// horizontal shifts one behind the other.
@@ -35,17 +39,20 @@ pub(super) fn conv_upsampled(
     let outputs = weights[0].size()[0] / 3;
     let [height, width] = size;
     let factor = (height * width / (h * w)).max(1);
-    let shift = |weight: &Tensor| {
-        let part = shortened(factor as u64, || pointwise(input, weight, None));
-        part.permute([0, 2, 3, 1]).reshape([n, h, w * 3 * outputs])
-    };
+    let shift = |weight: &Tensor| shortened(factor as u64, || pointwise(input, weight, None));
     let parts: Vec<Tensor> = weights.iter().map(shift).collect();
-    let parts = Tensor::cat(&parts, 1);
+    if (outputs as usize).is_multiple_of(LANES) && is_faster(&parts.iter().collect::<Vec<_>>()) {
+        return combined(&parts, bias, size);
+    }
+    let parts = parts
+        .iter()
+        .map(|part| part.permute([0, 2, 3, 1]).reshape([n, h, w * 3 * outputs]));
+    let parts = Tensor::cat(&parts.collect::<Vec<_>>(), 1);
     let (kind, device) = (parts.kind(), parts.device());
     thread_local! {
         static KNOWN: Constants<(i64, i64, Kind, Device)> = const { Constants::new() };
     }
-    let shifts = |from, to| KNOWN.with(|known| known.get((from, to, kind, device), shifts));
+    let shifts = |from, to| KNOWN.with(|known| known.get((from, to, kind, device), matrices));
     let rows = shifts(h, height).permute([1, 0, 2]).reshape([height, 3 * h]);
     let columns = shifts(w, width).permute([1, 2, 0]).reshape([width, w * 3]);
     let sum = rows.matmul(&parts).view([n * height, w * 3, outputs]);
@@ -57,28 +64,72 @@ pub(super) fn conv_upsampled(
     sum.permute([0, 3, 1, 2])
 }
 
-/// 3×`to`×`from`: how a line of `from` values is up-sampled bilinearly (no corners aligned, as libtorch does it by default)
-/// and then shifted by one to the front, not at all, and by one to the back, with zeros from outside.
-fn shifts(&(from, to, kind, device): &(i64, i64, Kind, Device)) -> Tensor {
-    let (long, short) = (to as usize, from as usize);
-    let mut matrix = vec![0f32; 3 * long * short];
-    for (shift, matrix) in matrix.chunks_exact_mut(long * short).enumerate() {
-        // Row r is position r + shift − 1 of the up-sampled line.
-        for (row, values) in matrix.chunks_exact_mut(short).enumerate() {
-            let Some(position) = (row + shift).checked_sub(1).filter(|&position| position < long) else {
-                continue;
-            };
-            let source = ((position as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
-            let first = (source as usize).min(short - 1);
-            let share = (source - first as f64) as f32;
-            values[first] += 1.0 - share;
-            values[(first + 1).min(short - 1)] += share;
-        }
+/// The sum of N×3·O×h×w parts, one for each vertical shift, up-sampled and shifted, in float32, without matrices, whose cost grows
+/// with the length of a line.
+fn combined(parts: &[Tensor], bias: Option<&Tensor>, [height, width]: [i64; 2]) -> Tensor {
+    let (n, channels, h, w) = parts[0].size4().expect("N×3·O×h×w parts");
+    let outputs = channels / 3;
+    let rows = of_each(h, height, |shift, source| shift * h as usize + source);
+    let columns = of_each(w, width, |shift, source| source * 3 + shift);
+    let offset = bias.map_or_else(|| vec![0.0; outputs as usize], numbers);
+    let parts: Vec<Vec<f32>> = parts
+        .iter()
+        .map(|part| numbers(&channels_innermost(part)))
+        .collect();
+    let mut sums = vec![0.0; (n * height * width * outputs) as usize];
+    let images = sums.chunks_exact_mut((height * width * outputs) as usize);
+    for (at, sums) in images.enumerate() {
+        let part = (h * w * channels) as usize;
+        let parts: Vec<&[f32]> = parts.iter().map(|parts| &parts[at * part..][..part]).collect();
+        combine(&parts, [&rows, &columns], 3 * w as usize, &offset, sums);
     }
-    Tensor::from_slice(&matrix)
+    Tensor::from_slice(&sums)
+        .view([n, height, width, outputs])
+        .permute([0, 3, 1, 2])
+}
+
+/// For each of `to` positions, the terms of [`shifts`], where they are found according to `place`.
+fn of_each(from: i64, to: i64, place: impl Fn(usize, usize) -> usize) -> Vec<Vec<Term>> {
+    let mut terms = vec![Vec::new(); to as usize];
+    shifts(from, to, |shift, position, source, weight| {
+        terms[position].push((place(shift, source), weight));
+    });
+    terms
+}
+
+/// 3×`to`×`from`: for each shift the terms of [`shifts`].
+fn matrices(&(from, to, kind, device): &(i64, i64, Kind, Device)) -> Tensor {
+    let mut matrices = vec![0f32; (3 * to * from) as usize];
+    shifts(from, to, |shift, position, source, weight| {
+        matrices[(shift * to as usize + position) * from as usize + source] += weight;
+    });
+    Tensor::from_slice(&matrices)
         .view([3, to, from])
         .to_kind(kind)
         .to_device(device)
+}
+
+/// How a line of `from` values is up-sampled bilinearly to `to` (no corners aligned, as libtorch does it by default) and then
+/// shifted by one to the front, not at all, and by one to the back, with zeros from outside: each term has a shift, a position
+/// after it, what it takes its value from, and its weight.
+fn shifts(from: i64, to: i64, mut term: impl FnMut(usize, usize, usize, f32)) {
+    let (long, short) = (to as usize, from as usize);
+    for shift in 0..3 {
+        for position in 0..long {
+            // What comes to lie there.
+            let Some(shifted) = (position + shift)
+                .checked_sub(1)
+                .filter(|&shifted| shifted < long)
+            else {
+                continue;
+            };
+            let source = ((shifted as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+            let first = (source as usize).min(short - 1);
+            let share = (source - first as f64) as f32;
+            term(shift, position, first, 1.0 - share);
+            term(shift, position, (first + 1).min(short - 1), share);
+        }
+    }
 }
 
 #[cfg(test)]
