@@ -27,8 +27,8 @@ pub(super) fn shifted(weight: &Tensor) -> Vec<Tensor> {
 ///
 /// A 3×3 convolution is the sum of nine 1×1 convolutions of shifted features, and a 1×1 convolution mixes channels where
 /// up-sampling and shifting mix places: they commute. So the nine run at h×w, which saves as many multiply-adds as there
-/// are more positions after up-sampling, in training twice more on the way back. What is left is a small matrix on each
-/// side that up-samples, shifts and adds.
+/// are more positions after up-sampling, in training twice more on the way back. What is left up-samples, shifts and
+/// adds: a matrix on each side, or where that is faster sums of few rows and columns.
 pub(super) fn conv_upsampled(
     input: &Tensor,
     weights: &[Tensor],
@@ -52,9 +52,9 @@ pub(super) fn conv_upsampled(
     thread_local! {
         static KNOWN: Constants<(i64, i64, Kind, Device)> = const { Constants::new() };
     }
-    let shifts = |from, to| KNOWN.with(|known| known.get((from, to, kind, device), matrices));
-    let rows = shifts(h, height).permute([1, 0, 2]).reshape([height, 3 * h]);
-    let columns = shifts(w, width).permute([1, 2, 0]).reshape([width, w * 3]);
+    let known = |from, to| KNOWN.with(|known| known.get((from, to, kind, device), matrices));
+    let rows = known(h, height).permute([1, 0, 2]).reshape([height, 3 * h]);
+    let columns = known(w, width).permute([1, 2, 0]).reshape([width, w * 3]);
     let sum = rows.matmul(&parts).view([n * height, w * 3, outputs]);
     let sum = columns.matmul(&sum).view([n, height, width, outputs]);
     let sum = match bias {
