@@ -13,11 +13,12 @@ use crate::lanes::{LANES, Lanes, read};
 pub type Term = (usize, f32);
 
 /// Computes an image of rows×columns×channels numbers. Each of its columns is a sum of columns of an image in between, and each row
-/// of that a sum of rows of `parts`, images one below the other; `offset` is added at every position.
+/// of that a sum of rows of `parts`, images of `width` columns one below the other. `offset`, a number per channel, is added at
+/// every position.
 ///
 /// # Panics
-/// If the channels are not whole [`LANES`], the parts not whole rows, a term reads from outside of them, or there are not as many
-/// results.
+/// If there are no columns or no whole [`LANES`] of channels, the parts are not whole rows, a term reads from outside of them, or
+/// there are not as many results.
 pub fn combine(
     parts: &[&[f32]],
     [rows, columns]: [&[Vec<Term>]; 2],
@@ -28,8 +29,9 @@ pub fn combine(
     let channels = offset.len();
     let row = width * channels;
     assert!(
-        row > 0 && channels.is_multiple_of(LANES),
-        "{width} columns of {channels} channels are no whole multiple of {LANES}"
+        row > 0 && channels.is_multiple_of(LANES) && !columns.is_empty(),
+        "{} columns are computed from {width} of {channels} channels, no whole multiple of {LANES}",
+        columns.len()
     );
     assert!(
         parts.iter().all(|part| part.len().is_multiple_of(row)),
@@ -88,15 +90,15 @@ fn sum<S: Simd>(simd: S, offset: Option<&[Lanes]>, terms: &[(&[Lanes], f32)], re
     const TOGETHER: usize = 4;
     let whole = result.len() / TOGETHER * TOGETHER;
     for at in (0..whole).step_by(TOGETHER) {
-        several::<S, TOGETHER>(simd, offset, terms, at, result);
+        sum_at::<S, TOGETHER>(simd, offset, terms, at, result);
     }
     for at in whole..result.len() {
-        several::<S, 1>(simd, offset, terms, at, result);
+        sum_at::<S, 1>(simd, offset, terms, at, result);
     }
 }
 
 #[inline(always)]
-fn several<S: Simd, const TOGETHER: usize>(
+fn sum_at<S: Simd, const TOGETHER: usize>(
     simd: S,
     offset: Option<&[Lanes]>,
     terms: &[(&[Lanes], f32)],

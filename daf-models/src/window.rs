@@ -2,7 +2,8 @@
 //!
 //! Reflecting the border and blurring with a separable window is one fixed matrix on each side: blur(X) = A·X·Bᵀ, with
 //! A (h×h) and B (w×w) holding window and reflection. As matrix products the blur needs no padded copies and no
-//! depthwise convolutions, and autograd knows its derivative.
+//! depthwise convolutions, and autograd knows its derivative. Since matrices cost more the longer a line is, long lines are padded
+//! and convolved nevertheless.
 
 use std::ops::Range;
 
@@ -31,9 +32,10 @@ pub struct Window {
 }
 
 /// Matrices longer than this cost more than a convolution with the same window.
-pub(crate) const DENSE: i64 = 256;
+const DENSE: i64 = 256;
 
-/// The same of features on a CPU. A GPU is asked for three operations by a convolution and for one by a matrix.
+/// The same of features on a CPU, with a window of up to a fifth as many weights: a multiplication of a convolution takes as long as
+/// five of a matrix. A GPU is asked for three operations by a convolution and for one by a matrix.
 const DENSE_FEATURES: i64 = 64;
 
 /// Fewer channels make products of single rows too small.
@@ -149,7 +151,7 @@ impl Window {
     pub fn blur(&self, values: &Tensor) -> Tensor {
         let (n, h, w, c) = values.size4().expect("N×h×w×C values");
         let dense = match values.device() {
-            Device::Cpu => DENSE_FEATURES,
+            Device::Cpu => DENSE_FEATURES.max(5 * self.weights.len() as i64).min(DENSE),
             _ => DENSE,
         };
         if c >= FEW && h.max(w) > dense {

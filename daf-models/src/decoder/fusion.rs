@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::upsampled::{conv_upsampled, shifted};
-use crate::window::{DENSE, channels_innermost};
+use super::upsampled::{LONGEST, conv_upsampled, shifted};
+use crate::window::channels_innermost;
 
 /// Three blocks from coarse to fine: the discrepancy of all stages guides the student's features to a probability map.
 ///
@@ -148,7 +148,7 @@ impl FusionSegmenter {
         };
         let device = coarse.device();
         let (seg1, (from_middle, from_fine)) = match guide {
-            Some(guide) if size(coarse).iter().all(|&side| side <= DENSE) => {
+            Some(guide) if size(coarse).iter().all(|&side| side <= LONGEST) => {
                 let split = |weight: &Tensor| parts(weight, 1, coarse).iter().flat_map(shifted).collect();
                 let (mut weights, bias) = self.seg1.prepared(split);
                 let features = weights.split_off(3);
@@ -191,7 +191,7 @@ impl FusionSegmenter {
 
     /// The first block without its ReLU: N×256×h×w at the size `target`.
     fn seg1(&self, guided: &Tensor, target: [i64; 2]) -> Tensor {
-        if size(guided).iter().any(|&side| side > DENSE) {
+        if size(guided).iter().any(|&side| side > LONGEST) {
             return self.seg1.forward(&bilinear(guided, target));
         }
         self.seg1

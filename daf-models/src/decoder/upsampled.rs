@@ -9,6 +9,9 @@ use tch::{Device, Kind, Tensor};
 use crate::constants::Constants;
 use crate::window::channels_innermost;
 
+/// Positions per side up to which the matrices of [`conv_upsampled`] cost less than they save.
+pub(super) const LONGEST: i64 = 256;
+
 /// The weights of [`conv_upsampled`] for the weight O×C×3×3 of a convolution: for each vertical shift 3·O×C×1×1, those of the
 /// horizontal shifts one behind the other.
 pub(super) fn shifted(weight: &Tensor) -> Vec<Tensor> {
@@ -42,7 +45,7 @@ pub(super) fn conv_upsampled(
     let shift = |weight: &Tensor| shortened(factor as u64, || pointwise(input, weight, None));
     let parts: Vec<Tensor> = weights.iter().map(shift).collect();
     if (outputs as usize).is_multiple_of(LANES) && is_faster(&parts.iter().collect::<Vec<_>>()) {
-        return combined(&parts, bias, size);
+        return combined(parts, bias, size);
     }
     let parts = parts
         .iter()
@@ -66,15 +69,15 @@ pub(super) fn conv_upsampled(
 
 /// The sum of N×3·O×h×w parts, one for each vertical shift, up-sampled and shifted, in float32, without matrices, whose cost grows
 /// with the length of a line.
-fn combined(parts: &[Tensor], bias: Option<&Tensor>, [height, width]: [i64; 2]) -> Tensor {
+fn combined(parts: Vec<Tensor>, bias: Option<&Tensor>, [height, width]: [i64; 2]) -> Tensor {
     let (n, channels, h, w) = parts[0].size4().expect("N×3·O×h×w parts");
     let outputs = channels / 3;
-    let rows = of_each(h, height, |shift, source| shift * h as usize + source);
-    let columns = of_each(w, width, |shift, source| source * 3 + shift);
+    let rows = terms_of(h, height, |shift, source| shift * h as usize + source);
+    let columns = terms_of(w, width, |shift, source| source * 3 + shift);
     let offset = bias.map_or_else(|| vec![0.0; outputs as usize], numbers);
     let parts: Vec<Vec<f32>> = parts
-        .iter()
-        .map(|part| numbers(&channels_innermost(part)))
+        .into_iter()
+        .map(|part| numbers(&channels_innermost(&part)))
         .collect();
     let mut sums = vec![0.0; (n * height * width * outputs) as usize];
     let images = sums.chunks_exact_mut((height * width * outputs) as usize);
@@ -89,7 +92,7 @@ fn combined(parts: &[Tensor], bias: Option<&Tensor>, [height, width]: [i64; 2]) 
 }
 
 /// For each of `to` positions, the terms of [`shifts`], where they are found according to `place`.
-fn of_each(from: i64, to: i64, place: impl Fn(usize, usize) -> usize) -> Vec<Vec<Term>> {
+fn terms_of(from: i64, to: i64, place: impl Fn(usize, usize) -> usize) -> Vec<Vec<Term>> {
     let mut terms = vec![Vec::new(); to as usize];
     shifts(from, to, |shift, position, source, weight| {
         terms[position].push((place(shift, source), weight));
@@ -99,31 +102,27 @@ fn of_each(from: i64, to: i64, place: impl Fn(usize, usize) -> usize) -> Vec<Vec
 
 /// 3×`to`×`from`: for each shift the terms of [`shifts`].
 fn matrices(&(from, to, kind, device): &(i64, i64, Kind, Device)) -> Tensor {
-    let mut matrices = vec![0f32; (3 * to * from) as usize];
+    let mut values = vec![0f32; (3 * to * from) as usize];
     shifts(from, to, |shift, position, source, weight| {
-        matrices[(shift * to as usize + position) * from as usize + source] += weight;
+        values[(shift * to as usize + position) * from as usize + source] += weight;
     });
-    Tensor::from_slice(&matrices)
+    Tensor::from_slice(&values)
         .view([3, to, from])
         .to_kind(kind)
         .to_device(device)
 }
 
 /// How a line of `from` values is up-sampled bilinearly to `to` (no corners aligned, as libtorch does it by default) and then
-/// shifted by one to the front, not at all, and by one to the back, with zeros from outside: each term has a shift, a position
-/// after it, what it takes its value from, and its weight.
+/// shifted, with zeros from outside: with shift 0, 1 and 2 a position holds what was one before it, there, and one behind it. Each
+/// term has a shift, a position, what it takes its value from, and its weight.
 fn shifts(from: i64, to: i64, mut term: impl FnMut(usize, usize, usize, f32)) {
     let (long, short) = (to as usize, from as usize);
     for shift in 0..3 {
         for position in 0..long {
-            // What comes to lie there.
-            let Some(shifted) = (position + shift)
-                .checked_sub(1)
-                .filter(|&shifted| shifted < long)
-            else {
+            let Some(before) = (position + shift).checked_sub(1).filter(|&before| before < long) else {
                 continue;
             };
-            let source = ((shifted as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+            let source = ((before as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
             let first = (source as usize).min(short - 1);
             let share = (source - first as f64) as f32;
             term(shift, position, first, 1.0 - share);
@@ -168,6 +167,36 @@ mod tests {
                 };
                 for (found, expected) in gradients(&found).iter().zip(gradients(&expected)) {
                     assert!(far(found, &expected) < 1e-4, "{small:?} to {size:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_rows_and_columns_are_what_matrices_give() {
+        tch::manual_seed(5);
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let draw = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind);
+            let (weight, bias) = (draw(&[LANES as i64, 6, 3, 3]), draw(&[LANES as i64]));
+            for (small, size) in [
+                ([4, 7], [8, 14]),
+                ([1, 3], [2, 6]),
+                ([3, 2], [9, 6]),
+                ([4, 4], [4, 4]),
+            ] {
+                let input = draw(&[2, 6, small[0], small[1]]);
+                let single = |values: &Tensor| values.to_kind(Kind::Float);
+                for bias in [None, Some(&bias)] {
+                    let weights = shifted(&weight);
+                    let parts = weights.iter().map(|weight| pointwise(&input, weight, None));
+                    let found = combined(parts.collect(), bias, size);
+                    let bias = bias.map(single);
+                    let expected = literal(&single(&input), &single(&weight), bias.as_ref(), size);
+                    assert_eq!((found.size(), found.kind()), (expected.size(), Kind::Float));
+                    // Only the parts are rounded to bfloat16.
+                    let (far, largest) = ((found - &expected).abs().max(), expected.abs().max());
+                    let bound = if kind == Kind::Float { 1e-5 } else { 1e-2 };
+                    assert!((far / largest).double_value(&[]) < bound, "{small:?} to {size:?}");
                 }
             }
         }
