@@ -1,7 +1,7 @@
 /// Lets the C library keep memory that is freed, for the next tensor of that size. By default it hands blocks of more than
 /// a few hundred kilobytes back to the system and has them cleared anew page by page: a tenth of a training step, and a third
-/// where single tensors take hundreds of megabytes. So the process stays as large as it once was. Threads share one arena, for an arena of their own would give back
-/// everything above 64 MB: a fifth of the inference of large batches.
+/// where single tensors take hundreds of megabytes. So the process stays as large as it once was. Threads share one arena, for
+/// an arena of their own would give back everything above 64 MB: a fifth of the inference of large batches.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 pub(crate) fn keep() {

@@ -137,6 +137,14 @@ mod tests {
 
     use super::*;
 
+    /// From and to: doubled, a single row, different factors, as they are.
+    const SIZES: [([i64; 2], [i64; 2]); 4] = [
+        ([4, 7], [8, 14]),
+        ([1, 3], [2, 6]),
+        ([3, 2], [9, 6]),
+        ([4, 4], [4, 4]),
+    ];
+
     fn literal(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, size: [i64; 2]) -> Tensor {
         let large = input.upsample_bilinear2d(size, false, None, None);
         large.conv2d(weight, bias, [1, 1], [1, 1], [1, 1], 1)
@@ -147,12 +155,7 @@ mod tests {
         tch::manual_seed(4);
         let draw = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let (weight, bias) = (draw(&[5, 6, 3, 3]), draw(&[5]));
-        for (small, size) in [
-            ([4, 7], [8, 14]),
-            ([1, 3], [2, 6]),
-            ([3, 2], [9, 6]),
-            ([4, 4], [4, 4]),
-        ] {
+        for (small, size) in SIZES {
             let input = draw(&[2, 6, small[0], small[1]]);
             for bias in [None, Some(&bias)] {
                 let found = conv_upsampled(&input, &shifted(&weight), bias, size);
@@ -178,12 +181,7 @@ mod tests {
         for kind in [Kind::Float, Kind::BFloat16] {
             let draw = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind);
             let (weight, bias) = (draw(&[LANES as i64, 6, 3, 3]), draw(&[LANES as i64]));
-            for (small, size) in [
-                ([4, 7], [8, 14]),
-                ([1, 3], [2, 6]),
-                ([3, 2], [9, 6]),
-                ([4, 4], [4, 4]),
-            ] {
+            for (small, size) in SIZES {
                 let input = draw(&[2, 6, small[0], small[1]]);
                 let single = |values: &Tensor| values.to_kind(Kind::Float);
                 for bias in [None, Some(&bias)] {
