@@ -1,3 +1,4 @@
+use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -5,7 +6,7 @@ use daf_core::image::RgbImage;
 use daf_core::run::Run;
 use daf_core::{Detector, Error, Item, Pipeline, Split};
 
-use super::clock::{Clock, Peak, Stage, milliseconds};
+use super::clock::{Clock, Peak, Stage};
 use super::{Bench, items, throw_away};
 use crate::Context;
 use crate::detect::{self, Detect};
@@ -13,6 +14,10 @@ use crate::failure::Failure;
 
 /// Images that are read, written and scored, again and again.
 const IMAGES: usize = 16;
+
+/// Batches that `detect` is ahead with, read or scored, when it prints one. They are not measured: with fewer than so many
+/// left there is less to do at the same time.
+const AHEAD: usize = 2;
 
 /// What detecting is measured with.
 pub(super) struct Detecting<'a> {
@@ -105,7 +110,8 @@ impl<'a> Detecting<'a> {
         })
     }
 
-    /// Runs the verb on a few images and on many, so that its start can be taken off.
+    /// Runs the verb once and measures from one batch that it has printed to the next. A second run of fewer images, to be
+    /// taken off the first, would take off its noise as well: what is left of a few small images can be less than nothing.
     fn end_to_end(&self, images: &[RgbImage], clock: &mut Clock, context: &Context) -> Result<(), Failure> {
         let files = images
             .iter()
@@ -118,31 +124,45 @@ impl<'a> Detecting<'a> {
                 Ok(file)
             })
             .collect::<Result<Vec<_>, Failure>>()?;
-        let detect = |count: usize| -> Result<f64, Failure> {
-            let started = Instant::now();
-            let files = files.iter().cycle().take(count).cloned().collect();
-            let maps = self.folder.path().join("maps");
-            let detect = Detect {
-                run: self.run.clone(),
-                images: files,
-                settings: self.settings.clone(),
-                json: true,
-                maps: Some(maps),
-                device: Some(self.pipeline.device),
-            };
-            detect.run(&mut Context {
-                out: &mut std::io::sink(),
-                environment: context.environment.clone(),
-            })?;
-            Ok(milliseconds(started))
+        let batch = self
+            .pipeline
+            .input
+            .images_at_once(self.pipeline.evaluation.batch_size);
+        let count = batch * (clock.warmup() + 1 + clock.repeats() + AHEAD);
+        let detect = Detect {
+            run: self.run.clone(),
+            images: files.iter().cycle().take(count).cloned().collect(),
+            settings: self.settings.clone(),
+            json: true,
+            maps: Some(self.folder.path().join("maps")),
+            device: Some(self.pipeline.device),
         };
-        let few = self.pipeline.evaluation.batch_size;
-        let many = few * clock.repeats();
-        detect(few)?;
-        let start = detect(few)?;
+        let mut printed = Flushes::default();
         let peak = Peak::start();
-        let whole = detect(few + many)?;
-        clock.add(Stage::Detect, many, vec![whole - start], peak.end());
+        detect.run(&mut Context {
+            out: &mut printed,
+            environment: context.environment.clone(),
+        })?;
+        let peak = peak.end();
+        let ms = printed.0.windows(2);
+        let ms = ms.skip(clock.warmup()).take(clock.repeats());
+        let ms = ms.map(|pair| 1e3 * (pair[1] - pair[0]).as_secs_f64()).collect();
+        clock.add(Stage::Detect, batch, ms, peak);
+        Ok(())
+    }
+}
+
+/// An output that is thrown away but for the moments at which it was flushed, which `detect` does after each batch.
+#[derive(Default)]
+struct Flushes(Vec<Instant>);
+
+impl io::Write for Flushes {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.push(Instant::now());
         Ok(())
     }
 }
