@@ -41,9 +41,9 @@ fn comparison(criterion: &mut Criterion) {
             .map(|at| at.saturating_sub(5).min(side - 1))
             .collect();
         let window = Window {
-            weights: &[1.0 / 11.0; 11],
-            rows: &sources,
-            columns: &sources,
+            weights: vec![1.0 / 11.0; 11],
+            rows: sources.clone(),
+            columns: sources,
         };
         let mut result = vec![0.0; one.len()];
         criterion.bench_function(&format!("SSIM, {channels} channels, {side}×{side}"), |bencher| {
@@ -74,9 +74,9 @@ fn smoothing(criterion: &mut Criterion) {
         .map(|at| at.saturating_sub(radius).min(side - 1))
         .collect();
     let window = Window {
-        weights: &[1.0 / 33.0; 33],
-        rows: &sources,
-        columns: &sources,
+        weights: vec![1.0 / 33.0; 33],
+        rows: sources.clone(),
+        columns: sources,
     };
     let map = numbers(side * side);
     let mut result = vec![0.0; map.len()];

@@ -14,7 +14,7 @@ use crate::window::Window;
 ///
 /// # Panics
 /// If map or results are not of the window's size, or it reads from elsewhere than it says.
-pub fn map(window: &Window<'_>, map: &[f32], results: &mut [f32]) {
+pub fn map(window: &Window, map: &[f32], results: &mut [f32]) {
     let [height, width] = window.checked_size();
     assert!(
         [map.len(), results.len()] == [height * width; 2],
@@ -33,7 +33,7 @@ pub fn map(window: &Window<'_>, map: &[f32], results: &mut [f32]) {
 }
 
 #[inline(always)]
-fn average<S: Simd>(simd: S, window: &Window<'_>, map: &[f32], line: &mut [f32], results: &mut [f32]) {
+fn average<S: Simd>(simd: S, window: &Window, map: &[f32], line: &mut [f32], results: &mut [f32]) {
     let [_, width] = window.size();
     let (zero, radius) = (f32x16::splat(simd, 0.0), window.weights.len() / 2);
     for (row, results) in results.chunks_exact_mut(width.max(1)).enumerate() {
@@ -90,9 +90,10 @@ mod tests {
             let image = &values[..h * w];
             let weights: Vec<f32> = (0..=2 * radius).map(|k| 1.0 / (3 + k) as f32).collect();
             let [rows, columns] = [h, w].map(|length| reflected(length, radius));
-            let window = Window { weights: &weights, rows: &rows, columns: &columns };
+            let window = Window { weights, rows, columns };
             let mut results = vec![f32::NAN; image.len()];
             map(&window, image, &mut results);
+            let Window { weights, rows, columns } = window;
             for (at, found) in results.iter().enumerate() {
                 let (row, column) = (at / w, at % w);
                 let mut expected = 0.0;

@@ -19,7 +19,7 @@ use crate::window::Window;
 /// # Panics
 /// If `channels` are not whole [`LANES`], images or results are not of this size, or the window reads from elsewhere than it says.
 pub fn similarity(
-    window: &Window<'_>,
+    window: &Window,
     [c1, c2]: [f32; 2],
     one: &[f32],
     other: &[f32],
@@ -99,7 +99,7 @@ impl Lane<'_> {
     fn compare<S: Simd>(
         &self,
         simd: S,
-        window: &Window<'_>,
+        window: &Window,
         [c1, c2]: [f32; 2],
         Scratch { line, held, starts }: &mut Scratch,
         results: &mut [Lanes],
@@ -119,7 +119,7 @@ impl Lane<'_> {
                     let held = &mut held[ready % length * COLUMNS..][..columns];
                     for (column, held) in held.iter_mut().enumerate() {
                         let mut sums = [number(0.0); 4];
-                        for (moments, weight) in line[column..].iter().zip(window.weights) {
+                        for (moments, weight) in line[column..].iter().zip(&window.weights) {
                             add(simd, moments, *weight, &mut sums);
                         }
                         for at in 0..4 {
@@ -129,7 +129,7 @@ impl Lane<'_> {
                     ready += 1;
                 }
                 starts.clear();
-                for (source, weight) in window.rows[row..].iter().zip(window.weights) {
+                for (source, weight) in window.rows[row..].iter().zip(&window.weights) {
                     starts.push((source % length * COLUMNS, *weight));
                 }
                 for column in 0..columns {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::window::tests::reflected;
 
-    fn defined(window: &Window<'_>, [c1, c2]: [f64; 2], images: [&[f32]; 2], channels: usize) -> Vec<f64> {
+    fn defined(window: &Window, [c1, c2]: [f64; 2], images: [&[f32]; 2], channels: usize) -> Vec<f64> {
         let [height, width] = window.size();
         let images = images.map(|image| {
             let largest = |channel: usize| {
@@ -237,7 +237,7 @@ mod tests {
             let weights: Vec<f32> = (0..=2 * radius).map(|k| (1 + k.min(2 * radius - k)) as f32).collect();
             let weights: Vec<f32> = weights.iter().map(|weight| weight / weights.iter().sum::<f32>()).collect();
             let [rows, columns] = [h, w].map(|length| reflected(length, radius));
-            let window = Window { weights: &weights, rows: &rows, columns: &columns };
+            let window = Window { weights, rows, columns };
             let mut results = vec![f32::NAN; one.len()];
             similarity(&window, [1e-4, 9e-4], one, &other, channels, &mut results);
             let expected = defined(&window, [1e-4, 9e-4], [one, &other], channels);
@@ -253,9 +253,9 @@ mod tests {
         let run = |image: &[f32], [h, w]: [usize; 2]| {
             let [rows, columns] = [h, w].map(|length| reflected(length, 1));
             let window = Window {
-                weights: &[0.25, 0.5, 0.25],
-                rows: &rows,
-                columns: &columns,
+                weights: vec![0.25, 0.5, 0.25],
+                rows,
+                columns,
             };
             let mut results = vec![0.0; image.len()];
             let other: Vec<f32> = image.iter().rev().copied().collect();

@@ -1,19 +1,19 @@
 /// How values are weighed around a position.
-#[derive(Debug, Clone, Copy)]
-pub struct Window<'a> {
+#[derive(Debug, Clone)]
+pub struct Window {
     /// The weights, an odd number.
-    pub weights: &'a [f32],
+    pub weights: Vec<f32>,
     /// For every weight and row, the row that row + weight − half of the weights is read from, itself or, beyond the border,
     /// what continues the image: as many as rows and weights together, less one. None is further away than half of the weights.
-    pub rows: &'a [usize],
+    pub rows: Vec<usize>,
     /// The same of columns.
-    pub columns: &'a [usize],
+    pub columns: Vec<usize>,
 }
 
-impl Window<'_> {
+impl Window {
     /// Rows and columns of the image.
     pub(crate) fn size(&self) -> [usize; 2] {
-        [self.rows, self.columns].map(|sources| (sources.len() + 1).saturating_sub(self.weights.len()))
+        [&self.rows, &self.columns].map(|sources| (sources.len() + 1).saturating_sub(self.weights.len()))
     }
 
     /// The same, of a window that can be used.
@@ -49,9 +49,9 @@ pub(crate) mod tests {
     #[should_panic(expected = "reads from outside of 1×1 positions")]
     fn a_window_that_reads_from_outside_is_refused() {
         let window = Window {
-            weights: &[0.25, 0.5, 0.25],
-            rows: &[0, 0, 1],
-            columns: &[0, 0, 0],
+            weights: vec![0.25, 0.5, 0.25],
+            rows: vec![0, 0, 1],
+            columns: vec![0, 0, 0],
         };
         window.checked_size();
     }

@@ -82,17 +82,22 @@ impl Window {
         })
     }
 
-    /// The weights.
-    pub(crate) fn weights(&self) -> Vec<f32> {
+    fn weights(&self) -> Vec<f32> {
         self.weights.iter().map(|weight| *weight as f32).collect()
     }
 
-    /// Where positions from the window's radius before a line's first one to as many behind its last are read from, if the
-    /// border continues it.
-    pub(crate) fn sources(&self, length: i64) -> Vec<usize> {
-        let positions = -self.radius()..length + self.radius();
-        let source = |i| self.source(i, length).expect("the line is continued") as usize;
-        positions.map(source).collect()
+    /// The window on an image of so many rows and columns, whose border it continues.
+    pub(crate) fn on(&self, height: i64, width: i64) -> daf_kernels::Window {
+        let sources = |length| {
+            let positions = -self.radius()..length + self.radius();
+            let source = |i| self.source(i, length).expect("the line is continued") as usize;
+            positions.map(source).collect()
+        };
+        daf_kernels::Window {
+            weights: self.weights(),
+            rows: sources(height),
+            columns: sources(width),
+        }
     }
 
     /// The blur of a line of `length` values as a `length`×`length` matrix.
@@ -170,12 +175,7 @@ impl Window {
     /// Blurs N×h×w maps of values one after the other, without a derivative.
     fn blur_each(&self, maps: &Tensor) -> Tensor {
         let (_, h, w) = maps.size3().expect("N×h×w maps");
-        let (weights, [rows, columns]) = (self.weights(), [h, w].map(|length| self.sources(length)));
-        let window = daf_kernels::Window {
-            weights: &weights,
-            rows: &rows,
-            columns: &columns,
-        };
+        let window = self.on(h, w);
         let (values, map) = (numbers(maps), (h * w) as usize);
         let mut blurred = vec![0.0; values.len()];
         for (map, blurred) in values.chunks_exact(map).zip(blurred.chunks_exact_mut(map)) {

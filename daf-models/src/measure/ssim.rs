@@ -98,12 +98,7 @@ impl Ssim {
     /// The same in one pass over the features, where the operations below take some twenty.
     fn in_one_pass(&self, window: &Window, teacher: &Tensor, student: &Tensor) -> Tensor {
         let (_, h, w, c) = teacher.size4().expect("N×h×w×C features");
-        let (weights, [rows, columns]) = (window.weights(), [h, w].map(|length| window.sources(length)));
-        let window = daf_kernels::Window {
-            weights: &weights,
-            rows: &rows,
-            columns: &columns,
-        };
+        let window = window.on(h, w);
         let mut similarity = vec![0.0; teacher.numel()];
         let [teacher, student] = [teacher, student].map(numbers);
         let image = (h * w * c) as usize;
