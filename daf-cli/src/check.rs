@@ -4,9 +4,7 @@ use daf_core::block::{Mode, MultiplyAdds, count};
 use daf_core::config::Input;
 use daf_core::data::Normals;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{
-    Batch, BoxError, BuildContext, Error, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized,
-};
+use daf_core::{Batch, BoxError, Error, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -125,17 +123,9 @@ fn try_out(
         i64::from(pipeline.input.size.width()),
     );
     tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or_default());
-    let context = BuildContext {
-        device,
-        size,
-        mode: Mode::Train,
-        precision: pipeline.precision,
-        pretrained: Some(weights),
-    };
     let mut model = pipeline
-        .method
-        .build(&context)
-        .map_err(part("building the model"))?;
+        .build(device, Mode::Train, Some(weights))
+        .map_err(Failure::usage)?;
     let noise = || Tensor::rand([2, 3, size.0, size.1], (Kind::Float, device));
     let normal = noise();
     let synthetic = pipeline.synthesizer.is_some().then(|| {

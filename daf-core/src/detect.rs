@@ -10,7 +10,7 @@ use crate::calibration::Calibration;
 use crate::config::DeviceChoice;
 use crate::data::geometry::{Frame, Window};
 use crate::run::Run;
-use crate::{BoxError, BuildContext, Error, Model, Pipeline, Rect, Result, ScoreMap, concurrent, data};
+use crate::{BoxError, Error, Model, Pipeline, Rect, Result, ScoreMap, concurrent, data};
 
 /// A trained model that scores images.
 ///
@@ -115,7 +115,7 @@ impl Detector {
     /// If the parts do not fit together.
     pub fn parameters(&self) -> Result<u64> {
         let pipeline = self.run.pipeline();
-        let model = build(pipeline, Device::Cpu, Mode::Train)?;
+        let model = pipeline.build(Device::Cpu, Mode::Train, None)?;
         Ok(model.parameters())
     }
 
@@ -155,19 +155,6 @@ const TILES: usize = 8;
 /// library's memory do not hold their features.
 const PASS: usize = 1 << 20;
 
-/// The model of a pipeline, without pretrained weights.
-fn build(pipeline: &Pipeline, device: Device, mode: Mode) -> Result<Box<dyn Model>> {
-    let size = pipeline.input.size;
-    let context = BuildContext {
-        device,
-        size: (i64::from(size.height()), i64::from(size.width())),
-        mode,
-        precision: pipeline.precision,
-        pretrained: None,
-    };
-    crate::train::build(pipeline.method.as_ref(), &context)
-}
-
 /// A model for inference on a device.
 pub(crate) struct Scoring {
     pub(crate) model: Box<dyn Model>,
@@ -177,7 +164,7 @@ pub(crate) struct Scoring {
 impl Scoring {
     /// The model of a run with its trained weights.
     pub(crate) fn of(run: &Run, device: Device) -> Result<Self> {
-        let model = build(run.pipeline(), device, Mode::Infer)?;
+        let model = run.pipeline().build(device, Mode::Infer, None)?;
         run.load_weights(model.as_ref())?;
         Ok(Self { model, device })
     }

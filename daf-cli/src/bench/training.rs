@@ -5,7 +5,7 @@ use daf_core::block::Mode;
 use daf_core::data::{self, FeatureCache, Loader, Normals, Sample, Samples};
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::train::{OptimizerState, Phase, Place, step};
-use daf_core::{Batch, BuildContext, Error, Fit, Model, Pipeline};
+use daf_core::{Batch, Error, Fit, Model, Pipeline};
 
 use super::clock::{Clock, Peak, Stage, milliseconds};
 use crate::check::Noise;
@@ -139,22 +139,17 @@ impl Learner {
     fn new(pipeline: &Pipeline, device: Device) -> Result<Self, Failure> {
         let size = pipeline.input.size;
         tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or_default());
-        let context = BuildContext {
-            device,
-            size: (i64::from(size.height()), i64::from(size.width())),
-            mode: Mode::Train,
-            precision: pipeline.precision,
-            // Pretrained weights cost as much as others.
-            pretrained: None,
-        };
         let method = pipeline.method.typetag_name();
-        let mut model = pipeline
-            .method
-            .build(&context)
-            .map_err(|source| part(method, "building the model", source))?;
-        let noise = Tensor::rand([3, 3, context.size.0, context.size.1], (Kind::Float, device));
-        tch::no_grad(|| model.fit(Fit::BeforeTraining, &Noise(noise)))
-            .map_err(|source| part(method, "fitting the model to noise", source))?;
+        // Pretrained weights cost as much as others.
+        let mut model = pipeline.build(device, Mode::Train, None)?;
+        let [height, width] = [size.height(), size.width()].map(i64::from);
+        let noise = Tensor::rand([3, 3, height, width], (Kind::Float, device));
+        tch::no_grad(|| model.fit(Fit::BeforeTraining, &Noise(noise))).map_err(|source| Error::Part {
+            kind: daf_core::Kind::Method,
+            name: method.into(),
+            at: "fitting the model to noise".into(),
+            source,
+        })?;
         let optimizer = OptimizerState::new(&pipeline.trainer.optimizer, &model.stores());
         Ok(Self {
             model,
@@ -172,14 +167,5 @@ impl Learner {
         };
         step(self.model.as_ref(), &mut self.optimizer, batch, 1.0, place, ended)?;
         Ok(())
-    }
-}
-
-fn part(method: &str, at: &str, source: daf_core::BoxError) -> Error {
-    Error::Part {
-        kind: daf_core::Kind::Method,
-        name: method.into(),
-        at: at.into(),
-        source,
     }
 }

@@ -13,12 +13,14 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
-use crate::block::Precision;
+use crate::block::{Mode, Precision};
 use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
 use crate::data::{SampleSettings, Samples};
-use crate::{Dataset, Error, Item, Kind, Method, Result, Scorer, Synthesizer};
+use crate::weights::WeightFolders;
+use crate::{BuildContext, Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Synthesizer};
 
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
@@ -379,6 +381,32 @@ impl Default for Output {
 }
 
 impl Pipeline {
+    /// The method's model. Without folders for `pretrained` weights it is built for those of a run, which the caller loads.
+    ///
+    /// # Errors
+    /// [`Error::Part`] with what the method has to say.
+    pub fn build(
+        &self,
+        device: Device,
+        mode: Mode,
+        pretrained: Option<&WeightFolders>,
+    ) -> Result<Box<dyn Model>> {
+        let size = self.input.size;
+        let context = BuildContext {
+            device,
+            size: (i64::from(size.height()), i64::from(size.width())),
+            mode,
+            precision: self.precision,
+            pretrained,
+        };
+        self.method.build(&context).map_err(|source| Error::Part {
+            kind: Kind::Method,
+            name: self.method.typetag_name().into(),
+            at: "building the model".into(),
+            source,
+        })
+    }
+
     /// The samples of normal images, made as the pipeline says; `normal_share` of them stay as they are.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use crate::overlay;
 use crate::results::{HISTORY, Record, SYNTHESIS};
 use crate::run::{Run, write_file, write_json};
 use crate::weights::{self, WeightFolders};
-use crate::{BuildContext, Error, Fit, Method, Model, Result};
+use crate::{Error, Fit, Result};
 
 use calibrate::calibrate;
 use checkpoint::Position;
@@ -116,22 +116,15 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     let pipeline = run.pipeline();
     let trainer = &pipeline.trainer;
     let device = pipeline.device.resolve()?;
-    let size = pipeline.input.size;
     let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?;
     let samples = Arc::new(pipeline.samples(normals.train.clone(), trainer.normal_share)?);
     checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
 
     tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));
-    let context = BuildContext {
-        device,
-        size: (i64::from(size.height()), i64::from(size.width())),
-        mode: Mode::Train,
-        precision: pipeline.precision,
-        // A resumed run has its own weights, whatever has become of the published ones since.
-        pretrained: newest.is_none().then_some(folders),
-    };
-    let mut model = build(pipeline.method.as_ref(), &context)?;
+    // A resumed run has its own weights, whatever has become of the published ones since.
+    let pretrained = newest.is_none().then_some(folders);
+    let mut model = pipeline.build(device, Mode::Train, pretrained)?;
     let mut optimizer = OptimizerState::new(&trainer.optimizer, &model.stores());
     let position = match &newest {
         Some(folder) => {
@@ -236,16 +229,6 @@ fn picture(samples: &Samples, path: &Path) -> Result<()> {
         .write_to(&mut png, image::ImageFormat::Png)
         .map_err(|error| Error::data(path, error.to_string()))?;
     write_file(path, png.get_ref())
-}
-
-/// Builds a method's model, with the method's name on what goes wrong.
-pub(crate) fn build(method: &dyn Method, context: &BuildContext) -> Result<Box<dyn Model>> {
-    method.build(context).map_err(|source| Error::Part {
-        kind: crate::Kind::Method,
-        name: method.typetag_name().into(),
-        at: "building the model".into(),
-        source,
-    })
 }
 
 /// When the next checkpoint is due.
