@@ -219,11 +219,12 @@ fn rate(
     let started = Instant::now();
     let work = |thread: usize| -> daf_core::Result<()> {
         for number in (thread..).step_by(threads) {
+            samples.sample((4 + repeat + number / known) as u64, number % known)?;
+            made.fetch_add(1, Ordering::Relaxed);
+            // Only now: a rate of no sample at all says nothing, however late a thread starts.
             if started.elapsed() >= time {
                 break;
             }
-            samples.sample((4 + repeat + number / known) as u64, number % known)?;
-            made.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     };

@@ -119,7 +119,7 @@ fn on_a_full_disk(folder: &Path, blocks: u32, arguments: &str) -> Said {
 fn a_full_disk_costs_nothing_that_was_saved() {
     let folder = folder(SMALL);
     let folder = folder.path();
-    let settings = "--set trainer.steps=6";
+    let settings = "--set trainer.steps=20";
     succeed(folder, &format!("train p.yaml -o whole {settings}"));
     let train = format!("train p.yaml -o run --resume {settings}");
     let dir = folder.join("run");

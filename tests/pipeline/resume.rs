@@ -99,7 +99,7 @@ fn a_run_that_is_killed_twenty_times_ends_bit_for_bit_as_one_that_is_not() {
 #[test]
 fn ctrl_c_and_sigterm_save_and_the_run_goes_on_from_there() {
     let rarely = SMALL
-        .replace("steps: 2", "steps: 14")
+        .replace("steps: 2", "steps: 40")
         .replace("checkpoint_every: 1 steps", "checkpoint_every: 1000 steps");
     let folder = folder(&rarely);
     let folder = folder.path();

@@ -208,7 +208,7 @@ fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     let line: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     // Within rounding: libtorch's matrix products need not take as many threads in two processes.
     let calibrated = line["calibrated"].as_f64().unwrap();
-    assert!((calibrated - found.calibrated.unwrap()).abs() < 1e-6);
+    assert!((calibrated - found.calibrated.unwrap()).abs() < 1e-4);
     assert_eq!(line["anomalous"].as_bool(), found.is_anomalous());
     assert_eq!(
         found.is_anomalous(),

@@ -266,7 +266,7 @@ mod tests {
         });
         assert_eq!(too_large(None, 1e20), None);
         assert_eq!(too_large(known, 1e6), None);
-        let reason = too_large(known, 1e6 * (free / 100.0 + 1.0)).unwrap();
+        let reason = too_large(known, 1e6 * (2.0 * free / 100.0 + 1.0)).unwrap();
         assert!(reason.starts_with("would need about "), "{reason}");
     }
 }

@@ -708,7 +708,8 @@ mod tests {
                 let expected = norm.run(|weight, bias| norm.conv.operation.apply(&input, weight, bias));
                 assert_eq!(found.size(), expected.size());
                 let (largest, error) = (expected.abs().max(), (&found - &expected).abs().max());
-                assert!((error / largest).double_value(&[]) < 1e-5);
+                // Winograd's rounding was found to be up to 2e-5 of the largest number.
+                assert!((error / largest).double_value(&[]) < 5e-5);
                 assert_eq!(found, norm.forward(&input.contiguous()));
             }
         });
