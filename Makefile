@@ -22,7 +22,7 @@ quickstart: setup ## Train and test a detector on drawn images; goes on where it
 test: setup ## Check the format, run clippy, run all tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 golden: setup ## Run the tests against reference numbers (DAF_GOLDEN), skipping none
 	CI=true $(CARGO) test --workspace golden
