@@ -4,7 +4,7 @@ use daf_core::block::{Mode, MultiplyAdds, count};
 use daf_core::config::Input;
 use daf_core::data::Normals;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, Error, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
+use daf_core::{Batch, BoxError, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -106,18 +106,7 @@ fn try_out(
     device: Device,
     weights: &daf_core::weights::WeightFolders,
 ) -> Result<(Box<dyn Model>, String, MultiplyAdds), Failure> {
-    let name = pipeline.method.typetag_name();
-    let part = |at: &str| {
-        let at = at.to_owned();
-        move |source| {
-            Failure::usage(Error::Part {
-                kind: daf_core::Kind::Method,
-                name: name.to_owned(),
-                at,
-                source,
-            })
-        }
-    };
+    let fault = |at: &'static str| move |source: BoxError| Failure::usage(pipeline.method.fault(at, source));
     let size = (
         i64::from(pipeline.input.size.height()),
         i64::from(pipeline.input.size.width()),
@@ -151,10 +140,10 @@ fn try_out(
     // More than two: a density takes three embeddings.
     let images = Noise(Tensor::cat(&[&batch.normal, &noise()], 0));
     for when in [Fit::BeforeTraining, Fit::AfterTraining] {
-        tch::no_grad(|| model.fit(when, &images)).map_err(part("fitting the model to noise"))?;
+        tch::no_grad(|| model.fit(when, &images)).map_err(fault("fitting the model to noise"))?;
     }
     let losses = if pipeline.method.learns() {
-        tch::no_grad(|| model.losses(&batch)).map_err(part("trying the model"))?
+        tch::no_grad(|| model.losses(&batch)).map_err(fault("trying the model"))?
     } else {
         Vec::new()
     };
@@ -166,7 +155,7 @@ fn try_out(
     });
     let losses = losses.collect::<Result<Vec<_>, _>>()?;
     let (maps, counted) = count(|| tch::no_grad(|| model.infer(&one)));
-    maps.map_err(part("trying the model"))?;
+    maps.map_err(fault("trying the model"))?;
     Ok((model, losses.join(", "), counted))
 }
 

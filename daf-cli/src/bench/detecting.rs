@@ -144,9 +144,9 @@ impl<'a> Detecting<'a> {
             environment: context.environment.clone(),
         })?;
         let peak = peak.end();
-        let ms = printed.0.windows(2);
-        let ms = ms.skip(clock.warmup()).take(clock.repeats());
-        let ms = ms.map(|pair| 1e3 * (pair[1] - pair[0]).as_secs_f64()).collect();
+        let between = |pair: &[Instant]| 1e3 * (pair[1] - pair[0]).as_secs_f64();
+        let ms = printed.0.windows(2).map(between);
+        let ms = ms.skip(clock.warmup()).take(clock.repeats()).collect();
         clock.add(Stage::Detect, batch, ms, peak);
         Ok(())
     }

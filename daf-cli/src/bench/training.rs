@@ -5,7 +5,7 @@ use daf_core::block::Mode;
 use daf_core::data::{self, FeatureCache, Loader, Normals, Sample, Samples};
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::train::{OptimizerState, Phase, Place, step};
-use daf_core::{Batch, Error, Fit, Model, Pipeline};
+use daf_core::{Batch, Fit, Model, Pipeline};
 
 use super::clock::{Clock, Peak, Stage, milliseconds};
 use crate::check::Noise;
@@ -139,22 +139,17 @@ impl Learner {
     fn new(pipeline: &Pipeline, device: Device) -> Result<Self, Failure> {
         let size = pipeline.input.size;
         tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or_default());
-        let method = pipeline.method.typetag_name();
         // Pretrained weights cost as much as others.
         let mut model = pipeline.build(device, Mode::Train, None)?;
         let [height, width] = [size.height(), size.width()].map(i64::from);
         let noise = Tensor::rand([3, 3, height, width], (Kind::Float, device));
-        tch::no_grad(|| model.fit(Fit::BeforeTraining, &Noise(noise))).map_err(|source| Error::Part {
-            kind: daf_core::Kind::Method,
-            name: method.into(),
-            at: "fitting the model to noise".into(),
-            source,
-        })?;
+        tch::no_grad(|| model.fit(Fit::BeforeTraining, &Noise(noise)))
+            .map_err(|source| pipeline.method.fault("fitting the model to noise", source))?;
         let optimizer = OptimizerState::new(&pipeline.trainer.optimizer, &model.stores());
         Ok(Self {
             model,
             optimizer,
-            method,
+            method: pipeline.method.typetag_name(),
         })
     }
 

@@ -464,7 +464,7 @@ fn convolve_pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) ->
 }
 
 /// Whether [`convolve_apart`] is faster: on the way back oneDNN takes up to four times as long for the weight of a transposed
-/// convolution the wider the features are. In one thread libtorch computes 1×1 convolutions another way, which is slower.
+/// convolution, the wider the features the longer. In one thread libtorch computes 1×1 convolutions another way, which is slower.
 fn convolves_apart(input: &Tensor, weight: &Tensor) -> bool {
     weight.requires_grad() && input.device() == Device::Cpu && tch::get_num_threads() > 1
 }

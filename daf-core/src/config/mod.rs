@@ -399,12 +399,7 @@ impl Pipeline {
             precision: self.precision,
             pretrained,
         };
-        self.method.build(&context).map_err(|source| Error::Part {
-            kind: Kind::Method,
-            name: self.method.typetag_name().into(),
-            at: "building the model".into(),
-            source,
-        })
+        (self.method.build(&context)).map_err(|source| self.method.fault("building the model", source))
     }
 
     /// The samples of normal images, made as the pipeline says; `normal_share` of them stay as they are.

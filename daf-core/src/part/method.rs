@@ -6,11 +6,11 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 use super::scorer::Maps;
-use crate::BoxError;
 use crate::block::{Mode, Precision};
 use crate::data::FeatureCache;
 use crate::results::Origin;
 use crate::weights::WeightFolders;
+use crate::{BoxError, Error, Kind};
 
 /// Assembles parts into a model with a loss and maps.
 #[typetag::serde(tag = "type")]
@@ -47,6 +47,18 @@ pub trait Method: Debug + Send + Sync {
     /// Names the field, what was expected and what was found.
     fn check(&self) -> Result<(), BoxError> {
         Ok(())
+    }
+}
+
+impl dyn Method + '_ {
+    /// What is wrong `at` a piece of the work, such as `fitting the model`, with the method's name.
+    pub fn fault(&self, at: impl Into<String>, source: impl Into<BoxError>) -> Error {
+        Error::Part {
+            kind: Kind::Method,
+            name: self.typetag_name().into(),
+            at: at.into(),
+            source: source.into(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 
 use super::Observer;
 use crate::data::{self, Samples};
-use crate::{BoxError, Error, Fit, Model, NormalImages, Pipeline, Result};
+use crate::{BoxError, Fit, Model, NormalImages, Pipeline, Result};
 
 /// The images of a training split as a model is fitted with them; the observer hears of every one.
 struct TrainingImages<'a> {
@@ -56,10 +56,9 @@ pub(super) fn fit(
         device,
         observer: RefCell::new(observer),
     };
-    tch::no_grad(|| model.fit(when, &images)).map_err(|source| Error::Part {
-        kind: crate::Kind::Method,
-        name: pipeline.method.typetag_name().into(),
-        at: "fitting the model to normal images".into(),
-        source,
+    tch::no_grad(|| model.fit(when, &images)).map_err(|source| {
+        pipeline
+            .method
+            .fault("fitting the model to normal images", source)
     })
 }
