@@ -37,7 +37,7 @@ pub(crate) enum Stage {
     FirstEpoch,
     /// Steps of a whole training from the second epoch on
     Training,
-    /// `daf-cli detect --maps`, its start left out
+    /// `daf-cli detect --maps` from one batch to the next, start and end left out
     Detect,
 }
 
