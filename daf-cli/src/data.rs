@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
 use daf_core::{Dataset, Item, Split, overlay};
-use daf_data::audit::{Count, Finding, Format, Size};
-use daf_data::{Audit, audit};
+use daf_data::audit::{Count, Format, Size};
+use daf_data::{Audit, Finding, audit};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -97,14 +97,7 @@ impl Check {
         let faults = report
             .findings
             .iter()
-            .filter(|finding| {
-                matches!(
-                    finding,
-                    Finding::Listing { .. }
-                        | Finding::UnreadableImage { .. }
-                        | Finding::UnreadableMask { .. }
-                )
-            })
+            .filter(|finding| finding.is_fault())
             .count();
         match faults {
             0 => Ok(()),
