@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daf_core::data::{self, Header};
+use daf_core::data::{self, Header, Reading};
 use daf_core::{Dataset, Item, Split};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -198,7 +198,7 @@ fn look(dataset: &dyn Dataset, item: &Item) -> Seen {
 
 impl Seen {
     fn image(&mut self, dataset: &dyn Dataset, item: &Item) {
-        let image = match dataset.image(item) {
+        let image = match dataset.open(item, Reading::default()) {
             Ok(image) => image,
             Err(reason) => {
                 return self.findings.push(Finding::UnreadableImage {
@@ -244,7 +244,7 @@ impl Seen {
         if item.is_anomalous() && !marks {
             self.findings.push(Finding::EmptyMask {
                 image: image(),
-                largest: data::brightest(&path).ok(),
+                largest: None,
                 mask: path,
             });
         } else if !item.is_anomalous() && marks {
