@@ -61,7 +61,7 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<DynamicImage> {
     let bytes = read_bytes(&file)?;
     let format = Format::of(&bytes, path)?;
     // Decoders panic on some damaged files, and one bad file must not end the work on all others.
-    let decoded = guard::quietly(|| format.decode(&bytes, page));
+    let decoded = guard::quietly(|| format.decode(bytes, page));
     match decoded {
         Ok(Ok((mut image, orientation))) => {
             image.apply_orientation(orientation);
@@ -185,11 +185,11 @@ impl Format {
         }
     }
 
-    fn decode(self, bytes: &[u8], page: Option<usize>) -> Result<Decoded, String> {
+    fn decode(self, bytes: Vec<u8>, page: Option<usize>) -> Result<Decoded, String> {
         if self != Self::Tiff {
             self.only_page(page)?;
         }
-        let source = Cursor::new(bytes);
+        let source = Cursor::new(&bytes);
         match self {
             Self::Png => {
                 let decoder = PngDecoder::with_limits(source, limits()).map_err(undecodable)?;
@@ -202,7 +202,7 @@ impl Format {
                 one_frame(decoder.has_animation())?;
                 whole(decoder)
             }
-            Self::Jpeg => jpeg::decode(bytes),
+            Self::Jpeg => jpeg::decode(&bytes),
             Self::Tiff => tiff::decode(bytes, page),
         }
     }
@@ -276,7 +276,15 @@ fn one_frame(animated: bool) -> Result<(), String> {
 }
 
 fn undecodable(error: ImageError) -> String {
-    format!("the image cannot be decoded: {error}")
+    // The decoders' own words are those of programmers.
+    match error {
+        ImageError::Limits(_) => format!(
+            "the image needs more than {} MiB to be decoded; reduce or cut it first",
+            MAX_BYTES >> 20
+        ),
+        ImageError::Unsupported(_) => "the image is of a kind that is not read; save it as png".into(),
+        _ => "the image cannot be decoded: it is damaged or cut short".into(),
+    }
 }
 
 fn whole(mut decoder: impl ImageDecoder) -> Result<Decoded, String> {
@@ -302,6 +310,22 @@ pub(super) fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), Stri
         ));
     }
     Ok(())
+}
+
+/// RGB of cyan, magenta, yellow and black, given as what each of them leaves of the light.
+pub(super) fn rgb_of_inks([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    [c, m, y].map(|left| ((u32::from(left) * u32::from(k) + 127) / 255) as u8)
+}
+
+/// RGB of YCbCr over the full range, with the coefficients of JFIF.
+pub(super) fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
+    [
+        y + 1.402 * cr,
+        y - 0.344_136 * cb - 0.714_136 * cr,
+        y + 1.772 * cb,
+    ]
+    .map(|value| value.round() as u8)
 }
 
 /// What a file is that is no readable image, for the message, with what to do.

@@ -360,3 +360,164 @@ fn over(image: &RgbaImage, color: [u8; 3]) -> Result<RgbImage, String> {
         .collect();
     Ok(RgbImage::from_raw(image.width(), image.height(), levels).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageBuffer, Luma, LumaA, Rgb, Rgb32FImage};
+
+    use super::*;
+
+    fn with(depth: Depth, alpha: Alpha) -> Reading {
+        Reading { depth, alpha }
+    }
+
+    fn deep(levels: &[u16]) -> DynamicImage {
+        ImageBuffer::<Luma<u16>, _>::from_raw(levels.len() as u32, 1, levels.to_vec())
+            .unwrap()
+            .into()
+    }
+
+    fn floats(values: &[f32]) -> DynamicImage {
+        Rgb32FImage::from_fn(values.len() as u32, 1, |x, _| Rgb([values[x as usize]; 3])).into()
+    }
+
+    /// The first channel.
+    fn levels(reading: Reading, image: DynamicImage) -> Vec<u8> {
+        let image = reading.rgb(image).unwrap();
+        image.pixels().map(|pixel| pixel.0[0]).collect()
+    }
+
+    #[test]
+    fn a_camera_of_twelve_bits_gives_the_same_shifted_or_not() {
+        let stored: Vec<u16> = (0..4096).collect();
+        // A shift leaves the low bits empty, or repeats the high ones in them.
+        let shifted: Vec<u16> = stored.iter().map(|level| level << 4 | level >> 8).collect();
+        let by_bits = levels(with(Depth::Bits(12), Alpha::default()), deep(&stored));
+        assert_eq!(by_bits, levels(Reading::default(), deep(&shifted)));
+        assert_eq!((by_bits[0], by_bits[4095]), (0, 255));
+        assert!(by_bits.is_sorted());
+    }
+
+    #[test]
+    fn the_largest_value_of_a_set_tells_its_bits() {
+        let values = |high: f64| Values {
+            bits: 16,
+            continuous: false,
+            range: (0.0, high),
+        };
+        for (high, bits) in [
+            (0.0, 8),
+            (255.0, 8),
+            (256.0, 10),
+            (1023.0, 10),
+            (4095.0, 12),
+            (4096.0, 14),
+            (65_535.0, 16),
+        ] {
+            assert_eq!(values(high).depth(), Depth::Bits(bits), "{high}");
+        }
+        assert_eq!(values(200.0).and(values(4000.0)).depth(), Depth::Bits(12));
+        let continuous = |low: f64, high: f64| Values {
+            bits: 32,
+            continuous: true,
+            range: (low, high),
+        };
+        assert_eq!(continuous(0.1, 0.9).depth(), Depth::Range(0.0, 1.0));
+        assert_eq!(continuous(-3.0, 4.0).depth(), Depth::Range(-3.0, 4.0));
+        assert_eq!(continuous(7.0, 7.0).depth(), Depth::Range(7.0, 8.0));
+        assert!(continuous(7.0, 7.0).depth().check().is_ok());
+    }
+
+    #[test]
+    fn bits_are_for_deep_files_and_a_range_for_all() {
+        let eight = || DynamicImage::from(RgbImage::from_fn(3, 1, |x, _| Rgb([x as u8 * 100; 3])));
+        assert_eq!(levels(with(Depth::Bits(12), Alpha::Drop), eight()), [0, 100, 200]);
+        assert_eq!(
+            levels(with(Depth::Range(50.0, 150.0), Alpha::Drop), eight()),
+            [0, 128, 255]
+        );
+        assert_eq!(
+            levels(with(Depth::Range(50.0, 150.0), Alpha::Drop), deep(&[0, 100, 200])),
+            [0, 128, 255]
+        );
+        assert_eq!(
+            levels(
+                with(Depth::Range(-1.0, 3.0), Alpha::Drop),
+                floats(&[-1.0, 1.0, 9.0])
+            ),
+            [0, 128, 255]
+        );
+    }
+
+    #[test]
+    fn floats_beyond_one_need_a_depth() {
+        assert_eq!(
+            levels(Reading::default(), floats(&[0.0, 0.5, 1.0, f32::NAN])),
+            [0, 128, 255, 0]
+        );
+        for values in [[0.0, 255.0], [-0.5, 0.5], [0.0, f32::INFINITY]] {
+            let reason = Reading::default().rgb(floats(&values)).unwrap_err();
+            let stated = format!("values from {} to {}", values[0], values[1]);
+            assert!(
+                reason.contains(&stated) && reason.contains("input.depth"),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn alpha_is_no_level() {
+        // A range stretches colors, not transparency.
+        let image = ImageBuffer::from_fn(2, 1, |x, _| LumaA([100_u8, 51 + 204 * x as u8]));
+        let stretched = levels(with(Depth::Range(0.0, 200.0), Alpha::default()), image.into());
+        assert_eq!(stretched, [26, 128]);
+        let image = ImageBuffer::from_fn(2, 1, |x, _| {
+            LumaA([2000_u16, if x == 0 { 13_107 } else { 65_535 }])
+        });
+        assert_eq!(
+            levels(with(Depth::Bits(12), Alpha::default()), image.clone().into()),
+            [25, 125]
+        );
+        assert_eq!(
+            levels(with(Depth::Bits(12), Alpha::Drop), image.into()),
+            [125, 125]
+        );
+        let nothing = ImageBuffer::from_pixel(3, 3, LumaA([9_u8, 0]));
+        let reason = Reading::default().rgb(nothing.clone().into()).unwrap_err();
+        assert!(reason.contains("every pixel is transparent"), "{reason}");
+        assert_eq!(levels(with(Depth::Auto, Alpha::Drop), nothing.into()), [9; 9]);
+    }
+
+    #[test]
+    fn depth_and_alpha_are_read_back_as_written() {
+        for depth in [Depth::Auto, Depth::Bits(12), Depth::Range(-0.5, 3.0)] {
+            let text = serde_json::to_string(&depth).unwrap();
+            assert_eq!(serde_json::from_str::<Depth>(&text).unwrap(), depth, "{text}");
+        }
+        for alpha in [
+            Alpha::Drop,
+            Alpha::Over([0; 3]),
+            Alpha::Over([255; 3]),
+            Alpha::Over([1, 2, 3]),
+        ] {
+            let text = serde_json::to_string(&alpha).unwrap();
+            assert_eq!(serde_json::from_str::<Alpha>(&text).unwrap(), alpha, "{text}");
+        }
+        for text in ["\"full\"", "[3]", "-1", "{}"] {
+            let error = serde_json::from_str::<Depth>(text).unwrap_err().to_string();
+            assert!(
+                error.contains("expected `auto`, a number of bits or a range [low, high]"),
+                "{error}"
+            );
+        }
+        assert!(serde_json::from_str::<Alpha>("[1, 2, 300]").is_err());
+        for depth in [
+            Depth::Bits(7),
+            Depth::Bits(33),
+            Depth::Range(3.0, 3.0),
+            Depth::Range(0.0, f64::INFINITY),
+        ] {
+            assert!(depth.check().is_err(), "{depth}");
+        }
+    }
+}

@@ -31,9 +31,11 @@ pub enum MaskValues {
 /// Values between an eighth and seven eighths of the range are neither black nor white, also after lossy compression.
 const BETWEEN: std::ops::RangeInclusive<u8> = 32..=223;
 /// Pixels around a white one in which a value between black and white is its soft edge.
-const EDGE: u32 = 2;
-/// Numbers of classes in a file that is white as well, at most.
-const MAX_CLASSES: usize = 16;
+const EDGE: usize = 2;
+/// The same in a lossy file: two blocks of eight pixels, as wide as the noise of an edge spreads where colors are halved.
+const LOSSY_EDGE: usize = 16;
+/// Numbers of classes that need no areas beside white, at most: thin lines have none.
+const FEW_CLASSES: usize = 3;
 
 /// Opens a mask: 255 where a pixel is marked, 0 elsewhere.
 ///
@@ -90,25 +92,37 @@ fn of_image(image: DynamicImage, lossy: bool) -> Result<Mask, String> {
             not_black(&image)
         }));
     }
-    let grey = image.to_luma8();
+    let mut grey = image.to_luma8();
+    if !matches!(image, DynamicImage::ImageRgb32F(_)) {
+        // The lowest numbers of a deep file are black at 8 bit.
+        let not_black = not_black(&image);
+        grey.iter_mut()
+            .zip(not_black.iter())
+            .for_each(|(level, is_marked)| *level = (*level).max(is_marked & 1));
+    }
     refuse_photo(&grey)?;
     let largest = grey.iter().copied().max().unwrap_or(0);
     let over_half = marked(grey.width(), grey.height(), |x, y| {
         grey.get_pixel(x, y).0[0] > 127
     });
     if lossy {
-        return match largest {
-            32..=127 => Err(format!(
-                "a mask whose largest value is {largest} of 255, in a format that changes values: expected black and white; \
-                 save it as png"
+        // Noise goes with white; where there is none, or far away from it, a level was drawn.
+        let drawn = beside(&grey, &over_half, LOSSY_EDGE)
+            .filter(|(_, value)| largest < 128 || BETWEEN.contains(value))
+            .map(|(_, value)| value)
+            .max();
+        return match drawn {
+            Some(level) => Err(format!(
+                "a mask with the level {level} of 255, in a format that changes values: expected black and white; save it as \
+                 png"
             )),
-            _ => Ok(Mask {
+            None => Ok(Mask {
                 pixels: over_half,
                 values: MaskValues::BlackAndWhite,
             }),
         };
     }
-    if largest <= *BETWEEN.end() || has_areas(&grey, &over_half) {
+    if largest <= *BETWEEN.end() || has_classes(&grey, &over_half) {
         return Ok(labels(not_black(&image)));
     }
     Ok(Mask {
@@ -156,34 +170,81 @@ fn not_black(image: &DynamicImage) -> GrayImage {
     GrayImage::from_raw(image.width(), image.height(), values).unwrap_or_default()
 }
 
-/// Whether values up to half of the range, but not black, are numbers of classes: few of them, in more than the edges of what
-/// is over half. Many different ones are the noise of a lossy format.
-fn has_areas(grey: &GrayImage, over_half: &GrayImage) -> bool {
-    let (width, height) = grey.dimensions();
-    let near_white = |x: u32, y: u32| {
-        let span = |place: u32, length: u32| place.saturating_sub(EDGE)..(place + EDGE + 1).min(length);
-        span(y, height).any(|y| span(x, width).any(|x| over_half.get_pixel(x, y).0[0] > 0))
-    };
-    let mut found = [false; 128];
-    for (x, y, Luma([value])) in grey.enumerate_pixels() {
-        if (1..=127).contains(value) && !found[usize::from(*value)] && !near_white(x, y) {
-            found[usize::from(*value)] = true;
-        }
-    }
-    (1..=MAX_CLASSES).contains(&found.iter().filter(|found| **found).count())
+/// The places and values of pixels that are neither black nor over half of the range, farther than `reach` from any that is.
+fn beside<'a>(
+    grey: &'a GrayImage,
+    over_half: &GrayImage,
+    reach: usize,
+) -> impl Iterator<Item = ((u32, u32), u8)> + use<'a> {
+    let width = grey.width() as usize;
+    let rows = over_half.as_raw().chunks(width.max(1));
+    let along_rows: Vec<bool> = rows
+        .flat_map(|row| spread(row.iter().map(|value| *value > 0), reach))
+        .collect();
+    let columns: Vec<Vec<bool>> = (0..width)
+        .map(|x| spread(along_rows.iter().skip(x).step_by(width).copied(), reach))
+        .collect();
+    grey.enumerate_pixels()
+        .filter(move |(x, y, Luma([value]))| (1..=127).contains(value) && !columns[*x as usize][*y as usize])
+        .map(|(x, y, Luma([value]))| ((x, y), *value))
 }
 
-/// Refuses an image of many values, a quarter of which are neither black nor white.
+/// What is at most `reach` away from something that is.
+fn spread(line: impl Iterator<Item = bool>, reach: usize) -> Vec<bool> {
+    let mut wide: Vec<bool> = line.collect();
+    let pass = |wide: &mut dyn Iterator<Item = &mut bool>| {
+        let mut left = 0;
+        for place in wide {
+            left = if *place { reach + 1 } else { left };
+            *place = left > 0;
+            left = left.saturating_sub(1);
+        }
+    };
+    let stated = wide.clone();
+    pass(&mut wide.iter_mut());
+    let mut back = stated;
+    pass(&mut back.iter_mut().rev());
+    wide.iter_mut()
+        .zip(back)
+        .for_each(|(place, other)| *place |= other);
+    wide
+}
+
+/// Whether a pixel and all around it have one value: inside a painted area, not on an edge, a ramp or in noise.
+fn is_flat(grey: &GrayImage, (x, y): (u32, u32)) -> bool {
+    let span = |place: u32, length: u32| place.saturating_sub(1)..(place + 2).min(length);
+    let value = grey.get_pixel(x, y);
+    span(y, grey.height()).all(|y| span(x, grey.width()).all(|x| grey.get_pixel(x, y) == value))
+}
+
+/// Whether values up to half of the range, but not black, are numbers of classes: painted areas, or few numbers, in more than
+/// the edges of what is over half. Others are soft edges, or the noise of a lossy format that the mask was once stored in.
+fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
+    let (mut pixels, mut flat, mut found) = (0_u64, 0, [false; 128]);
+    for (place, value) in beside(grey, over_half, EDGE) {
+        pixels += 1;
+        flat += u64::from(is_flat(grey, place));
+        found[usize::from(value)] = true;
+    }
+    let values = found.iter().filter(|found| **found).count();
+    // Noise of white goes with that of black.
+    let holds = |levels: std::ops::RangeInclusive<u8>| grey.iter().any(|value| levels.contains(value));
+    let is_noise = found[32..].iter().all(|found| !found) && holds(250..=254) && holds(255..=255);
+    pixels > 0 && (flat * 10 >= pixels || (values <= FEW_CLASSES && !is_noise))
+}
+
+/// Refuses an image of many values, a quarter of which are neither black nor white, unless they make areas as classes do.
 fn refuse_photo(grey: &GrayImage) -> Result<(), String> {
-    let mut counts = [0u64; 256];
-    for value in grey.iter() {
+    let (mut counts, mut flat) = ([0_u64; 256], 0);
+    for (x, y, Luma([value])) in grey.enumerate_pixels() {
         counts[usize::from(*value)] += 1;
+        flat += u64::from(BETWEEN.contains(value) && is_flat(grey, (x, y)));
     }
     let between = &counts[usize::from(*BETWEEN.start())..=usize::from(*BETWEEN.end())];
     let values = between.iter().filter(|count| **count > 0).count();
     let pixels: u64 = between.iter().sum();
     let all = grey.as_raw().len() as u64;
-    if values > 32 && pixels * 4 > all {
+    if values > 32 && pixels * 4 > all && flat * 10 < pixels {
         return Err(format!(
             "not a mask: {values} levels of grey between black and white take {} % of it, as in a photo; expected black \
              with the defects in white or in numbers of classes",
@@ -191,4 +252,211 @@ fn refuse_photo(grey: &GrayImage) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::imageops;
+    use image::{ImageBuffer, LumaA, Rgb, RgbImage, Rgba};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SIDE: u32 = 64;
+
+    /// Three shapes that do not touch, by number from 1 on: a square, a disc and a line of one pixel.
+    fn shape(x: u32, y: u32) -> usize {
+        let (dx, dy) = (x.abs_diff(44), y.abs_diff(40));
+        match (x, y) {
+            (5..17, 8..21) => 1,
+            _ if dx * dx + dy * dy < 81 => 2,
+            (4..30, 50) => 3,
+            _ => 0,
+        }
+    }
+
+    fn painted(values: [u8; 4]) -> GrayImage {
+        GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([values[shape(x, y)]]))
+    }
+
+    /// What is marked if these shapes are, by number.
+    fn shapes(are_marked: impl Fn(usize) -> bool) -> GrayImage {
+        marked(SIDE, SIDE, |x, y| are_marked(shape(x, y)))
+    }
+
+    fn all_shapes() -> GrayImage {
+        shapes(|shape| shape > 0)
+    }
+
+    fn over_half(grey: &GrayImage) -> GrayImage {
+        marked(grey.width(), grey.height(), |x, y| {
+            grey.get_pixel(x, y).0[0] > 127
+        })
+    }
+
+    fn read(image: impl Into<DynamicImage>) -> Mask {
+        of_image(image.into(), false).unwrap()
+    }
+
+    /// As a JPEG file of this quality gives it back.
+    fn through_jpeg(grey: &GrayImage, quality: u8) -> GrayImage {
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, quality)
+            .encode_image(grey)
+            .unwrap();
+        image::load_from_memory(&bytes).unwrap().into_luma8()
+    }
+
+    #[test]
+    fn black_and_white_is_what_it_says() {
+        let mask = read(painted([0, 255, 255, 255]));
+        assert_eq!(
+            (mask.pixels, mask.values),
+            (all_shapes(), MaskValues::BlackAndWhite)
+        );
+        let empty = read(GrayImage::new(9, 5));
+        assert_eq!(empty.pixels, GrayImage::new(9, 5));
+        // An inverted one marks the ground: nobody can know that it is not meant.
+        let inverted = read(painted([255, 0, 0, 0]));
+        assert_eq!(inverted.pixels, shapes(|shape| shape == 0));
+        let full = read(GrayImage::from_pixel(9, 5, Luma([255])));
+        assert!(full.pixels.iter().all(|value| *value == 255));
+        // Labelme and others write booleans as 1-bit files, which arrive as 0 and 255, and floats.
+        let floats = image::Rgb32FImage::from_fn(SIDE, SIDE, |x, y| Rgb([shape(x, y).min(1) as f32; 3]));
+        assert_eq!(read(floats).pixels, all_shapes());
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_of_classes_are_marked_whatever_they_are(
+            numbers in [1..=255_u8, 1..=255],
+        ) {
+            let [a, b] = numbers;
+            prop_assert_eq!(read(painted([0, a, b, a])).pixels, all_shapes());
+        }
+
+        #[test]
+        fn deep_numbers_of_classes_are_marked_whatever_they_are(numbers in [1..=65_535_u16, 1..=65_535]) {
+            let [a, b] = numbers;
+            let values = [0, a, b, a];
+            let deep = ImageBuffer::from_fn(SIDE, SIDE, |x, y| Luma([values[shape(x, y)]]));
+            prop_assert_eq!(read(deep).pixels, all_shapes());
+        }
+
+        #[test]
+        fn colors_are_marked_whatever_they_are(colors in [any_color(), any_color(), any_color()]) {
+            let [a, b, c] = colors;
+            let values = [[0; 3], a, b, c];
+            let image = RgbImage::from_fn(SIDE, SIDE, |x, y| Rgb(values[shape(x, y)]));
+            prop_assert_eq!(read(image).pixels, all_shapes());
+        }
+
+        #[test]
+        fn soft_edges_end_at_half(sigma in 0.3..6.0_f32) {
+            // Margins, so that the shapes stay white inside.
+            let sharp = GrayImage::from_fn(160, 160, |x, y| {
+                Luma([if (40..110).contains(&x) && (50..120).contains(&y) { 255 } else { 0 }])
+            });
+            let soft = imageops::blur(&sharp, sigma);
+            let mask = read(soft.clone());
+            prop_assert_eq!(mask.values, MaskValues::BlackAndWhite);
+            prop_assert_eq!(mask.pixels, over_half(&soft));
+        }
+
+        #[test]
+        fn noise_of_jpeg_is_not_marked(quality in 30..=100_u8, lossy: bool) {
+            let noisy = through_jpeg(&painted([0, 255, 255, 0]), quality);
+            // Saved as JPEG, or as PNG after it was one.
+            let mask = of_image(noisy.clone().into(), lossy).unwrap();
+            prop_assert_eq!(mask.values, MaskValues::BlackAndWhite);
+            prop_assert_eq!(mask.pixels, over_half(&noisy));
+        }
+
+        #[test]
+        fn drawings_on_a_transparent_ground_are_marked(color in any::<[u8; 3]>(), ground in any::<[u8; 3]>()) {
+            let [r, g, b] = color;
+            let [gr, gg, gb] = ground;
+            let image = RgbaImage::from_fn(SIDE, SIDE, |x, y| match shape(x, y) {
+                0 => Rgba([gr, gg, gb, 0]),
+                _ => Rgba([r, g, b, 255]),
+            });
+            let mask = read(image);
+            prop_assert_eq!(mask.values, MaskValues::Alpha);
+            prop_assert_eq!(mask.pixels, all_shapes());
+        }
+    }
+
+    fn any_color() -> impl Strategy<Value = [u8; 3]> {
+        proptest::array::uniform3(0..=255_u8).prop_filter("black is the ground", |color| *color != [0; 3])
+    }
+
+    #[test]
+    fn a_class_beside_white_counts() {
+        for low in [1, 30, 100, 127] {
+            let mask = read(painted([0, low, 255, low]));
+            assert_eq!(
+                (mask.pixels, mask.values),
+                (all_shapes(), MaskValues::Labels),
+                "{low}"
+            );
+            let line = read(painted([0, 255, 255, low]));
+            assert_eq!(line.pixels, all_shapes(), "{low}");
+        }
+        // As many as there are numbers.
+        let many = GrayImage::from_fn(256, 60, |x, _| Luma([x as u8]));
+        let many = imageops::resize(&many, 256 * 5, 60, imageops::FilterType::Nearest);
+        let mask = read(many.clone());
+        assert_eq!(mask.pixels, marked(256 * 5, 60, |x, _| x >= 5));
+    }
+
+    #[test]
+    fn a_palette_of_voc_counts() {
+        let colors = [[0; 3], [128, 0, 0], [192, 128, 128], [224, 224, 192]];
+        let mask = read(RgbImage::from_fn(SIDE, SIDE, |x, y| Rgb(colors[shape(x, y)])));
+        assert_eq!((mask.pixels, mask.values), (all_shapes(), MaskValues::Labels));
+    }
+
+    #[test]
+    fn an_opaque_alpha_channel_changes_nothing() {
+        let image = ImageBuffer::from_fn(SIDE, SIDE, |x, y| LumaA([shape(x, y).min(1) as u8 * 255, 255]));
+        let mask = read(image);
+        assert_eq!(
+            (mask.pixels, mask.values),
+            (all_shapes(), MaskValues::BlackAndWhite)
+        );
+        // A drawing in several colors, one of which is black.
+        let image = RgbaImage::from_fn(SIDE, SIDE, |x, y| match shape(x, y) {
+            1 => Rgba([0, 0, 0, 255]),
+            2 => Rgba([255, 0, 0, 255]),
+            _ => Rgba([9, 9, 9, 0]),
+        });
+        assert_eq!(read(image).pixels, shapes(|shape| shape == 2));
+    }
+
+    #[test]
+    fn a_lossy_mask_of_classes_is_refused_with_the_level() {
+        for values in [[0, 1, 0, 0], [0, 20, 20, 0], [0, 100, 255, 0], [0, 60, 120, 0]] {
+            let grey = painted(values);
+            let message = of_image(grey.into(), true).unwrap_err();
+            let level = values.iter().filter(|level| **level < 128).max().unwrap();
+            assert!(message.contains(&format!("level {level} of 255")), "{message}");
+            assert!(message.contains("save it as png"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_photo_is_no_mask() {
+        let photo = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+            let level = |c: u32| (40 + (x * 2 + y * (c + 1) + (x * y * 7 + c) % 13) % 180) as u8;
+            Rgb([level(0), level(1), level(2)])
+        });
+        let grey = DynamicImage::from(photo.clone()).into_luma8();
+        for lossy in [false, true] {
+            for image in [DynamicImage::from(photo.clone()), grey.clone().into()] {
+                let message = of_image(image, lossy).unwrap_err();
+                assert!(message.contains("as in a photo"), "{message}");
+            }
+        }
+    }
 }

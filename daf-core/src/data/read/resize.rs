@@ -194,4 +194,80 @@ mod tests {
         assert!(resize_rgb(&RgbImage::new(0, 0), 4, 4).is_err());
         assert!(resize_mask(&GrayImage::new(0, 3), 4, 4).is_err());
     }
+
+    #[test]
+    fn a_reduction_by_a_whole_factor_is_the_mean() {
+        for factor in [3, 4, 5, 8] {
+            let image = hashed(7 * factor, 5 * factor);
+            let reduced = reduce_rgb(&image, 7, 5, Reduction::Average).unwrap();
+            for (x, y, pixel) in reduced.enumerate_pixels() {
+                for channel in 0..3 {
+                    let covered = (0..factor * factor).map(|place| {
+                        let (dx, dy) = (place % factor, place / factor);
+                        f64::from(image.get_pixel(x * factor + dx, y * factor + dy).0[channel])
+                    });
+                    let mean = covered.sum::<f64>() / f64::from(factor * factor);
+                    let off = (f64::from(pixel.0[channel]) - mean).abs();
+                    assert!(
+                        off <= 1.0,
+                        "by {factor} at {x}, {y}: {} for {mean}",
+                        pixel.0[channel]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reduction_passes_nothing_over() {
+        // A white line of one pixel changes the result wherever it lies, also where the factor is no whole number.
+        for (width, to) in [(640, 64), (1000, 256), (515, 256), (300, 7)] {
+            let black = RgbImage::new(width, 40);
+            for line in 0..width {
+                let mut image = black.clone();
+                (0..40).for_each(|y| image.put_pixel(line, y, Rgb([255; 3])));
+                let reduced = reduce_rgb(&image, to, 40, Reduction::Average).unwrap();
+                assert!(
+                    reduced.iter().any(|level| *level > 0),
+                    "{width} to {to}: the line at {line}"
+                );
+                let turned = image::imageops::rotate90(&image);
+                let reduced = reduce_rgb(&turned, 40, to, Reduction::Average).unwrap();
+                assert!(
+                    reduced.iter().any(|level| *level > 0),
+                    "{width} to {to}: the row at {line}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn reductions_up_to_a_factor_of_two_and_enlargements_are_those_of_opencv() {
+        for (from, to) in [
+            ((64, 48), (32, 24)),
+            ((63, 47), (32, 24)),
+            ((20, 30), (64, 48)),
+            ((32, 24), (32, 24)),
+        ] {
+            let image = hashed(from.0, from.1);
+            let reduced = reduce_rgb(&image, to.0, to.1, Reduction::Average).unwrap();
+            assert_eq!(
+                reduced,
+                resize_rgb(&image, to.0, to.1).unwrap(),
+                "{from:?} to {to:?}"
+            );
+        }
+        let image = hashed(500, 300);
+        let official = reduce_rgb(&image, 50, 50, Reduction::Bilinear).unwrap();
+        assert_eq!(official, resize_rgb(&image, 50, 50).unwrap());
+        // One side shrinks by more, the other one does not.
+        let reduced = reduce_rgb(&image, 50, 300, Reduction::Average).unwrap();
+        let flat = RgbImage::from_fn(500, 300, |_, y| *image.get_pixel(0, y));
+        assert_ne!(reduced, official);
+        let kept = reduce_rgb(&flat, 50, 300, Reduction::Average).unwrap();
+        assert!(
+            kept.enumerate_pixels()
+                .all(|(_, y, pixel)| pixel == flat.get_pixel(0, y))
+        );
+    }
 }

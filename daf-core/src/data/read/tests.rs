@@ -50,7 +50,7 @@ fn files_that_are_no_images_are_refused_by_name() {
     assert!(read_rgb(folder.path()).is_err());
     assert!(refused("empty.png", &[]).contains("empty"));
     let noise: Vec<u8> = hashed(30, 30).into_raw();
-    assert!(refused("noise.png", &noise).contains("not a png, jpeg, bmp or tiff"));
+    assert!(refused("noise.png", &noise).contains("not a png, jpeg, bmp, tiff or webp image"));
     for start in [
         &b"\x89PNG\r\n\x1a\n"[..],
         b"\xff\xd8\xff\xe0",
@@ -71,6 +71,7 @@ fn truncated_files_are_refused_wherever_they_end() {
         ImageFormat::Jpeg,
         ImageFormat::Bmp,
         ImageFormat::Tiff,
+        ImageFormat::WebP,
     ] {
         let bytes = encoded(&image, format);
         // The last bytes of a PNG only say that it ends, those of a TIFF may be padding.
@@ -103,7 +104,7 @@ fn a_jpeg_with_a_comment_and_bytes_behind_its_end_is_whole() {
 fn every_depth_and_channel_count_is_read_as_eight_bit_rgb() {
     let deep = ImageBuffer::from_fn(5, 3, |x, y| Luma([(x * 13_000 + y * 90) as u16]));
     let deep_rgb = ImageBuffer::from_fn(5, 3, |x, _| Rgb([(x * 13_000) as u16, 65_535, 0]));
-    let with_alpha = ImageBuffer::from_fn(5, 3, |x, _| LumaA([(x * 50) as u8, 7]));
+    let opaque = ImageBuffer::from_fn(5, 3, |x, _| LumaA([(x * 50) as u8, 255]));
     // 65535 / 255 = 257: a 16-bit level is the 8-bit one times 257.
     let level = |x: u32, y: u32| ((x * 13_000 + y * 90) as f64 / 257.0).round() as u8;
     type Expected<'a> = &'a dyn Fn(u32, u32) -> [u8; 3];
@@ -116,9 +117,7 @@ fn every_depth_and_channel_count_is_read_as_eight_bit_rgb() {
             &[ImageFormat::Png, ImageFormat::Tiff],
             &|x, _| [level(x, 0), 255, 0],
         ),
-        (with_alpha.into(), &[ImageFormat::Png], &|x, _| {
-            [(x * 50) as u8; 3]
-        }),
+        (opaque.into(), &[ImageFormat::Png], &|x, _| [(x * 50) as u8; 3]),
         (
             hashed(5, 3).into(),
             &[ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff],
@@ -156,21 +155,47 @@ fn a_palette_is_looked_up() {
         0, 65, 41, 55, 244, 239, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96, 130,
     ];
     let (_folder, path) = written("palette.png", &PNG);
-    assert_eq!(read_rgb(&path).unwrap().into_raw(), [200, 10, 20, 1, 2, 3]);
+    assert_eq!(read_rgb(&path).unwrap().into_raw(), [0, 0, 0, 1, 2, 3]);
+    let below = Reading {
+        alpha: Alpha::Drop,
+        ..Reading::default()
+    };
+    assert_eq!(below.open(&path).unwrap().into_raw(), [200, 10, 20, 1, 2, 3]);
 }
 
 #[test]
-fn alpha_is_dropped_and_not_applied() {
+fn transparent_pixels_show_a_color_or_what_lies_below() {
     let image = ImageBuffer::from_fn(4, 1, |x, _| Rgba([9, 80, 200, x as u8 * 85]));
-    for format in [ImageFormat::Png, ImageFormat::Tiff] {
-        let (_folder, path) = written("alpha", &encoded(&image.clone().into(), format));
-        assert!(
-            read_rgb(&path)
-                .unwrap()
-                .pixels()
-                .all(|pixel| pixel.0 == [9, 80, 200])
-        );
-        assert_eq!(read_header(&path).unwrap().channels, 4);
+    let hidden = ImageBuffer::from_fn(4, 1, |x, _| match x {
+        0 => Rgba([250, 1, 99, 0]),
+        _ => Rgba([9, 80, 200, x as u8 * 85]),
+    });
+    let over = |[r, g, b]: [u8; 3]| {
+        let level = |value: u32, ground: u8, share: u32| {
+            ((value * share + u32::from(ground) * (3 - share)) as f64 / 3.0).round() as u8
+        };
+        (0..4)
+            .flat_map(|x| [level(9, r, x), level(80, g, x), level(200, b, x)])
+            .collect::<Vec<_>>()
+    };
+    for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::WebP] {
+        for image in [&image, &hidden] {
+            let (_folder, path) = written("alpha", &encoded(&image.clone().into(), format));
+            let read = |alpha| {
+                let reading = Reading {
+                    alpha,
+                    ..Reading::default()
+                };
+                reading.open(&path).unwrap().into_raw()
+            };
+            for ground in [[0; 3], [255; 3], [10, 200, 77]] {
+                assert_eq!(read(Alpha::Over(ground)), over(ground), "{format:?}");
+            }
+            assert_eq!(read(Alpha::default()), read_rgb(&path).unwrap().into_raw());
+            assert_eq!(read(Alpha::Drop)[3..6], [9, 80, 200]);
+            assert_eq!(read(Alpha::Drop)[..3], image.get_pixel(0, 0).0[..3]);
+            assert_eq!(read_header(&path).unwrap().channels, 4);
+        }
     }
 }
 
@@ -303,7 +328,7 @@ fn a_mask_is_white_where_it_is_over_half() {
         .unwrap();
     let (_folder, path) = written("mask.png", &bytes);
     assert_eq!(read_mask(&path).unwrap().into_raw(), [0, 0, 0, 255, 255, 255]);
-    let deep = ImageBuffer::from_fn(2, 1, |x, _| Luma([if x == 0 { 32_000_u16 } else { 34_000 }]));
+    let deep = ImageBuffer::<Luma<u16>, _>::from_raw(3, 1, vec![32_000, 34_000, 65_535]).unwrap();
     let (_folder, path) = written("deep.png", &encoded(&deep.into(), ImageFormat::Png));
-    assert_eq!(read_mask(&path).unwrap().into_raw(), [0, 255]);
+    assert_eq!(read_mask(&path).unwrap().into_raw(), [0, 255, 255]);
 }

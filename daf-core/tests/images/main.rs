@@ -1,0 +1,4 @@
+//! Image files of every kind, whole and damaged.
+
+mod formats;
+mod hostile;
