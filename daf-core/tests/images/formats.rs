@@ -104,8 +104,10 @@ impl Case {
             (Outcome::Refused { refused }, Ok(_)) => fault(format!("is read, expected {refused:?}")),
             (Outcome::Refused { refused }, Err(error)) => {
                 let message = error.to_string();
-                let lacks = refused.iter().find(|words| !message.contains(*words));
-                let slipped = NOT_FOR_USERS.iter().find(|words| message.contains(**words));
+                // A name may hold any word.
+                let reason = message.replace(file, "");
+                let lacks = refused.iter().find(|words| !reason.contains(*words));
+                let slipped = NOT_FOR_USERS.iter().find(|words| reason.contains(**words));
                 match (message.contains(file), lacks, slipped) {
                     (false, ..) => fault(format!("is not named: {message}")),
                     (_, Some(words), _) => fault(format!("no `{words}` in: {message}")),

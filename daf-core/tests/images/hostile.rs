@@ -40,6 +40,7 @@ fn written(image: &DynamicImage, format: ImageFormat) -> Option<Vec<u8>> {
 
 fn jpeg(progressive: bool, chroma: (u8, u8)) -> Vec<u8> {
     let mut encoder = Compress::new(ColorSpace::JCS_RGB);
+    encoder.set_fastest_defaults();
     encoder.set_size(40, 24);
     encoder.set_chroma_sampling_pixel_sizes(chroma, chroma);
     if progressive {

@@ -242,6 +242,7 @@ mod tests {
 
     fn file(progressive: bool) -> Vec<u8> {
         let mut encoder = Compress::new(ColorSpace::JCS_RGB);
+        encoder.set_fastest_defaults();
         encoder.set_size(48, 32);
         if progressive {
             encoder.set_progressive_mode();
@@ -290,9 +291,10 @@ mod tests {
     #[test]
     fn damage_ends_the_work_at_once_and_the_next_file_is_read() {
         let bytes = file(false);
-        let mut cut = bytes[..bytes.len() / 2].to_vec();
+        let scan = bytes.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap();
+        let mut cut = bytes[..scan + 100].to_vec();
         let frame = cut.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
-        // A gibibyte of pixels, of which half a kilobyte is there.
+        // Almost a gibibyte of pixels, of which some bytes are there.
         cut[frame + 5..frame + 9].copy_from_slice(&[0x46, 0x50, 0x46, 0x50]);
         let started = std::time::Instant::now();
         let reason = decode(&cut).unwrap_err();

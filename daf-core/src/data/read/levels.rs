@@ -268,9 +268,8 @@ impl Reading {
             // 65535 / 255 = 257: the image crate makes the 8-bit level of a 16-bit one by rounding level / 257.
             return Ok(image);
         };
-        let scale = 255.0 / (high - low);
         // The conversion saturates, and makes black of NaN.
-        let level = |value: f64| ((value - low) * scale).round() as u8;
+        let level = |value: f64| ((value - low) * 255.0 / (high - low)).round() as u8;
         let table = |largest: u16| {
             (0..=largest)
                 .map(|value| level(f64::from(value)))

@@ -226,11 +226,20 @@ fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
         flat += u64::from(is_flat(grey, place));
         found[usize::from(value)] = true;
     }
+    if pixels == 0 {
+        return false;
+    }
+    let first = usize::from(*BETWEEN.start());
+    if !found[first..].contains(&true) {
+        // Almost black alone. In white there is noise as well.
+        let mut whites = grey.iter().filter(|value| *value > BETWEEN.end());
+        let white = whites.next();
+        if whites.any(|value| Some(value) != white) {
+            return false;
+        }
+    }
     let values = found.iter().filter(|found| **found).count();
-    // Noise of white goes with that of black.
-    let holds = |levels: std::ops::RangeInclusive<u8>| grey.iter().any(|value| levels.contains(value));
-    let is_noise = found[32..].iter().all(|found| !found) && holds(250..=254) && holds(255..=255);
-    pixels > 0 && (flat * 10 >= pixels || (values <= FEW_CLASSES && !is_noise))
+    flat * 10 >= pixels || values <= FEW_CLASSES
 }
 
 /// Refuses an image of many values, a quarter of which are neither black nor white, unless they make areas as classes do.

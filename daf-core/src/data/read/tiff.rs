@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, Cursor, Seek};
+use std::num::NonZeroUsize;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, Rgb32FImage};
@@ -86,7 +87,7 @@ fn pages<R: BufRead + Seek>(decoder: &mut Decoder<R>) -> Result<Vec<IfdPointer>,
     let mut next = first;
     while let Some(at) = next {
         if !seen.insert(at) {
-            return Err("the tiff is damaged: its pages form a circle".into());
+            return Err(circle());
         }
         let directory = decoder.read_directory(at).map_err(refused)?;
         entries += directory.len();
@@ -148,6 +149,7 @@ struct Page {
     /// All reds, all greens, all blues.
     colors: Vec<u64>,
     orientation: Orientation,
+    is_tiled: bool,
     /// Width and height of strips or tiles, and where in the file they lie.
     chunk: (u32, u32),
     chunks: Vec<(usize, usize)>,
@@ -190,6 +192,7 @@ impl Page {
             is_planar: first(Tag::PlanarConfiguration, 1)? == 2,
             is_reversed: first(Tag::FillOrder, 1)? == 2,
             orientation,
+            is_tiled,
             chunk: match is_tiled {
                 true => (side(tile.0), side(tile.1)),
                 false => (width, side(rows)),
@@ -243,10 +246,15 @@ impl Page {
     /// Refuses what there is no rule for.
     fn check(&self) -> Result<(), String> {
         let (width, height) = (self.width, self.height);
+        let values = match self.photometric {
+            PALETTE => 3,
+            _ => self.samples as u64,
+        };
+        let stored = u64::from(self.bits.div_ceil(8)) * values;
         let per_pixel = match (self.sample, self.bits) {
-            (SampleType::Unsigned, ..=16) => u64::from(self.bits.div_ceil(8)) * self.samples.max(3) as u64,
-            // Three 32-bit floats.
-            _ => (u64::from(self.bits.div_ceil(8)) * self.samples as u64).max(12),
+            (SampleType::Unsigned, ..=16) => stored,
+            // Three floats of 32 bit.
+            _ => stored.max(12),
         };
         check_size(width, height, u64::from(width) * u64::from(height) * per_pixel)?;
         if let Some(name) = unread_compression(self.compression) {
@@ -348,7 +356,12 @@ impl Page {
             .map_err(refused)?
             .with_limits(limits());
         let mut values = DecodingResult::U8(Vec::new());
-        decoder.read_image_to_buffer(&mut values).map_err(refused)?;
+        match self.is_planar && self.is_tiled {
+            true => self.read_planes(&mut decoder, &mut values)?,
+            false => {
+                decoder.read_image_to_buffer(&mut values).map_err(refused)?;
+            }
+        }
         // What the directory says and what was decoded are two readings of a file.
         if self.bits < 8 {
             let DecodingResult::U8(packed) = &values else {
@@ -375,36 +388,59 @@ impl Page {
             .collect()
     }
 
-    /// The same of strips or tiles that are JPEG files, with YCbCr brought to RGB.
-    fn jpeg(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
-        let (width, height) = (self.width as usize, self.height as usize);
-        let (chunk_width, chunk_height) = (self.chunk.0 as usize, self.chunk.1 as usize);
-        if chunk_width == 0 || chunk_height == 0 {
+    /// Reads tiles of planes one by one, for the decoder takes those at the lower border for whole ones from the second plane on.
+    fn read_planes<R: BufRead + Seek>(
+        &self,
+        decoder: &mut Decoder<R>,
+        values: &mut DecodingResult,
+    ) -> Result<(), String> {
+        let layout = decoder.image_buffer_layout().map_err(refused)?;
+        let (Some(plane_bytes), Some(row_bytes)) = (layout.plane_stride, layout.row_stride) else {
             return Err(too_few());
-        }
-        let (across, down) = (width.div_ceil(chunk_width), height.div_ceil(chunk_height));
-        let (planes, channels) = match self.is_planar {
-            true => (self.samples, 1),
-            false => (1, self.samples),
         };
+        values.resize_to(&layout, &limits()).map_err(refused)?;
+        let mut buffer = values.as_buffer(0);
+        let bytes = buffer.as_bytes_mut();
+        let mut tile = Vec::new();
+        let in_bytes = |pixels: usize| (pixels * usize::from(self.bits)).div_ceil(8);
+        for place in self.places()? {
+            let number = place.number as u32;
+            let stored = decoder.image_chunk_buffer_layout(number).map_err(refused)?;
+            tile.resize(stored.len, 0);
+            decoder.read_chunk_bytes(number, &mut tile).map_err(refused)?;
+            let stride = stored.row_stride.map_or(1, NonZeroUsize::get);
+            for (row, from) in tile.chunks(stride).take(place.rows).enumerate() {
+                let to = place.plane * plane_bytes.get()
+                    + (place.top + row) * row_bytes.get()
+                    + in_bytes(place.left);
+                let length = in_bytes(place.columns);
+                let (Some(to), Some(from)) = (bytes.get_mut(to..to + length), from.get(..length)) else {
+                    return Err(too_few());
+                };
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of strips or tiles that are JPEG files, with YCbCr brought to RGB.
+    fn jpeg(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let width = self.width as usize;
+        let channels = if self.is_planar { 1 } else { self.samples };
         let to_rgb = self.photometric == YCBCR && !self.is_planar;
-        let mut values = vec![0; width * height * self.samples];
-        for number in 0..planes * across * down {
-            let &(offset, length) = self.chunks.get(number).ok_or_else(too_few)?;
+        let mut values = vec![0; width * self.height as usize * self.samples];
+        for place in self.places()? {
+            let &(offset, length) = self.chunks.get(place.number).ok_or_else(too_few)?;
             let data = bytes
                 .get(offset..offset.saturating_add(length).min(bytes.len()))
                 .ok_or_else(too_few)?;
             let chunk = jpeg::samples(&self.jpeg_file(data), to_rgb)?;
-            let (plane, place) = (number / (across * down), number % (across * down));
-            let (left, top) = (place % across * chunk_width, place / across * chunk_height);
-            let columns = chunk_width.min(width - left);
-            let rows = chunk_height.min(height - top);
-            if chunk.channels != channels || chunk.width < columns || chunk.height < rows {
+            if chunk.channels != channels || chunk.width < place.columns || chunk.height < place.rows {
                 return Err(too_few());
             }
-            for row in 0..rows {
-                let from = &chunk.values[row * chunk.width * channels..][..columns * channels];
-                let to = ((top + row) * width + left) * self.samples + plane;
+            for row in 0..place.rows {
+                let from = &chunk.values[row * chunk.width * channels..][..place.columns * channels];
+                let to = ((place.top + row) * width + place.left) * self.samples + place.plane;
                 match self.is_planar {
                     false => values[to..to + from.len()].copy_from_slice(from),
                     true => values[to..]
@@ -416,6 +452,29 @@ impl Page {
             }
         }
         Ok(values)
+    }
+
+    /// Where the strips or tiles lie in the image, one plane after another.
+    fn places(&self) -> Result<impl Iterator<Item = Place> + use<>, String> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let (columns, rows) = (self.chunk.0 as usize, self.chunk.1 as usize);
+        if columns == 0 || rows == 0 {
+            return Err(too_few());
+        }
+        let (across, down) = (width.div_ceil(columns), height.div_ceil(rows));
+        let planes = if self.is_planar { self.samples } else { 1 };
+        Ok((0..planes * across * down).map(move |number| {
+            let (plane, place) = (number / (across * down), number % (across * down));
+            let (left, top) = (place % across * columns, place / across * rows);
+            Place {
+                number,
+                plane,
+                left,
+                top,
+                columns: columns.min(width - left),
+                rows: rows.min(height - top),
+            }
+        }))
     }
 
     /// A strip or tile with the tables that all of them share.
@@ -451,7 +510,7 @@ impl Page {
                 match (self.photometric, kept.len()) {
                     (PALETTE, _) => self.looked_up(&values),
                     (CMYK, _) => {
-                        let (inks, _) = values.as_chunks();
+                        let (inks, _) = values.as_chunks::<4>();
                         let rgb = inks
                             .iter()
                             .flat_map(|inks| rgb_of_inks(inks.map(|ink| 255 - ink)));
@@ -525,6 +584,16 @@ impl Page {
         let rgb = numbers.iter().flat_map(|number| table[usize::from(*number)]);
         buffer(self.width, self.height, rgb.collect()).map(DynamicImage::ImageRgb8)
     }
+}
+
+/// Where a strip or tile lies in the image; those at the borders are cut.
+struct Place {
+    number: usize,
+    plane: usize,
+    left: usize,
+    top: usize,
+    columns: usize,
+    rows: usize,
 }
 
 fn too_few() -> String {
@@ -687,10 +756,17 @@ fn refused(error: TiffError) -> String {
             TiffUnsupportedError::UnsupportedSampleFormat(_) => {
                 unread("whose values are neither integers nor floats")
             }
+            TiffUnsupportedError::UnknownInterpretation => unread("whose pixels are of an unknown kind"),
             _ => unread("of an unusual kind"),
         },
+        TiffError::FormatError(TiffFormatError::CycleInOffsets) => circle(),
+        TiffError::FormatError(what) => format!("the tiff is damaged: {what}"),
         other => format!("the tiff is damaged: {other}"),
     }
+}
+
+fn circle() -> String {
+    "the tiff is damaged: its pages form a circle".into()
 }
 
 #[cfg(test)]
@@ -765,8 +841,11 @@ mod tests {
             (&[(277, 3, 5)], "5 bands with 8 bit"),
             (&[(262, 3, 99)], "unknown kind"),
             (&[(339, 3, 4)], "neither integers nor floats"),
-            (&[(256, 4, 100_000), (257, 4, 100_000)], "100000×100000"),
-            (&[(256, 3, 0)], "0×2"),
+            (
+                &[(256, 4, 100_000), (257, 4, 100_000), (278, 4, 100_000)],
+                "100000×100000",
+            ),
+            (&[(256, 3, 0)], "0x2"),
         ] {
             let reason = decode(grey(entries), None).unwrap_err();
             assert!(reason.contains(words), "{words}: {reason}");
