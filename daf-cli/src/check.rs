@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 
 use daf_core::block::{Mode, MultiplyAdds, count};
 use daf_core::config::Input;
-use daf_core::data::Normals;
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BoxError, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
 
@@ -27,9 +26,8 @@ impl Check {
         let file = self.pipeline.file.display();
         let pipeline = self.pipeline.load(&context.environment)?;
         let device = pipeline.device.resolve()?;
-        let test = pipeline.data.list(Split::Test).map_err(Failure::usage)?;
-        let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)
-            .map_err(Failure::usage)?;
+        let test = pipeline.items(Split::Test).map_err(Failure::usage)?;
+        let normals = pipeline.normals().map_err(Failure::usage)?;
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {

@@ -2,11 +2,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use daf_core::data::Reading;
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
 use daf_core::{Dataset, Item, Split, overlay};
-use daf_data::audit::{Count, Finding, Format, Size};
-use daf_data::{Audit, audit};
+use daf_data::audit::{Count, Format, Size};
+use daf_data::{Audit, Finding, audit};
 
 use crate::Context;
 use crate::failure::Failure;
@@ -79,7 +80,7 @@ impl Check {
             self.print(&report, context)?;
         }
         if let Some(path) = &self.sheet {
-            sheet(dataset)
+            sheet(dataset, pipeline.input.reading())
                 .save(path)
                 .map_err(|error| daf_core::Error::data(path, error.to_string()))?;
             if !self.json {
@@ -97,14 +98,7 @@ impl Check {
         let faults = report
             .findings
             .iter()
-            .filter(|finding| {
-                matches!(
-                    finding,
-                    Finding::Listing { .. }
-                        | Finding::UnreadableImage { .. }
-                        | Finding::UnreadableMask { .. }
-                )
-            })
+            .filter(|finding| finding.is_fault())
             .count();
         match faults {
             0 => Ok(()),
@@ -202,7 +196,7 @@ const SIDE: u32 = 128;
 
 /// Images of every split and kind, in the order of the report's counts, with the outline of their masks. What cannot be
 /// read is left out.
-fn sheet(dataset: &dyn Dataset) -> RgbImage {
+fn sheet(dataset: &dyn Dataset, reading: Reading) -> RgbImage {
     let mut kinds: BTreeMap<(Split, Option<String>, Option<String>), Vec<Item>> = BTreeMap::new();
     for split in Split::ALL {
         for item in dataset.survey(split).items {
@@ -211,7 +205,7 @@ fn sheet(dataset: &dyn Dataset) -> RgbImage {
         }
     }
     let picture = |item: &Item| {
-        let image = dataset.image(item).ok()?;
+        let image = dataset.open(item, reading).ok()?;
         let (width, height) = image.dimensions();
         let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
         let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;

@@ -3,8 +3,9 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
+use daf_core::data::{self, Reading};
 use daf_core::image::RgbImage;
-use daf_core::{Detection, Detector, concurrent, data, overlay};
+use daf_core::{Detection, Detector, concurrent, overlay};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -46,12 +47,14 @@ pub(crate) struct Detect {
 impl Detect {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let files = self.files()?;
+        let run = daf_core::run::Run::open_with(&self.run, &self.settings)?;
+        let pages = run.pipeline().input.pages;
+        let files: Vec<PathBuf> = files.iter().flat_map(|file| pages.of_file(file)).collect();
         let pictures = match &self.maps {
             Some(folder) => pictures(folder, &files)?.into_iter().map(Some).collect(),
             None => vec![None; files.len()],
         };
         let files: Vec<Asked> = files.into_iter().zip(pictures).collect();
-        let run = daf_core::run::Run::open_with(&self.run, &self.settings)?;
         let device = self.device.unwrap_or(run.pipeline().device);
         let detector = Detector::new(run, device)?;
         if let Some(folder) = &self.maps {
@@ -86,6 +89,8 @@ impl Detect {
         let (mut done, mut failed) = (0, 0);
         let pipeline = detector.run().pipeline();
         let batch = pipeline.input.images_at_once(pipeline.evaluation.batch_size);
+        let reading = pipeline.input.reading();
+        let open = |files: &'f [Asked]| open(files, reading);
         let look = |opened: Opened<'f>| {
             let images: Vec<&RgbImage> = opened.images.iter().map(|(_, image)| image).collect();
             let found = match &images[..] {
@@ -184,8 +189,8 @@ struct Opened<'f> {
     broken: Vec<daf_core::Error>,
 }
 
-fn open(files: &[Asked]) -> Result<Opened<'_>, Failure> {
-    let read: Vec<_> = files.par_iter().map(|(file, _)| data::read_rgb(file)).collect();
+fn open(files: &[Asked], reading: Reading) -> Result<Opened<'_>, Failure> {
+    let read: Vec<_> = files.par_iter().map(|(file, _)| reading.open(file)).collect();
     let (mut images, mut broken) = (Vec::new(), Vec::new());
     for (asked, image) in files.iter().zip(read) {
         match image {

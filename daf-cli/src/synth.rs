@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use daf_core::data::{Normals, Sample, Samples};
+use daf_core::data::{Sample, Samples};
 use daf_core::{Outcome, Pipeline, overlay};
 use serde_json::json;
 
@@ -250,6 +250,6 @@ fn samples(pipeline: &Pipeline) -> Result<Arc<Samples>, Failure> {
              there is",
         ));
     }
-    let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?;
+    let normals = pipeline.normals()?;
     Ok(Arc::new(pipeline.samples(normals.train, 0.0)?))
 }

@@ -53,7 +53,7 @@ impl RunVerb {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.train.pipeline.load(&context.environment)?;
         // Before the training: a fault in the test images would come hours later otherwise.
-        let tests = pipeline.data.list(Split::Test)?;
+        let tests = pipeline.items(Split::Test)?;
         let run = self.train.train(pipeline, context)?;
         if tests.is_empty() {
             writeln!(context.out, "there are no test images, so nothing was measured")?;

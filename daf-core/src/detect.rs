@@ -20,7 +20,7 @@ use crate::{BoxError, Error, Model, Pipeline, Rect, Result, ScoreMap, concurrent
 /// # fn main() -> daf_core::Result<()> {
 /// // The crates whose parts the run names must be linked: `use daf_models as _;`
 /// let detector = Detector::open("runs/bottle".as_ref(), DeviceChoice::Auto)?;
-/// let image = daf_core::data::read_rgb("bottle.png")?;
+/// let image = detector.read("bottle.png")?;
 /// let found = detector.detect(&image)?;
 /// println!("score {:.3}, worst pixel {:.3}", found.score, found.map.largest());
 /// # Ok(())
@@ -95,6 +95,14 @@ impl Detector {
     #[must_use]
     pub const fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_ref()
+    }
+
+    /// Opens an image file as the run's `input` says: depth, transparency, a page of a TIFF file (`stack.tif#2`).
+    ///
+    /// # Errors
+    /// Names the file and why it cannot be used.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<RgbImage> {
+        self.run.pipeline().input.reading().open(path)
     }
 
     /// Multiply-adds of one image of the size of the network's input.

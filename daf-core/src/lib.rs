@@ -1,4 +1,3 @@
-#![forbid(unsafe_code)]
 //! Traits, registry, configuration, training loop and run directory of daf.
 //!
 //! A pipeline is assembled from *parts*, plain-data recipes of nine kinds:
@@ -32,6 +31,7 @@ mod detect;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
+pub mod guard;
 #[cfg(feature = "torch")]
 pub mod kernel;
 #[cfg(feature = "torch")]
@@ -48,6 +48,7 @@ pub mod run;
 pub mod train;
 #[cfg(feature = "torch")]
 pub mod weights;
+pub mod words;
 
 pub use error::{BoxError, Error, Result};
 pub use registry::Kind;

@@ -56,6 +56,9 @@ pub struct Lock {
     _file: File,
 }
 
+/// What runs were made with before these settings were written down.
+const UNWRITTEN: &str = "input: { reduction: bilinear, depth: 16, alpha: drop }";
+
 /// An empty file that is written after the last file of weights.
 const COMPLETE: &str = "complete";
 const ORIGINS: &str = "origins.json";
@@ -132,7 +135,7 @@ impl Run {
                 ));
             }
         }
-        let layers = Layers::new("")?.file(&config)?;
+        let layers = Layers::new(UNWRITTEN)?.file(&config)?;
         let pipeline = layers.clone().set(settings)?.resolve_run()?;
         Ok(Self {
             dir: dir.into(),

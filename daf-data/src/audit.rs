@@ -1,15 +1,15 @@
 //! What a data set holds and what is wrong with it, found by opening every image and mask once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daf_core::data::{self, Header};
+use daf_core::data::{self, Header, Reading};
 use daf_core::{Dataset, Item, Split};
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+
+use crate::finding::Finding;
 
 /// The report on a data set. Lists are sorted, so that the same data give the same report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,131 +68,8 @@ pub struct Format {
     pub images: usize,
 }
 
-/// Something that spoils training or measuring. Its `Display` is a sentence that names the file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "finding", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Finding {
-    /// Listing the split failed, altogether or in part: a missing folder, a mask without its image and the like.
-    /// `daf-cli` refuses to train or measure with such a data set.
-    Listing {
-        /// The split; the first of them if both fail in the same way.
-        split: Split,
-        /// The data set's words, which name the file or folder.
-        reason: String,
-    },
-    /// An image cannot be opened.
-    UnreadableImage {
-        /// The file.
-        image: PathBuf,
-        /// Why not; names the file.
-        reason: String,
-    },
-    /// A mask cannot be opened.
-    UnreadableMask {
-        /// The image that it belongs to.
-        image: PathBuf,
-        /// Why not; names the file.
-        reason: String,
-    },
-    /// An image with a defect has no mask, others of its category do: the measures of pixels leave it out.
-    NoMask {
-        /// The image.
-        image: PathBuf,
-    },
-    /// The mask of a defect marks nothing. If it is black all of the image's pixels count as normal, if it is only too dark the
-    /// measures of pixels leave the image out.
-    EmptyMask {
-        /// The image.
-        image: PathBuf,
-        /// The mask.
-        mask: PathBuf,
-        /// The largest value in the file; over 0 if the defect is drawn too dark to be taken for one.
-        largest: Option<u8>,
-    },
-    /// A normal image has a mask that marks something.
-    MaskOfNormal {
-        /// The image.
-        image: PathBuf,
-        /// The mask.
-        mask: PathBuf,
-    },
-    /// A mask has another size than its image. Both are resized alike, which is right only if they show the same area.
-    MaskSize {
-        /// The image.
-        image: PathBuf,
-        /// The mask.
-        mask: PathBuf,
-        /// Width and height of the image.
-        image_size: (u32, u32),
-        /// Width and height of the mask.
-        mask_size: (u32, u32),
-    },
-    /// Images with the same pixels at the same size, whatever their files are.
-    Duplicates {
-        /// Whether both splits have some of them: what is measured with was learned from.
-        leak: bool,
-        /// All of them, as listed.
-        images: Vec<(Split, PathBuf)>,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listing { split, reason } => write!(f, "{} images: {reason}", split.name()),
-            Self::UnreadableImage { reason, .. } | Self::UnreadableMask { reason, .. } => f.write_str(reason),
-            Self::NoMask { image } => write!(f, "{}: an image of a defect without a mask", image.display()),
-            Self::EmptyMask { image, mask, largest } => {
-                write!(f, "{}: an empty mask of {}", mask.display(), image.display())?;
-                match largest {
-                    Some(level @ 1..) => write!(
-                        f,
-                        "; its largest value is {level} of 255, a defect is expected to be white"
-                    ),
-                    _ => Ok(()),
-                }
-            }
-            Self::MaskOfNormal { image, mask } => {
-                write!(
-                    f,
-                    "{}: a mask of the normal image {}",
-                    mask.display(),
-                    image.display()
-                )
-            }
-            Self::MaskSize {
-                image,
-                mask,
-                image_size,
-                mask_size,
-            } => write!(
-                f,
-                "{}: a mask of {}×{} pixels, its image {} has {}×{}",
-                mask.display(),
-                mask_size.0,
-                mask_size.1,
-                image.display(),
-                image_size.0,
-                image_size.1
-            ),
-            Self::Duplicates { leak, images } => {
-                let names: Vec<_> = images
-                    .iter()
-                    .map(|(_, image)| image.display().to_string())
-                    .collect();
-                let what = if *leak {
-                    "the same image to learn from and to measure with"
-                } else {
-                    "the same image several times"
-                };
-                write!(f, "{}: {what}", names.join(", "))
-            }
-        }
-    }
-}
-
-/// What opening one item brought to light.
+/// What opening one item brought to light. There is one for each image of a data set, so it is small.
+#[derive(Default)]
 struct Seen {
     size: Option<(u32, u32)>,
     header: Option<Header>,
@@ -311,65 +188,70 @@ pub fn audit(dataset: &dyn Dataset, progress: &(dyn Fn(usize, usize) + Sync)) ->
     }
 }
 
+/// Opens the image and the mask of an item.
 fn look(dataset: &dyn Dataset, item: &Item) -> Seen {
-    let mut seen = Seen {
-        size: None,
-        header: None,
-        pixels: None,
-        findings: Vec::new(),
-    };
-    let path = || item.image.clone();
-    match dataset.image(item) {
-        Ok(image) => {
-            seen.size = Some(image.dimensions());
-            // Drawn images have no file.
-            seen.header = data::read_header(&item.image).ok();
-            // Of the pixels, not the file: the same picture saved twice differs in its bytes.
-            let mut hash = Sha256::new();
-            hash.update(image.width().to_le_bytes());
-            hash.update(image.as_raw());
-            seen.pixels = Some(hash.finalize().into());
-        }
-        Err(reason) => seen.findings.push(Finding::UnreadableImage {
-            image: path(),
-            reason: reason.to_string(),
-        }),
-    }
-    let mask = match dataset.mask(item) {
-        Ok(Some(mask)) => mask,
-        Ok(None) => return seen,
-        Err(reason) => {
-            seen.findings.push(Finding::UnreadableMask {
-                image: path(),
-                reason: reason.to_string(),
-            });
-            return seen;
-        }
-    };
-    let mask_path = item.mask.clone().unwrap_or_default();
-    if let Some(image_size) = seen.size
-        && image_size != mask.dimensions()
-    {
-        seen.findings.push(Finding::MaskSize {
-            image: path(),
-            mask: mask_path.clone(),
-            image_size,
-            mask_size: mask.dimensions(),
-        });
-    }
-    let marks = mask.iter().any(|value| *value > 0);
-    if item.is_anomalous() && !marks {
-        let largest = data::brightest(&mask_path).ok();
-        seen.findings.push(Finding::EmptyMask {
-            image: path(),
-            mask: mask_path,
-            largest,
-        });
-    } else if !item.is_anomalous() && marks {
-        seen.findings.push(Finding::MaskOfNormal {
-            image: path(),
-            mask: mask_path,
-        });
-    }
+    let mut seen = Seen::default();
+    seen.image(dataset, item);
+    seen.mask(dataset, item);
     seen
+}
+
+impl Seen {
+    fn image(&mut self, dataset: &dyn Dataset, item: &Item) {
+        let image = match dataset.open(item, Reading::default()) {
+            Ok(image) => image,
+            Err(reason) => {
+                return self.findings.push(Finding::UnreadableImage {
+                    image: item.image.clone(),
+                    reason: reason.to_string(),
+                });
+            }
+        };
+        self.size = Some(image.dimensions());
+        // Drawn images have no file.
+        self.header = data::read_header(&item.image).ok();
+        // Of the pixels, not the file: the same picture saved twice differs in its bytes.
+        let mut hash = Sha256::new();
+        hash.update(image.width().to_le_bytes());
+        hash.update(image.as_raw());
+        self.pixels = Some(hash.finalize().into());
+    }
+
+    fn mask(&mut self, dataset: &dyn Dataset, item: &Item) {
+        let image = || item.image.clone();
+        let mask = match dataset.mask(item) {
+            Ok(Some(mask)) => mask,
+            Ok(None) => return,
+            Err(reason) => {
+                return self.findings.push(Finding::UnreadableMask {
+                    image: image(),
+                    reason: reason.to_string(),
+                });
+            }
+        };
+        let path = item.mask.clone().unwrap_or_default();
+        if let Some(image_size) = self.size
+            && image_size != mask.dimensions()
+        {
+            self.findings.push(Finding::MaskSize {
+                image: image(),
+                mask: path.clone(),
+                image_size,
+                mask_size: mask.dimensions(),
+            });
+        }
+        let marks = mask.iter().any(|value| *value > 0);
+        if item.is_anomalous() && !marks {
+            self.findings.push(Finding::EmptyMask {
+                image: image(),
+                largest: None,
+                mask: path,
+            });
+        } else if !item.is_anomalous() && marks {
+            self.findings.push(Finding::MaskOfNormal {
+                image: image(),
+                mask: path,
+            });
+        }
+    }
 }

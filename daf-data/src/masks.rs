@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use daf_core::data::files::spelled;
+use daf_core::words::listed;
 use daf_core::{BoxError, Error, Item};
 
 /// A file, and the folders that lead to it from where files of its sort were looked for.
@@ -163,14 +164,8 @@ fn image_of(
         fitting_images = fitting(&stem);
     }
     let names = |images_of: &[usize]| {
-        let mut names: Vec<_> = images_of
-            .iter()
-            .map(|&i| images[i].path.display().to_string())
-            .collect();
-        let more = names.len().saturating_sub(QUOTED);
-        names.truncate(QUOTED);
-        names.extend((more > 0).then(|| format!("{more} more")));
-        names.join(", ")
+        let paths: Vec<_> = images_of.iter().map(|&i| images[i].path.display()).collect();
+        listed(&paths, QUOTED)
     };
     if fitting_images.is_empty() {
         let wanted = short.unwrap_or(&stem);

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use daf_core::image::{GrayImage, RgbImage};
+use daf_core::image::{DynamicImage, GrayImage};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::{BoxError, Dataset, Item, Listing, Split, typetag};
 use serde::{Deserialize, Serialize};
@@ -94,7 +94,7 @@ impl Dataset for Multi {
         all
     }
 
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
         let (dataset, item) = self.origin(item)?;
         dataset.image(&item)
     }

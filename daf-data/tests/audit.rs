@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use daf_core::image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use daf_core::{BoxError, Dataset, Item, Split, typetag};
-use daf_data::audit::{Audit, Count, Finding, Format, Size};
-use daf_data::{Demo, Mvtec, audit};
+use daf_data::audit::{Audit, Count, Format, Size};
+use daf_data::{Demo, Finding, Mvtec, audit};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tree::{coloured, put, save, spot, text};

@@ -107,7 +107,7 @@ fn work(
     }
     let run = open(sweep, job, threads)?;
     // Before the training: a fault in the test images would come hours later otherwise.
-    let tests = run.pipeline().data.list(Split::Test).map_err(Failure::from)?;
+    let tests = run.pipeline().items(Split::Test).map_err(Failure::from)?;
     if tests.is_empty() {
         let reason = "there are no test images, so there is nothing to measure";
         return Err(Failure::work(format!("job {}: {reason}", job.hash)).into());

@@ -8,10 +8,9 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::Reading;
 use super::geometry::{Frame, Geometry, Window};
-use crate::{
-    BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Split, Synthesizer, Synthetic,
-};
+use crate::{BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Synthesizer, Synthetic};
 
 /// The normal images of a training split: those to learn from and those held out, to choose thresholds with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,16 +25,18 @@ impl Normals {
     /// Fewer images say nothing about a threshold, so that none are held out.
     pub const FEWEST_HELD_OUT: usize = 5;
 
-    /// Draws `share` of the images of the training split, rounded down, to be held out; none where these would be fewer than
+    /// Draws `share` of the images, rounded down, to be held out; none where these would be fewer than
     /// [`FEWEST_HELD_OUT`](Self::FEWEST_HELD_OUT). Which ones depends on the seed alone; at least one image is left to learn
     /// from.
     ///
     /// # Errors
-    /// If the split cannot be listed or is empty.
-    pub fn of(dataset: &dyn Dataset, share: f64, seed: u64) -> Result<Self> {
-        let items = dataset.list(Split::Train)?;
+    /// If there are none.
+    pub fn of(items: Vec<Item>, share: f64, seed: u64) -> Result<Self> {
         if items.is_empty() {
-            return Err(dataset.fault("train images", "there are no normal images to learn from"));
+            return Err(Error::data(
+                "training data",
+                "there are no normal images to learn from",
+            ));
         }
         let held = ((items.len() as f64 * share) as usize).min(items.len() - 1);
         let held = if held < Self::FEWEST_HELD_OUT { 0 } else { held };
@@ -80,6 +81,8 @@ pub struct Samples {
 pub struct SampleSettings {
     /// How images are brought to the size of the network's input.
     pub geometry: Geometry,
+    /// How stored images become 8-bit RGB.
+    pub reading: Reading,
     /// Where everything random comes from.
     pub seed: u64,
     /// Share of the samples that stay normal.
@@ -228,7 +231,7 @@ impl Samples {
         if let Some(kept) = self.cache[index].get() {
             return Ok(kept.clone());
         }
-        let image = self.dataset.open(&self.items[index])?;
+        let image = self.dataset.open(&self.items[index], self.settings.reading)?;
         let frame = self.settings.geometry.frame(image.width(), image.height());
         let content = Content {
             image: Arc::new(frame.content(&image)?.into_owned()),

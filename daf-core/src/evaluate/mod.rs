@@ -19,7 +19,7 @@ use crate::results::{
     AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
 use crate::run::{write_csv, write_folder_over, write_json};
-use crate::{Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent, data};
+use crate::{Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
 
 use picture::Pictures;
 use pixels::{Pixels, Summary};
@@ -34,7 +34,7 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     let _lock = run.lock()?;
     let pipeline = run.pipeline();
     let dataset = pipeline.data.as_ref();
-    let items = dataset.list(Split::Test)?;
+    let items = pipeline.items(Split::Test)?;
     if items.is_empty() {
         return Err(dataset.fault("test images", "there is none, so there is nothing to measure"));
     }
@@ -109,13 +109,12 @@ fn score<'i>(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Scored> {
     let pipeline = detector.run().pipeline();
-    let dataset = pipeline.data.as_ref();
     let settings = &pipeline.evaluation;
     let mut scored: Option<Scored> = None;
     let mut done = 0;
     let batch = pipeline.input.images_at_once(settings.batch_size);
     let read = |(number, items): (usize, &'i [Item])| {
-        let images = items.par_iter().map(|item| dataset.open(item));
+        let images = items.par_iter().map(|item| pipeline.open(item));
         Ok(Opened {
             first: number * batch,
             items,
@@ -204,7 +203,6 @@ impl Known {
             dataset
                 .mask(item)
                 .map_err(|source| dataset.fault(item.image.display().to_string(), source))?
-                .filter(|mask| !is_too_dark(item, mask))
                 .map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
                 .transpose()?
         } else {
@@ -217,24 +215,6 @@ impl Known {
             frame,
         })
     }
-}
-
-/// Whether a mask marks nothing although its file is not black: as some tools write them, with 1 for what is meant. Warns of
-/// it.
-fn is_too_dark(item: &Item, mask: &GrayImage) -> bool {
-    if mask.as_raw().contains(&255) {
-        return false;
-    }
-    let brightest = item.mask.as_deref().and_then(|file| data::brightest(file).ok());
-    let Some(brightest @ 1..) = brightest else {
-        return false;
-    };
-    tracing::warn!(
-        "{}: its mask has no value over {brightest} of 255, and what is meant must be over 127, so the image takes no part in \
-         the pixel metrics",
-        item.image.display()
-    );
-    true
 }
 
 impl Scored {

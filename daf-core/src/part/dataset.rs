@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, RgbImage};
+use image::{DynamicImage, GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use crate::data::files::LeftOut;
-use crate::{BoxError, Error, Kind, Result, data};
+use crate::data::{self, Reading};
+use crate::{BoxError, Error, Kind, Result};
 
 /// A list of images with what is known about them.
 ///
@@ -30,12 +31,13 @@ pub trait Dataset: Debug + Send + Sync {
         }
     }
 
-    /// Opens the image of an item at its own size. Grey images come as three equal channels, deeper ones at 8 bit.
+    /// Opens the image of an item at its own size, with the values and channels that are stored; what the network sees of
+    /// them is decided by the pipeline's `input`. Drawn images are 8-bit RGB: `Ok(image.into())`.
     ///
     /// # Errors
     /// Names the file and why it cannot be read.
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
-        Ok(data::read_rgb(&item.image)?)
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
+        Ok(data::read_image(&item.image)?)
     }
 
     /// Opens the mask of an item: 255 where the defect is, 0 elsewhere; `None` if the item has none.
@@ -77,13 +79,17 @@ impl dyn Dataset + '_ {
         all
     }
 
-    /// [`image`](Dataset::image).
+    /// The [`image`](Dataset::image) of an item as 8-bit RGB.
     ///
     /// # Errors
-    /// As there.
-    pub fn open(&self, item: &Item) -> Result<RgbImage> {
-        let at = || item.image.display().to_string();
-        self.image(item).map_err(|source| self.fault(at(), source))
+    /// Names the file: it cannot be read, or `reading` has no rule for what it holds.
+    pub fn open(&self, item: &Item, reading: Reading) -> Result<RgbImage> {
+        let path = item.image.display();
+        let image = self.image(item).and_then(|image| {
+            let refused = |reason| format!("{path}: {reason}");
+            Ok(reading.rgb(image).map_err(refused)?)
+        });
+        image.map_err(|source| self.fault(path.to_string(), source))
     }
 
     /// What is wrong `at` a place of the data set.

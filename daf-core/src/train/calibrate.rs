@@ -35,7 +35,7 @@ pub(super) fn calibrate(
     for chunk in items.chunks(pipeline.input.images_at_once(batch)) {
         let images = chunk
             .iter()
-            .map(|item| pipeline.data.open(item))
+            .map(|item| pipeline.open(item))
             .collect::<Result<Vec<_>>>()?;
         for (score, map) in scoring.score(pipeline, &images.iter().collect::<Vec<_>>())? {
             // Some thousand pixels of each image are plenty for a median.

@@ -16,7 +16,7 @@ use tch::Tensor;
 use crate::block::Mode;
 use crate::calibration::Calibration;
 use crate::config::Every;
-use crate::data::{self, FeatureCache, Loader, Normals, Samples};
+use crate::data::{self, FeatureCache, Loader, Samples};
 use crate::detect::Scoring;
 use crate::overlay;
 use crate::results::{HISTORY, Record, SYNTHESIS};
@@ -116,7 +116,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     let pipeline = run.pipeline();
     let trainer = &pipeline.trainer;
     let device = pipeline.device.resolve()?;
-    let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?;
+    let normals = pipeline.normals()?;
     let samples = Arc::new(pipeline.samples(normals.train.clone(), trainer.normal_share)?);
     checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
