@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use daf_core::data::files::{self, LeftOut};
+use daf_core::data::files;
 use daf_core::{BoxError, Error, Listing, Result};
 use glob::Pattern;
 
@@ -87,17 +87,8 @@ pub(crate) fn require(listing: Listing, folder: &Path, expected: &str) -> Result
     if listing.items.is_empty() && listing.faults.is_empty() {
         return Err(Error::data(
             folder,
-            format!("{expected}, found {}", found_in(folder, &listing.left_out)),
+            format!("{expected}, found {}", listing.left_out.beside(folder)),
         ));
     }
     Ok(listing)
-}
-
-/// What lies in a folder of which nothing is used.
-pub(crate) fn found_in(folder: &Path, left_out: &LeftOut) -> String {
-    let contents = files::contents(folder);
-    match left_out.is_empty() {
-        true => contents,
-        false => format!("{contents}; {left_out}"),
-    }
 }

@@ -6,7 +6,6 @@ use daf_core::schemars::{self, JsonSchema};
 use daf_core::{BoxError, Dataset, Error, Item, Listing, Split, typetag};
 use serde::{Deserialize, Serialize};
 
-use crate::category::found_in;
 use crate::kind;
 use crate::masks::{self, ByKind, Placed};
 use crate::table::ABNORMAL;
@@ -163,7 +162,7 @@ fn nothing(root: &Path, field: &str, pattern: &Path, found: &Found) -> Error {
         folder.push(".");
     }
     let why = if folder.is_dir() {
-        let there = found_in(&folder, &found.left_out);
+        let there = found.left_out.beside(&folder);
         let (formats, folder) = (files::FORMATS, folder.display());
         format!("expected {formats} images; {folder} holds {there}")
     } else {

@@ -8,6 +8,7 @@ use daf_core::data::{self, files};
 use daf_core::image::GrayImage;
 use daf_core::registry::nearest;
 use daf_core::schemars::{self, JsonSchema};
+use daf_core::words::listed;
 use daf_core::{BoxError, Dataset, Error, Item, Listing, Result, Split, typetag};
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +140,7 @@ impl Layout {
         for folder in files::folders(around)? {
             let name = files::name(&folder);
             let is_split = [self.train, self.test, "validation"].contains(&&*name);
-            let close = || nearest(&name.to_lowercase(), ["ground_truth"]).is_some();
+            let close = || nearest(&name, ["ground_truth"]).is_some();
             if !is_split
                 && (masks::is_folder_of_masks(&name) || close())
                 && !files::images(&folder)?.images.is_empty()
@@ -151,10 +152,10 @@ impl Layout {
             [] => Ok(None),
             [only] if masks::is_folder_of_masks(&files::name(only)) => Ok(called.pop()),
             _ => {
-                let found: Vec<_> = called.iter().map(|folder| files::name(folder)).collect();
+                let names: Vec<_> = called.iter().map(|folder| files::name(folder)).collect();
                 let reason = format!(
                     "no such folder, found {}: did you mean ground_truth? Rename the folder that holds the masks",
-                    found.join(" and ")
+                    listed(&names, 8)
                 );
                 Err(Error::data(named, reason))
             }

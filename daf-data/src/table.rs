@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use daf_core::data::files::{self, Spellings};
 use daf_core::registry::nearest;
+use daf_core::words::listed;
 use daf_core::{Error, Item, Listing, Result, Split};
 
 use crate::kind;
@@ -328,17 +329,12 @@ pub(crate) fn list(
 
 /// Test rows of which nobody has said what they show.
 fn unlabelled(lines: &[u64], column: &str) -> String {
-    const TOLD: usize = 8;
-    let told: Vec<_> = lines.iter().take(TOLD).map(u64::to_string).collect();
-    let more = if lines.len() > TOLD { ", …" } else { "" };
     let (rows, at) = match lines.len() {
         1 => ("1 test row".to_owned(), "line"),
         many => (format!("{many} test rows"), "lines"),
     };
-    let told = told.join(", ");
-    format!(
-        "{rows} without a label ({at} {told}{more}): write normal or abnormal in `{column}`, or take them out"
-    )
+    let told = listed(lines, 8);
+    format!("{rows} without a label ({at} {told}): write normal or abnormal in `{column}`, or take them out")
 }
 
 fn unreadable(file: &Path, error: csv::Error) -> Error {

@@ -75,15 +75,14 @@ pub fn hint(path: &Path) -> &'static str {
     }
 }
 
-/// Which folder or file of `folder` may be meant by the name of `wanted`, in whatever case it is written.
+/// Which folder or file of `folder` may be meant by the name of `wanted`.
 fn meant(folder: &Path, wanted: &Path, of_folders: bool) -> String {
     let there = entries(folder).unwrap_or_default().into_iter();
     let names: Vec<_> = there
         .filter(|(_, entry)| entry.is_folder() == of_folders)
-        .map(|(path, _)| (name(&path).to_lowercase(), path))
+        .map(|(path, _)| (name(&path), path))
         .collect();
-    let small = name(wanted).to_lowercase();
-    let meant = nearest(&small, names.iter().map(|(name, _)| name.as_str()));
+    let meant = nearest(&name(wanted), names.iter().map(|(name, _)| name.as_str()));
     let path = names.iter().find(|(name, _)| Some(name.as_str()) == meant);
     path.map_or(String::new(), |(_, path)| {
         format!("; did you mean {}?", path.display())

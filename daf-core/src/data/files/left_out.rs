@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+use super::contents;
+
 /// What lies where images were looked for and is not used, and why. Nothing is counted twice.
 ///
 /// ```
@@ -96,6 +98,16 @@ impl LeftOut {
     /// Each path with its reason, by path.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &Reason)> {
         self.0.iter().map(|(path, reason)| (path.as_path(), reason))
+    }
+
+    /// What lies in a folder of which nothing can be used.
+    #[must_use]
+    pub fn beside(&self, folder: &Path) -> String {
+        let contents = contents(folder);
+        match self.is_empty() {
+            true => contents,
+            false => format!("{contents}; {self}"),
+        }
     }
 
     /// How many there are of each reason, the most frequent first.
