@@ -167,6 +167,9 @@ impl Check {
                 writeln!(out, "       {}", formats.join("; "))?;
             }
         }
+        if !report.left_out.is_empty() {
+            writeln!(out, "\n{}", report.left_out)?;
+        }
         if report.findings.is_empty() {
             return Ok(writeln!(out, "\nnothing is wrong with it")?);
         }

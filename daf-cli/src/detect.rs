@@ -3,7 +3,8 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
-use daf_core::data::{self, Reading};
+use daf_core::data::Reading;
+use daf_core::data::files::{self, Found, LeftOut};
 use daf_core::image::RgbImage;
 use daf_core::{Detection, Detector, concurrent, overlay};
 use rayon::prelude::*;
@@ -27,7 +28,7 @@ left out; the exit code is then 1.")]
 pub(crate) struct Detect {
     /// The run directory
     pub(crate) run: PathBuf,
-    /// Images, folders of images, or patterns such as 'new/**/*.png'
+    /// Images, folders with all images within, or patterns such as 'new/**/*.png'
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
     /// Change a setting of the run's pipeline; with another method, input or scorer there are no thresholds
@@ -151,32 +152,79 @@ impl Detect {
         Ok(failed)
     }
 
-    /// Every image that the arguments name, in their order, folders and patterns sorted.
+    /// Every image that the arguments name, in their order, folders and patterns sorted. What lies among them and is none is
+    /// said.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         let mut files = Vec::new();
+        let mut left_out = LeftOut::default();
+        let mut drawn = 0;
         for given in &self.images {
-            let before = files.len();
-            if given.is_dir() {
-                files.extend(data::files::images(given)?);
-            } else if given.exists() || !is_pattern(given) {
-                files.push(given.clone());
-            } else {
-                let text = given.to_string_lossy();
-                let found = glob::glob(&text).map_err(|error| {
-                    Failure::usage(format!("{}: not a pattern: {error}", given.display()))
-                })?;
-                files.extend(found.filter_map(Result::ok).filter(|path| path.is_file()));
+            let path = files::locate(given);
+            if !path.exists() && !files::is_pattern(&path) {
+                // Reported as an image that cannot be read, unless the path is none at all.
+                if !files::hint(&path).is_empty() {
+                    return Err(Failure::usage(files::missing_file(&path)));
+                }
+                files.push(path);
+                continue;
             }
-            if files.len() == before {
-                return Err(Failure::usage(format!("{}: there is no image", given.display())));
+            let mut found = files::expand(Path::new(""), given).map_err(Failure::usage)?;
+            let earlier = self.maps.as_deref().and_then(|maps| maps_within(maps, given));
+            if let Some(maps) = earlier {
+                let all = found.images.len();
+                found.images.retain(|image| !image.starts_with(&maps));
+                drawn += all - found.images.len();
             }
+            if found.images.is_empty() {
+                return Err(Failure::usage(no_image(&path, &found)));
+            }
+            files.append(&mut found.images);
+            left_out.extend(found.left_out);
+        }
+        let taken: HashSet<&Path> = files.iter().map(PathBuf::as_path).collect();
+        left_out.retain(|path, _| !taken.contains(path));
+        if !left_out.is_empty() {
+            let _ = writeln!(anstream::stderr(), "{left_out}");
+        }
+        if let (Some(maps), 1..) = (&self.maps, drawn) {
+            let maps = maps.display();
+            let _ = writeln!(
+                anstream::stderr(),
+                "{drawn} images in {maps} left out: heat maps are drawn there"
+            );
         }
         Ok(files)
     }
 }
 
-fn is_pattern(path: &Path) -> bool {
-    path.to_string_lossy().contains(['*', '?', '['])
+/// The folder of heat maps, if it lies within what an argument names: those of an earlier time are no images to score.
+fn maps_within(maps: &Path, given: &Path) -> Option<PathBuf> {
+    let folder = files::literal_part(Path::new(""), given);
+    let real = match folder.as_os_str().is_empty() {
+        true => Path::new(".").canonicalize(),
+        false => folder.canonicalize(),
+    };
+    let maps = maps.canonicalize().ok()?;
+    let within = maps.strip_prefix(real.ok()?).ok()?;
+    (!within.as_os_str().is_empty()).then(|| folder.join(within))
+}
+
+/// An argument that stands for no image: says what it stands for.
+fn no_image(given: &Path, found: &Found) -> String {
+    let mut folder = files::literal_part(Path::new(""), given);
+    if folder.as_os_str().is_empty() {
+        folder.push(".");
+    }
+    let there = match (folder.is_dir(), found.left_out.is_empty()) {
+        (true, _) => format!("{} holds {}", folder.display(), found.left_out.beside(&folder)),
+        (false, true) => files::missing(&folder).to_string(),
+        (false, false) => found.left_out.to_string(),
+    };
+    format!(
+        "{}: there is no image: expected {}; {there}",
+        given.display(),
+        files::FORMATS
+    )
 }
 
 /// An image file, and the file that its heat map is drawn into.

@@ -79,6 +79,10 @@ impl Train {
 
     fn train(&self, pipeline: Pipeline, context: &mut Context) -> Result<Run, Failure> {
         let run = self.open(pipeline)?;
+        let left_out = run.pipeline().data.left_out();
+        if !left_out.is_empty() {
+            writeln!(context.out, "{left_out}")?;
+        }
         learn(&run, &context.environment, ())?;
         Ok(run)
     }

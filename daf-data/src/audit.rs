@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use daf_core::data::files::LeftOut;
 use daf_core::data::{self, Header, Reading};
 use daf_core::{Dataset, Item, Split};
 use rayon::prelude::*;
@@ -21,6 +22,8 @@ pub struct Audit {
     /// What the files hold; nothing for drawn images. Splits of different formats are a trap: a method may learn to tell
     /// the format.
     pub formats: Vec<Format>,
+    /// What lies among the images and is not used.
+    pub left_out: LeftOut,
     /// What is wrong: faults of the listing, then of single images in the order of the listing, then duplicates.
     pub findings: Vec<Finding>,
 }
@@ -90,10 +93,12 @@ struct Seen {
 /// ```
 pub fn audit(dataset: &dyn Dataset, progress: &(dyn Fn(usize, usize) + Sync)) -> Audit {
     let mut findings = Vec::new();
+    let mut left_out = LeftOut::default();
     let mut items = Vec::new();
     let mut reasons = Vec::new();
     for split in Split::ALL {
         let listing = dataset.survey(split);
+        left_out.extend(listing.left_out);
         items.extend(listing.items.into_iter().map(|item| (split, item)));
         for fault in listing.faults {
             let reason = fault.to_string();
@@ -184,6 +189,7 @@ pub fn audit(dataset: &dyn Dataset, progress: &(dyn Fn(usize, usize) + Sync)) ->
                 images,
             })
             .collect(),
+        left_out,
         findings,
     }
 }

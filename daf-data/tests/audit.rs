@@ -49,6 +49,7 @@ fn planted() -> (TempDir, Mvtec) {
     let data = Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     };
     (folder, data)
 }
@@ -213,7 +214,11 @@ fn drawn_images_have_no_files_and_no_faults() {
 fn a_data_set_that_cannot_be_listed_is_a_finding() {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("absent");
-    let report = quiet(&Mvtec { root, category: None });
+    let report = quiet(&Mvtec {
+        root,
+        category: None,
+        ..Default::default()
+    });
     // Both splits fail for the same reason, which is told once.
     assert_eq!(report.findings.len(), 1);
     assert!(report.findings[0].to_string().contains("absent: no such folder"));

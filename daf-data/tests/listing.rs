@@ -13,6 +13,7 @@ fn mvtec(root: &Path) -> Mvtec {
     Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     }
 }
 
@@ -28,6 +29,7 @@ fn good_in(root: &Path, normal: &[&str]) -> Folder {
         test_normal: none(),
         abnormal: none(),
         masks: none(),
+        ..Default::default()
     }
 }
 
@@ -101,6 +103,7 @@ fn mvtec_lists_in_byte_order_whatever_else_lies_there() {
     let parent = Mvtec {
         root: root.parent().unwrap().into(),
         category: Some(root.file_name().unwrap().to_str().unwrap().into()),
+        ..Default::default()
     };
     assert_eq!(told(root, &parent.items(Split::Test).unwrap()), expected);
     let empty = Mvtec {
@@ -116,6 +119,7 @@ fn a_wrong_path_is_named_with_what_may_be_meant() {
     let data = Mvtec {
         root: folder.path().into(),
         category: Some("botle".into()),
+        ..Default::default()
     };
     let refused = refusal(&data, Split::Train);
     assert!(refused.contains("botle: no such folder"), "{refused}");
@@ -343,6 +347,7 @@ fn golden_data_is_found_complete() {
         let data = Mvtec {
             root: shared.clone(),
             category: Some(category.into()),
+            ..Default::default()
         };
         assert_eq!(data.items(Split::Train).unwrap().len(), train);
         let test = data.items(Split::Test).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
+use crate::data::files::LeftOut;
 use crate::data::{self, Reading};
 use crate::{BoxError, Error, Kind, Result};
 
@@ -66,6 +67,16 @@ impl dyn Dataset + '_ {
     pub fn list(&self, split: Split) -> Result<Vec<Item>> {
         let at = || format!("{} images", split.name());
         self.items(split).map_err(|source| self.fault(at(), source))
+    }
+
+    /// What lies among the images of either split and is not used.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        let mut all = LeftOut::default();
+        for split in Split::ALL {
+            all.extend(self.survey(split).left_out);
+        }
+        all
     }
 
     /// The [`image`](Dataset::image) of an item as 8-bit RGB.
@@ -179,21 +190,32 @@ pub(crate) fn kinds(defect: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What was found of a split, and what is wrong with it.
+///
+/// A data set that only has items makes one of them: `items.into()`.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The images that could be listed.
     pub items: Vec<Item>,
     /// Each names the file or folder, what was expected and what was found.
     pub faults: Vec<BoxError>,
+    /// What lies where the images do and is none of them.
+    pub left_out: LeftOut,
 }
 
 impl Listing {
     /// Nothing could be listed.
     pub fn failed(fault: impl Into<BoxError>) -> Self {
         Self {
-            items: Vec::new(),
             faults: vec![fault.into()],
+            ..Self::default()
         }
+    }
+
+    /// Takes over all that another one has found.
+    pub fn extend(&mut self, other: Self) {
+        self.items.extend(other.items);
+        self.faults.extend(other.faults);
+        self.left_out.extend(other.left_out);
     }
 
     /// The images, if there is no fault.
@@ -213,7 +235,7 @@ impl From<Vec<Item>> for Listing {
     fn from(items: Vec<Item>) -> Self {
         Self {
             items,
-            faults: Vec::new(),
+            ..Self::default()
         }
     }
 }
