@@ -5,7 +5,7 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Style};
-use daf_core::BoxError;
+use daf_core::{BoxError, guard};
 
 /// Why the program ends early.
 #[derive(Debug)]
@@ -130,6 +130,9 @@ fn print_error(lines: &[String]) {
 /// Says in one line what would be a panic's message and backtrace. tch panics where libtorch throws, so that a full
 /// memory comes this way too and is no fault of the program.
 pub(crate) fn report_panic(info: &PanicHookInfo) {
+    if guard::is_quiet() {
+        return;
+    }
     let place = info
         .location()
         .map(|place| format!(" ({}:{})", place.file(), place.line()));
@@ -138,9 +141,7 @@ pub(crate) fn report_panic(info: &PanicHookInfo) {
 
 /// What a panic says, in one line.
 pub(crate) fn describe_panic(payload: &(dyn Any + Send), place: &str) -> String {
-    let message = payload.downcast_ref::<String>().map(String::as_str);
-    let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
-    let message = first_line(message.unwrap_or("unknown"));
+    let message = first_line(guard::text(payload));
     let out_of_memory = ["out of memory", "can't allocate memory"]
         .iter()
         .any(|text| message.contains(text));

@@ -32,6 +32,7 @@ mod detect;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
+pub mod guard;
 #[cfg(feature = "torch")]
 pub mod kernel;
 #[cfg(feature = "torch")]
