@@ -13,6 +13,7 @@ use daf_core::run::write_file;
 use serde_json::Value;
 
 use crate::Context;
+use crate::ending::end_with_us;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::source::{self, Source};
@@ -267,7 +268,7 @@ fn cargo(folder: &Path, target: &Path, release: bool, environment: &Environment)
         .file_name()
         .unwrap_or_default()
         .to_string_lossy();
-    let output = command.output().map_err(|error| match error.kind() {
+    let output = end_with_us(&mut command).output().map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::work(format!(
             "`{name}` is not there: plugins are compiled, which needs Rust 1.89 or newer (https://rustup.rs)"
         )),
@@ -291,8 +292,7 @@ fn cargo(folder: &Path, target: &Path, release: bool, environment: &Environment)
 
 /// What the program has from each plugin. A crate that brings nothing is a mistake, found here and not in a pipeline.
 fn parts(program: &Path, plugins: &Plugins) -> Result<Vec<String>, Failure> {
-    let output = Command::new(program)
-        .args(["list", "--json"])
+    let output = end_with_us(Command::new(program).args(["list", "--json"]))
         .output()
         .map_err(Error::io(program))?;
     if !output.status.success() {

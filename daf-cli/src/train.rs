@@ -131,7 +131,7 @@ pub(crate) fn learn(run: &Run, environment: &Environment, observer: impl Observe
         return Ok(());
     }
     let events = TrainingEvents::new(run.dir().to_path_buf());
-    let mut observer = (Training::new()?, (events, observer));
+    let mut observer = (Training::default(), (events, observer));
     let trained = train::train(run, &environment.weight_folders(), &mut observer);
     if let Some(error) = observer.1.0.failure() {
         tracing::warn!("TensorBoard will not see all of the training: {error}");

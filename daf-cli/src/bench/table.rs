@@ -10,6 +10,7 @@ use super::clock::Stage;
 use super::hardware::{Hardware, memory};
 use super::{Bench, Target, mebibytes, precision, print_heading, program, throw_away};
 use crate::Context;
+use crate::ending::end_with_us;
 use crate::failure::Failure;
 
 /// What a row has of each half.
@@ -212,7 +213,9 @@ fn measure(
     if let Some(detector) = detector {
         command.arg("--detector").arg(detector);
     }
-    let output = command.output().map_err(|error| error.to_string())?;
+    let output = end_with_us(&mut command)
+        .output()
+        .map_err(|error| error.to_string())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said

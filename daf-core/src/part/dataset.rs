@@ -84,12 +84,18 @@ impl dyn Dataset + '_ {
     /// # Errors
     /// Names the file: it cannot be read, or `reading` has no rule for what it holds.
     pub fn open(&self, item: &Item, reading: Reading) -> Result<RgbImage> {
-        let path = item.image.display();
-        let image = self.image(item).and_then(|image| {
-            let refused = |reason| format!("{path}: {reason}");
-            Ok(reading.rgb(image).map_err(refused)?)
-        });
-        image.map_err(|source| self.fault(path.to_string(), source))
+        let at = || item.image.display().to_string();
+        self.read(item, reading)
+            .map_err(|source| self.fault(at(), source))
+    }
+
+    /// [`open`](Self::open) in the data set's own words, where a list of files at fault says already whose they are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, item: &Item, reading: Reading) -> Result<RgbImage, BoxError> {
+        let refused = |reason| Error::data(&item.image, reason);
+        Ok(reading.rgb(self.image(item)?).map_err(refused)?)
     }
 
     /// What is wrong `at` a place of the data set.
