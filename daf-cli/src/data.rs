@@ -208,7 +208,7 @@ fn sheet(dataset: &dyn Dataset, reading: Reading) -> RgbImage {
         }
     }
     let picture = |item: &Item| {
-        let image = dataset.open(item, reading).ok()?;
+        let image = dataset.open(item, reading).ok()?.rgb;
         let (width, height) = image.dimensions();
         let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
         let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
-use daf_core::data::Reading;
+use daf_core::data::{InputImage, Reading};
 use daf_core::data::files::{self, Found, LeftOut};
 use daf_core::image::RgbImage;
 use daf_core::{Detection, Detector, concurrent, overlay};
@@ -93,7 +93,7 @@ impl Detect {
         let reading = pipeline.input.reading();
         let open = |files: &'f [Asked]| open(files, reading);
         let look = |opened: Opened<'f>| {
-            let images: Vec<&RgbImage> = opened.images.iter().map(|(_, image)| image).collect();
+            let images: Vec<&InputImage> = opened.images.iter().map(|(_, image)| image).collect();
             let found = match &images[..] {
                 [] => Vec::new(),
                 images => detector.detect_batch(images)?,
@@ -104,7 +104,7 @@ impl Detect {
             let lines = (opened.images.par_iter().zip(found))
                 .map(|((asked, image), found)| {
                     if let (_, Some(picture)) = asked {
-                        draw(picture, image, &found, scale)?;
+                        draw(picture, &image.rgb, &found, scale)?;
                     }
                     Ok((*asked, found))
                 })
@@ -232,7 +232,7 @@ type Asked = (PathBuf, Option<PathBuf>);
 
 /// Some of the images, opened.
 struct Opened<'f> {
-    images: Vec<(&'f Asked, RgbImage)>,
+    images: Vec<(&'f Asked, InputImage)>,
     /// Why others cannot be read.
     broken: Vec<daf_core::Error>,
 }

@@ -325,7 +325,7 @@ fn a_mask_may_have_another_size_than_its_image() {
         .unwrap();
     let data = mvtec(folder.path());
     let item = data.items(Split::Test).unwrap().remove(0);
-    assert_eq!(data.image(&item).unwrap().dimensions(), (8, 6));
+    assert_eq!(data.image(&item).unwrap().into_rgb8().dimensions(), (8, 6));
     assert_eq!(data.mask(&item).unwrap().unwrap().dimensions(), (4, 3));
 }
 

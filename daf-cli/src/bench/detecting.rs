@@ -82,7 +82,7 @@ impl<'a> Detecting<'a> {
 
     fn image(&self, number: usize) -> Result<RgbImage, Failure> {
         let item = &self.items[number % self.items.len()];
-        Ok(self.pipeline.open(item)?)
+        Ok(self.pipeline.open(item)?.rgb)
     }
 
     fn network(&self, images: &[RgbImage], clock: &mut Clock) -> Result<(), Failure> {

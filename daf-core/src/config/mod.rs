@@ -11,7 +11,6 @@ mod words;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use image::RgbImage;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,7 @@ use tch::Device;
 use crate::block::{Mode, Precision};
 use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
-use crate::data::{Depth, Normals, SampleSettings, Samples, Values};
+use crate::data::{Depth, InputImage, Normals, SampleSettings, Samples, Values};
 use crate::weights::WeightFolders;
 use crate::{BuildContext, Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Split, Synthesizer};
 
@@ -427,7 +426,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Names the file and why it cannot be used.
-    pub fn open(&self, item: &Item) -> Result<RgbImage> {
+    pub fn open(&self, item: &Item) -> Result<InputImage> {
         self.data.open(item, self.input.reading())
     }
 

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use crate::block::MultiplyAdds;
 use crate::calibration::{Calibration, Rule, Source};
 use crate::config::Resolution;
+use crate::data::InputImage;
 use crate::data::geometry::Frame;
 use crate::detect::{Detection, Detector};
 use crate::results::{
@@ -146,7 +147,7 @@ fn score(
         Ok(opened)
     };
     let look = |opened: Opened| {
-        let images: Vec<&RgbImage> = opened.images.iter().map(|(_, image)| image).collect();
+        let images: Vec<&InputImage> = opened.images.iter().map(|(_, image)| image).collect();
         let found = match &images[..] {
             [] => Vec::new(),
             images => detector.detect_batch(images)?,
@@ -156,8 +157,8 @@ fn score(
     let finish = |(opened, found): (Opened, Vec<Detection>)| {
         let known = (opened.images.par_iter().zip(found))
             .map(|((place, image), found)| {
-                let known = Known::of(pipeline, &items[*place], image, found)?;
-                let picture = pictures.map(|pictures| pictures.draw(*place, image, &known));
+                let known = Known::of(pipeline, &items[*place], &image.rgb, found)?;
+                let picture = pictures.map(|pictures| pictures.draw(*place, &image.rgb, &known));
                 Ok((*place, known, picture))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -241,7 +242,7 @@ struct Opened {
     /// How many they are.
     count: usize,
     /// Their places among all, and what they show.
-    images: Vec<(usize, RgbImage)>,
+    images: Vec<(usize, InputImage)>,
     /// Why others cannot be read.
     broken: Vec<BoxError>,
 }
