@@ -30,6 +30,7 @@ impl Check {
         let test = pipeline.data.list(Split::Test).map_err(Failure::usage)?;
         let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)
             .map_err(Failure::usage)?;
+        pipeline.check_image_files().map_err(Failure::usage)?;
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {

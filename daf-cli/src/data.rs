@@ -10,6 +10,7 @@ use daf_data::{Audit, audit};
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::Counter;
 
@@ -63,6 +64,10 @@ impl Check {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.pipeline.load(&context.environment)?;
         let dataset = pipeline.data.as_ref();
+        if let Some(path) = &self.sheet {
+            let inputs = Inputs::of(&pipeline).and(&self.pipeline.file, "the pipeline file");
+            inputs.spare(path)?;
+        }
         let counter = Mutex::new(Counter::new("opening"));
         let report = audit(dataset, &|done, all| {
             if let Ok(mut counter) = counter.lock() {
@@ -79,9 +84,7 @@ impl Check {
             self.print(&report, context)?;
         }
         if let Some(path) = &self.sheet {
-            sheet(dataset)
-                .save(path)
-                .map_err(|error| daf_core::Error::data(path, error.to_string()))?;
+            overlay::save(&sheet(dataset), path)?;
             if !self.json {
                 let rows = match report.counts.len() {
                     kinds if kinds > ROWS => format!("the first {ROWS} lines"),
@@ -107,7 +110,7 @@ impl Check {
             })
             .count();
         match faults {
-            0 => Ok(()),
+            0 => Ok(pipeline.check_image_files()?),
             1 => Err(Failure::work(
                 "one fault keeps the data set from being used as it is",
             )),
