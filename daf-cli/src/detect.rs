@@ -239,7 +239,11 @@ fn spare(folder: &Path, pictures: &[PathBuf], files: &[PathBuf], pipeline: &Pipe
         inputs = inputs.and(file, "the image");
     }
     let refused = |failure: Failure| {
-        Failure::usage(format!("--maps {}: a heat map at {}", folder.display(), failure.text()))
+        Failure::usage(format!(
+            "--maps {}: a heat map at {}",
+            folder.display(),
+            failure.text()
+        ))
     };
     pictures
         .iter()

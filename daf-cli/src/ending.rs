@@ -44,7 +44,9 @@ impl Request {
 
     /// Whether a process has ended with the exit code of a request.
     pub(crate) fn has_ended(code: Option<i32>) -> bool {
-        [Self::Interrupt, Self::Terminate].map(|request| Some(request.code().into())).contains(&code)
+        [Self::Interrupt, Self::Terminate]
+            .map(|request| Some(request.code().into()))
+            .contains(&code)
     }
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn watch() -> Result<(), Failure> {
         signals.push(SIGHUP);
     }
     for signal in &signals {
+        end_early(*signal, false);
         let code = Request::of(*signal).code().into();
         flag::register_conditional_shutdown(*signal, code, Arc::clone(&leaving)).map_err(failed)?;
     }
@@ -93,12 +96,51 @@ pub(crate) fn watch() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Run before the libraries of the program are initialised, which takes libtorch half a second: a request has no need to wait
+/// for that, nor to be answered as if there were no program yet.
+#[allow(unsafe_code)]
+#[used]
+// SAFETY: the section is a table of such functions, which the loader calls when all libraries are in place.
+#[unsafe(link_section = ".preinit_array")]
+static BEFORE_ALL: extern "C" fn() = before_all;
+
+extern "C" fn before_all() {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        if signal != SIGHUP || !is_ignored(signal) {
+            end_early(signal, true);
+        }
+    }
+}
+
+/// Whether a signal ends the process right away, until [`watch`] has it waited for.
+#[allow(unsafe_code)]
+fn end_early(signal: i32, early: bool) {
+    extern "C" fn end(signal: i32) {
+        const LINE: &str = "stopped on request\n";
+        // SAFETY: a signal handler may write and leave, and the bytes written are those of the line.
+        unsafe {
+            libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len());
+            libc::_exit(Request::of(signal).code().into());
+        }
+    }
+    let action = if early {
+        end as *const () as usize
+    } else {
+        libc::SIG_DFL
+    };
+    // SAFETY: the handler does nothing that a signal handler may not do.
+    unsafe {
+        libc::signal(signal, action);
+    }
+}
+
 #[allow(unsafe_code)]
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: without a new action `sigaction` only fills in the old one, which any bytes are valid for.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -144,7 +186,9 @@ pub(crate) fn advise(advice: &'static str) {
 }
 
 fn stop(state: &State, request: Request) -> ! {
-    let advice = state.advice.map_or_else(String::new, |advice| format!("; {advice}"));
+    let advice = state
+        .advice
+        .map_or_else(String::new, |advice| format!("; {advice}"));
     say(&format!("stopped on request{advice}"));
     leave(request.code())
 }
@@ -173,7 +217,11 @@ pub(crate) fn end_with_us(command: &mut Command) -> &mut Command {
             (set, u32::try_from(libc::getppid()) != Ok(parent))
         };
         // It may have ended before it was said what to do then.
-        if set == 0 && !alone { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if set == 0 && !alone {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     };
     // SAFETY: between fork and exec `ask` does nothing but system calls: it takes no lock and no memory.
     unsafe { command.pre_exec(ask) }

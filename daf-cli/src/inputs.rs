@@ -128,7 +128,13 @@ mod tests {
         for name in ["other.png", "missing.png", "new/a.png"] {
             inputs.spare(&at(name)).unwrap();
         }
-        assert!(inputs.spare_folder(folder.path()).unwrap_err().text().contains("a.png"));
+        assert!(
+            inputs
+                .spare_folder(folder.path())
+                .unwrap_err()
+                .text()
+                .contains("a.png")
+        );
         fs::create_dir(at("dat")).unwrap();
         inputs.spare_folder(&at("dat")).unwrap();
     }

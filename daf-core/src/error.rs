@@ -140,6 +140,9 @@ impl Error {
     /// Whether the user's configuration or arguments are at fault, rather than the work itself.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config { .. } | Self::Registry(_) | Self::OtherImages { .. })
+        matches!(
+            self,
+            Self::Config { .. } | Self::Registry(_) | Self::OtherImages { .. }
+        )
     }
 }

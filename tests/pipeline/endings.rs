@@ -17,7 +17,14 @@ fn interrupts() -> u32 {
 }
 
 /// Whatever a command says that is asked to stop, it is none of this.
-const NEVER: [&str; 6] = ["panicked", "internal error", "Segmentation", "terminate called", "frame #", "schema"];
+const NEVER: [&str; 6] = [
+    "panicked",
+    "internal error",
+    "Segmentation",
+    "terminate called",
+    "frame #",
+    "schema",
+];
 
 /// Interrupts `command` at random moments of the time that it takes, and looks at how it ends. `before` prepares each time,
 /// `after` sees what is left.
@@ -50,7 +57,7 @@ fn interrupt(folder: &Path, command: &str, before: impl Fn(), after: impl Fn()) 
         }
         match (status.code(), status.signal()) {
             (Some(0), _) => {}
-            // The loader was still at work.
+            // There was no program yet, but the system that puts it together.
             (None, Some(2 | 15)) => assert!(said.is_empty(), "{place}"),
             (Some(found), _) => {
                 assert_eq!(found, code, "{place}");
@@ -62,7 +69,10 @@ fn interrupt(folder: &Path, command: &str, before: impl Fn(), after: impl Fn()) 
         }
         after();
     }
-    println!("{command}: {stopped} of {} stopped, the slowest in {slowest:?}", interrupts());
+    println!(
+        "{command}: {stopped} of {} stopped, the slowest in {slowest:?}",
+        interrupts()
+    );
 }
 
 /// Removes what an interrupted command has left.
@@ -83,7 +93,10 @@ fn a_training_that_is_stopped_at_any_moment_goes_on() {
         || clean(folder, "run"),
         || {
             succeed(folder, "run p.yaml -o run --resume --set output.maps=true");
-            let left: Vec<_> = names(&folder.join("run")).into_iter().filter(|name| name.ends_with(".new")).collect();
+            let left: Vec<_> = names(&folder.join("run"))
+                .into_iter()
+                .filter(|name| name.ends_with(".new"))
+                .collect();
             assert!(left.is_empty(), "{left:?}");
         },
     );

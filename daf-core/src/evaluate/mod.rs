@@ -227,7 +227,10 @@ fn score(
             undrawn,
             ..scored
         }),
-        None => Err(dataset.fault("test images", "none of them can be read, so there is nothing to measure")),
+        None => Err(dataset.fault(
+            "test images",
+            "none of them can be read, so there is nothing to measure",
+        )),
     }
 }
 
@@ -589,7 +592,12 @@ mod tests {
             defect: Some(format!("{long}{number}")),
             ..Item::normal(format!("a/{long}{number}.jpg"))
         }));
-        assert!(names.iter().all(|name| name.split('/').all(|part| part.len() <= 200)), "{names:?}");
+        assert!(
+            names
+                .iter()
+                .all(|name| name.split('/').all(|part| part.len() <= 200)),
+            "{names:?}"
+        );
         assert_ne!(names[0], names[1]);
     }
 

@@ -71,7 +71,10 @@ impl Results {
         let config = match fs::read_to_string(&config) {
             Ok(text) => text,
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
             {
                 let reason = if dir.is_dir() {
                     format!("not a run directory: it holds no {CONFIG}")

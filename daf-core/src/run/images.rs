@@ -63,7 +63,10 @@ fn fingerprint(path: &Path) -> std::io::Result<(u64, String)> {
         file.take(END).read_to_end(&mut ends)?;
     }
     let hash = Sha256::digest(&ends);
-    Ok((bytes, hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((
+        bytes,
+        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+    ))
 }
 
 fn list(normals: &Normals) -> Vec<Image> {
@@ -212,7 +215,10 @@ mod tests {
     fn lists_of_images_differ_in_what_is_more_gone_and_changed() {
         let known = [image("a", "1"), image("b", "2"), image("c", "3")];
         assert_eq!(difference(&known, &known), None);
-        let held_out = known.clone().map(|known| Image { held_out: true, ..known });
+        let held_out = known.clone().map(|known| Image {
+            held_out: true,
+            ..known
+        });
         assert_eq!(difference(&known, &held_out), None, "the role is no content");
         let now = ["b", "d", "e", "f", "g", "c"].map(|name| image(name, "3"));
         assert_eq!(
@@ -233,7 +239,9 @@ mod tests {
             assert_eq!((found.0, &found), (length, &fingerprint(&path).unwrap()));
             assert!(seen.insert(found.clone()), "{length}");
             for place in [0, bytes.len().saturating_sub(1)] {
-                let Some(byte) = bytes.get_mut(place) else { continue };
+                let Some(byte) = bytes.get_mut(place) else {
+                    continue;
+                };
                 *byte ^= 1;
                 std::fs::write(&path, &bytes).unwrap();
                 assert_ne!(fingerprint(&path).unwrap(), found, "byte {place} of {length}");

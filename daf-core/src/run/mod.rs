@@ -241,7 +241,10 @@ impl Run {
         let entries = fs::read_dir(&self.dir).map_err(Error::io(&self.dir))?;
         for entry in entries {
             let name = entry.map_err(Error::io(&self.dir))?.file_name();
-            if ![CONFIG, MANIFEST, LOCK, images::IMAGES].iter().any(|own| name == *own) {
+            if ![CONFIG, MANIFEST, LOCK, images::IMAGES]
+                .iter()
+                .any(|own| name == *own)
+            {
                 return Ok(false);
             }
         }
@@ -559,7 +562,10 @@ mod tests {
             file_name(&long("1"), "-2.png"),
         ];
         for name in &names {
-            assert!(name.len() <= LONGEST && name.starts_with("ääää") && name.ends_with(".png"), "{name}");
+            assert!(
+                name.len() <= LONGEST && name.starts_with("ääää") && name.ends_with(".png"),
+                "{name}"
+            );
         }
         assert!(names[0] != names[1] && names[0] != names[2]);
         assert_eq!(file_name(&long("1"), ".png"), names[0], "the same every time");
@@ -571,7 +577,9 @@ mod tests {
         let target = folder.path().join("maps");
         let files = |of: &Path| -> Vec<String> {
             let names = fs::read_dir(of).unwrap();
-            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+            names
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
         };
         for name in ["first", "second"] {
             let new = Replacement::of(&target).unwrap();

@@ -69,5 +69,11 @@ fn all(mut errors: Vec<BoxError>) -> Option<BoxError> {
     }
     let lines: Vec<String> = errors.iter().map(|error| format!("\n    {error}")).collect();
     let count = errors.len();
-    Some(format!("{count} cannot be read; mend them, or take them out:{}", lines.concat()).into())
+    Some(
+        format!(
+            "{count} cannot be read; mend them, or take them out:{}",
+            lines.concat()
+        )
+        .into(),
+    )
 }
