@@ -16,6 +16,7 @@ use crate::Context;
 use crate::ending::end_with_us;
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::source::{self, Source};
 
 /// Compile a daf-cli that has a pipeline's plugins
@@ -88,6 +89,9 @@ impl Build {
                 "{file}: plugins: there are none, so this program has all that it needs; name them as in \
                  `plugins: {{ my-parts: {{ path: ../my-parts }} }}` or by --with"
             )));
+        }
+        if let Some((file, output)) = self.file.as_ref().zip(self.output.as_ref()) {
+            Inputs::default().and(file, "the pipeline file").spare(output)?;
         }
         let source = Source::find(self.daf.as_deref())?;
         let built = program(&plugins, &source, self.release, &context.environment)?;

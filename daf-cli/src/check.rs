@@ -30,6 +30,7 @@ impl Check {
         let device = pipeline.device.resolve()?;
         let test = pipeline.items(Split::Test).map_err(Failure::usage)?;
         let normals = pipeline.normals().map_err(Failure::usage)?;
+        pipeline.check_image_files().map_err(Failure::usage)?;
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {

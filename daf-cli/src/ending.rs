@@ -79,6 +79,7 @@ pub(crate) fn watch() -> Result<(), Failure> {
         signals.push(SIGHUP);
     }
     for signal in &signals {
+        end_early(*signal, false);
         let code = Request::of(*signal).code().into();
         flag::register_conditional_shutdown(*signal, code, Arc::clone(&leaving)).map_err(failed)?;
     }
@@ -93,6 +94,44 @@ pub(crate) fn watch() -> Result<(), Failure> {
         .spawn(wait)
         .map_err(failed)?;
     Ok(())
+}
+
+/// Run before the libraries of the program are initialised, which takes libtorch half a second: a request has no need to wait
+/// for that, nor to be answered as if there were no program yet.
+#[allow(unsafe_code)]
+#[used]
+// SAFETY: the section is a table of such functions, which the loader calls when all libraries are in place.
+#[unsafe(link_section = ".preinit_array")]
+static BEFORE_ALL: extern "C" fn() = before_all;
+
+extern "C" fn before_all() {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        if signal != SIGHUP || !is_ignored(signal) {
+            end_early(signal, true);
+        }
+    }
+}
+
+/// Whether a signal ends the process right away, until [`watch`] has it waited for.
+#[allow(unsafe_code)]
+fn end_early(signal: i32, early: bool) {
+    extern "C" fn end(signal: i32) {
+        const LINE: &str = "stopped on request\n";
+        // SAFETY: a signal handler may write and leave, and the bytes written are those of the line.
+        unsafe {
+            libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len());
+            libc::_exit(Request::of(signal).code().into());
+        }
+    }
+    let action = if early {
+        end as *const () as usize
+    } else {
+        libc::SIG_DFL
+    };
+    // SAFETY: the handler does nothing that a signal handler may not do.
+    unsafe {
+        libc::signal(signal, action);
+    }
 }
 
 #[allow(unsafe_code)]

@@ -81,6 +81,22 @@ impl From<clap::Error> for Failure {
     }
 }
 
+/// Whether all was done; otherwise what was not, `(how many, what one is called, what several, what could not be done)`.
+pub(crate) fn left_out(counts: &[(usize, &str, &str, &str)]) -> Result<(), Failure> {
+    let parts: Vec<String> = (counts.iter())
+        .filter_map(|(count, one, several, done)| match count {
+            0 => None,
+            1 => Some(format!("one {one} could not be {done}")),
+            many => Some(format!("{many} {several} could not be {done}")),
+        })
+        .collect();
+    if parts.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::work(parts.join(", ")))
+    }
+}
+
 /// Errors of standard output; those of files have a path and are [`daf_core::Error::Io`].
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {

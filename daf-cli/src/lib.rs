@@ -24,6 +24,7 @@ mod environment;
 mod evaluate;
 mod failure;
 mod init;
+mod inputs;
 mod list;
 mod memory;
 mod new;

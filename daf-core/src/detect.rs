@@ -226,16 +226,22 @@ impl Scoring {
                 return finish(pipeline, &raw);
             }
             let raw = &raw;
-            let rows = (0..).zip(images.iter().zip(&frames)).flat_map(|(row, (image, frame))| {
-                let insides = frame.windows().map(|window| frame.inside(window));
-                insides.map(move |inside| finish(pipeline, &raw.part(row, inside).seen(image.visible, frame)?))
-            });
+            let rows = (0..)
+                .zip(images.iter().zip(&frames))
+                .flat_map(|(row, (image, frame))| {
+                    let insides = frame.windows().map(|window| frame.inside(window));
+                    insides.map(move |inside| {
+                        finish(pipeline, &raw.part(row, inside).seen(image.visible, frame)?)
+                    })
+                });
             return Ok(rows.collect::<Result<Vec<_>>>()?.concat());
         }
         let mut scored = Vec::with_capacity(images.len());
         for (image, frame) in images.iter().zip(&frames) {
             let content = frame.content(image.rgb)?;
-            let raw = self.tiled(pipeline, &content, frame)?.seen(image.visible, frame)?;
+            let raw = self
+                .tiled(pipeline, &content, frame)?
+                .seen(image.visible, frame)?;
             scored.extend(finish(pipeline, &raw)?);
         }
         Ok(scored)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daf_core::image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage};
+use daf_core::image::{DynamicImage, GrayImage, ImageBuffer, Luma};
 use daf_core::{BoxError, Dataset, Item, Split, typetag};
 use daf_data::audit::{Audit, Count, Format, Size};
 use daf_data::{Demo, Finding, Mvtec, audit};

@@ -127,7 +127,14 @@ fn sizes_and_counts_out_of_range_are_refused() {
         .check()
         .is_err()
     );
-    assert_eq!(demo(Kind::Wood, 32).image(&item).unwrap().into_rgb8().dimensions(), (32, 32));
+    assert_eq!(
+        demo(Kind::Wood, 32)
+            .image(&item)
+            .unwrap()
+            .into_rgb8()
+            .dimensions(),
+        (32, 32)
+    );
 }
 
 #[test]

@@ -355,7 +355,10 @@ fn golden_data_is_found_complete() {
         assert_eq!((normal.len(), bad.len()), (good, defects), "{category}");
         assert!(bad.iter().all(|item| item.mask.is_some()));
         for item in bad.iter().step_by(10) {
-            let (image, mask) = (data.image(item).unwrap(), data.mask(item).unwrap().unwrap());
+            let (image, mask) = (
+                data.image(item).unwrap().into_rgb8(),
+                data.mask(item).unwrap().unwrap(),
+            );
             assert_eq!(image.dimensions(), mask.dimensions(), "{item:?}");
         }
     }

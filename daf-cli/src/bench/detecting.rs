@@ -106,7 +106,8 @@ impl<'a> Detecting<'a> {
             .calibration()
             .map(|calibration| calibration.pixel.colours());
         clock.single(Stage::Write, |_| {
-            detect::draw(&self.folder.path().join("map.png"), &images[0], &found, scale)
+            let path = self.folder.path().join("map.png");
+            Ok(detect::draw(&path, &images[0], &found, scale)?)
         })
     }
 

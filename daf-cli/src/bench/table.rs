@@ -12,6 +12,7 @@ use super::{Bench, Target, mebibytes, precision, print_heading, program, throw_a
 use crate::Context;
 use crate::ending::end_with_us;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 
 /// What a row has of each half.
 const STAGES: [Stage; 2] = [Stage::TrainingStep, Stage::ScoreBatch];
@@ -29,6 +30,10 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
     }
     let target = bench.open(bench.sizes.first().copied(), None, context)?;
     let pipeline = target.pipeline();
+    if let Some(plot) = &bench.plot {
+        let inputs = Inputs::of(pipeline).and(&bench.target, "the pipeline file");
+        inputs.spare(plot)?;
+    }
     let own = pipeline.input.size;
     let sizes = match &bench.sizes[..] {
         [] if own.width() == own.height() => vec![own.width()],

@@ -268,10 +268,7 @@ impl Samples {
         if let Some(kept) = self.cache[index].get() {
             return Ok(kept.clone());
         }
-        let image = self
-            .dataset
-            .read(&self.items[index], self.settings.reading)?
-            .rgb;
+        let image = self.dataset.read(&self.items[index], self.settings.reading)?.rgb;
         let frame = self.settings.geometry.frame(image.width(), image.height());
         let content = Content {
             image: Arc::new(frame.content(&image)?.into_owned()),

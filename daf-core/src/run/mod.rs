@@ -172,6 +172,12 @@ impl Run {
         &self.dir
     }
 
+    /// The file that it keeps its pipeline in.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
     /// Its pipeline.
     #[must_use]
     pub const fn pipeline(&self) -> &Pipeline {
@@ -479,12 +485,17 @@ pub fn file_name(stem: &str, end: &str) -> String {
 
 /// Writes a file under a temporary name with `write`, which syncs it, and renames it.
 fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    replace(target, write).and_then(|()| sync_folder(parent(target)))
+}
+
+/// Writes a file under a temporary name with `write` and renames it. When it gets to the disk is for the system to say.
+pub(crate) fn replace(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(target);
     let result = write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    result.and_then(|()| sync_folder(parent(target)))
+    result
 }
 
 /// Writes a file: the old content or the new, never a part.

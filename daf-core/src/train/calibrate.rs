@@ -37,7 +37,9 @@ pub(super) fn calibrate(
             .iter()
             .map(|item| pipeline.open(item))
             .collect::<Result<Vec<_>>>()?;
-        for (score, map) in scoring.score(pipeline, &images.iter().map(InputView::from).collect::<Vec<_>>())? {
+        for (score, map) in
+            scoring.score(pipeline, &images.iter().map(InputView::from).collect::<Vec<_>>())?
+        {
             // Some thousand pixels of each image are plenty for a median.
             let step = (map.scores.len() / 4096).max(1);
             pixels.extend(map.scores.iter().step_by(step).map(|v| f64::from(*v)));

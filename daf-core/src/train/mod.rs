@@ -21,7 +21,7 @@ use crate::data::{self, FeatureCache, Loader, Samples};
 use crate::detect::Scoring;
 use crate::overlay;
 use crate::results::{HISTORY, Record, SYNTHESIS};
-use crate::run::{Run, write_file, write_json};
+use crate::run::{Run, write_json};
 use crate::weights::{self, WeightFolders};
 use crate::{Error, Fit, Result};
 
@@ -247,11 +247,7 @@ fn picture(samples: &Samples, path: &Path) -> Result<()> {
             samples.sample(epoch, samples.order(epoch)[number % samples.len()])
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut png = std::io::Cursor::new(Vec::new());
-    overlay::samples(&drawn)
-        .write_to(&mut png, image::ImageFormat::Png)
-        .map_err(|error| Error::data(path, error.to_string()))?;
-    write_file(path, png.get_ref())
+    overlay::save(&overlay::samples(&drawn), path)
 }
 
 /// When the next checkpoint is due.
