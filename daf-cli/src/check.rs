@@ -30,6 +30,7 @@ impl Check {
         let device = pipeline.device.resolve()?;
         let test = pipeline.items(Split::Test).map_err(Failure::usage)?;
         let normals = pipeline.normals().map_err(Failure::usage)?;
+        pipeline.check_image_files().map_err(Failure::usage)?;
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {
@@ -176,7 +177,7 @@ impl NormalImages for Noise {
 }
 
 /// Masks that seem to be listed as images. They are not opened here.
-fn forgotten_masks(items: &[Item]) -> Option<String> {
+pub(crate) fn forgotten_masks(items: &[Item]) -> Option<String> {
     let named = masks::named_as_masks(items);
     let (mask, image) = named.first()?;
     let (mask, image) = (mask.display(), image.display());

@@ -11,6 +11,7 @@ use daf_data::{Audit, Finding, audit};
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::Counter;
 
@@ -64,6 +65,10 @@ impl Check {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.pipeline.load(&context.environment)?;
         let dataset = pipeline.data.as_ref();
+        if let Some(path) = &self.sheet {
+            let inputs = Inputs::of(&pipeline).and(&self.pipeline.file, "the pipeline file");
+            inputs.spare(path)?;
+        }
         let counter = Mutex::new(Counter::new("opening"));
         let report = audit(dataset, &|done, all| {
             if let Ok(mut counter) = counter.lock() {
@@ -80,9 +85,7 @@ impl Check {
             self.print(&report, context)?;
         }
         if let Some(path) = &self.sheet {
-            sheet(dataset, pipeline.input.reading())
-                .save(path)
-                .map_err(|error| daf_core::Error::data(path, error.to_string()))?;
+            overlay::save(&sheet(dataset, pipeline.input.reading()), path)?;
             if !self.json {
                 let rows = match report.counts.len() {
                     kinds if kinds > ROWS => format!("the first {ROWS} lines"),
@@ -101,7 +104,7 @@ impl Check {
             .filter(|finding| finding.is_fault())
             .count();
         match faults {
-            0 => Ok(()),
+            0 => Ok(pipeline.check_image_files()?),
             1 => Err(Failure::work(
                 "one fault keeps the data set from being used as it is",
             )),
@@ -208,7 +211,7 @@ fn sheet(dataset: &dyn Dataset, reading: Reading) -> RgbImage {
         }
     }
     let picture = |item: &Item| {
-        let image = dataset.open(item, reading).ok()?;
+        let image = dataset.open(item, reading).ok()?.rgb;
         let (width, height) = image.dimensions();
         let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
         let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;

@@ -10,8 +10,11 @@ use daf_core::{Detector, Pipeline, Split};
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
+use crate::check::forgotten_masks;
+use crate::ending;
 use crate::environment::Environment;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::{Counter, Training};
 
@@ -44,6 +47,10 @@ pub(crate) struct Train {
     /// Go on with the run directory if it exists, from its newest checkpoint
     #[arg(long)]
     resume: bool,
+    /// Go on although images were added, removed or changed since. Those that were learned from stay so and are not held
+    /// out
+    #[arg(long, requires = "resume")]
+    accept_data: bool,
     /// Delete the run directory first if it exists
     #[arg(long, conflicts_with = "resume")]
     replace: bool,
@@ -54,6 +61,9 @@ impl RunVerb {
         let pipeline = self.train.pipeline.load(&context.environment)?;
         // Before the training: a fault in the test images would come hours later otherwise.
         let tests = pipeline.items(Split::Test)?;
+        if let Some(suspicion) = forgotten_masks(&tests) {
+            writeln!(context.out, "{suspicion}")?;
+        }
         let run = self.train.train(pipeline, context)?;
         if tests.is_empty() {
             writeln!(context.out, "there are no test images, so nothing was measured")?;
@@ -72,8 +82,8 @@ impl Train {
 
     fn report(run: &Run, context: &mut Context) -> Result<(), Failure> {
         let weights = run.dir().join("weights");
-        writeln!(context.out, "weights: {}", weights.display())?;
         let page = daf_report::write(run.dir())?;
+        writeln!(context.out, "weights: {}", weights.display())?;
         Ok(writeln!(context.out, "report:  {}", page.display())?)
     }
 
@@ -82,6 +92,10 @@ impl Train {
         let left_out = run.pipeline().data.left_out();
         if !left_out.is_empty() {
             writeln!(context.out, "{left_out}")?;
+        }
+        ending::advise("continue with --resume");
+        if self.accept_data {
+            run.accept_images()?;
         }
         learn(&run, &context.environment, ())?;
         Ok(run)
@@ -97,7 +111,14 @@ impl Train {
         // Whatever else the folder may be, only a run is deleted: one that is not wanted any more, or that failed before it
         // had anything to lose.
         if self.replace && dir.exists() {
-            Run::open(&dir)?.delete()?;
+            let run = Run::open(&dir)?;
+            let mut inputs = Inputs::of(&pipeline);
+            // What a run wrote of its settings it will write again.
+            if run.config_file() != self.pipeline.file {
+                inputs = inputs.and(&self.pipeline.file, "the pipeline file");
+            }
+            inputs.spare_folder(&dir)?;
+            run.delete()?;
         } else if let Ok(run) = Run::open(&dir)
             && run.is_empty()?
         {
@@ -128,10 +149,10 @@ impl Train {
 /// Trains a run, from where it was broken off, unless it is trained already; `observer` watches as well.
 pub(crate) fn learn(run: &Run, environment: &Environment, observer: impl Observer) -> Result<(), Failure> {
     if run.is_trained() {
-        return Ok(());
+        return Ok(run.check_images()?);
     }
     let events = TrainingEvents::new(run.dir().to_path_buf());
-    let mut observer = (Training::new()?, (events, observer));
+    let mut observer = (Training::default(), (events, observer));
     let trained = train::train(run, &environment.weight_folders(), &mut observer);
     if let Some(error) = observer.1.0.failure() {
         tracing::warn!("TensorBoard will not see all of the training: {error}");
@@ -154,6 +175,14 @@ pub(crate) fn measure(
         progress(done, all);
     })?;
     counter.finish();
+    // That of an earlier evaluation shows other images.
+    let page = dir.join(daf_report::FILE);
+    if page.exists() {
+        std::fs::remove_file(&page).map_err(daf_core::Error::io(&page))?;
+    }
+    // All is written before anything is printed: nobody may be there to read it.
+    write_metrics(&Results::read(&dir)?)?;
+    daf_report::write(&dir)?;
     print(&found, context)?;
     writeln!(context.out)?;
     writeln!(context.out, "metrics: {}", dir.join(METRICS).display())?;
@@ -161,9 +190,12 @@ pub(crate) fn measure(
     if maps {
         writeln!(context.out, "maps:    {}", dir.join(MAPS).display())?;
     }
-    write_metrics(&Results::read(&dir)?)?;
-    writeln!(context.out, "report:  {}", daf_report::write(&dir)?.display())?;
-    Ok(())
+    writeln!(context.out, "report:  {}", page.display())?;
+    context.out.flush()?;
+    failure::left_out(&[
+        (found.unreadable, "image or mask", "images or masks", "read"),
+        (found.undrawn, "heat map", "heat maps", "drawn"),
+    ])
 }
 
 /// The metrics that the table shows; all of them are in metrics.json.

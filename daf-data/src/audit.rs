@@ -213,6 +213,7 @@ impl Seen {
                 });
             }
         };
+        let image = image.rgb;
         self.size = Some(image.dimensions());
         // Drawn images have no file.
         self.header = data::read_header(&item.image).ok();

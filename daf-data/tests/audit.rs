@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daf_core::image::{GrayImage, ImageBuffer, Luma, RgbImage};
+use daf_core::image::{DynamicImage, GrayImage, ImageBuffer, Luma};
 use daf_core::{BoxError, Dataset, Item, Split, typetag};
 use daf_data::audit::{Audit, Count, Format, Size};
 use daf_data::{Demo, Finding, Mvtec, audit};
@@ -245,11 +245,11 @@ impl Dataset for Plugin {
         }
     }
 
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
         OPENED.fetch_add(1, Ordering::Relaxed);
         match item.image.to_str() {
             Some("frame 0") => Err("frame 0: lost".into()),
-            _ => Ok(coloured(3, 3, 0)),
+            _ => Ok(coloured(3, 3, 0).into()),
         }
     }
 

@@ -527,7 +527,7 @@ fn several_data_sets_are_one_and_each_opens_its_own_images() {
         .iter()
         .find(|item| item.category.as_deref() == Some("kept/cable"))
         .unwrap();
-    assert_eq!(data.image(inner).unwrap(), coloured(7, 5, 3));
+    assert_eq!(data.image(inner).unwrap().into_rgb8(), coloured(7, 5, 3));
     let stray = Item {
         category: Some("lost".into()),
         ..inner.clone()
@@ -573,7 +573,7 @@ fn deep_and_grey_images_come_as_three_channels_whatever_the_case_of_their_extens
     let items = data.items(Split::Train).unwrap();
     assert_eq!(items.len(), 3);
     for item in &items {
-        let image = data.image(item).unwrap();
+        let image = data.image(item).unwrap().into_rgb8();
         assert!(
             image
                 .enumerate_pixels()

@@ -4,7 +4,7 @@ mod tree;
 
 use std::path::Path;
 
-use daf_core::image::{GrayImage, Luma};
+use daf_core::image::{GenericImageView, GrayImage, Luma};
 use daf_core::{Dataset, Split};
 use daf_data::{Folder, Mvtec};
 use tree::{folder_with, put, refusal, told};
@@ -325,7 +325,7 @@ fn a_mask_may_have_another_size_than_its_image() {
         .unwrap();
     let data = mvtec(folder.path());
     let item = data.items(Split::Test).unwrap().remove(0);
-    assert_eq!(data.image(&item).unwrap().dimensions(), (8, 6));
+    assert_eq!(data.image(&item).unwrap().into_rgb8().dimensions(), (8, 6));
     assert_eq!(data.mask(&item).unwrap().unwrap().dimensions(), (4, 3));
 }
 
@@ -355,7 +355,10 @@ fn golden_data_is_found_complete() {
         assert_eq!((normal.len(), bad.len()), (good, defects), "{category}");
         assert!(bad.iter().all(|item| item.mask.is_some()));
         for item in bad.iter().step_by(10) {
-            let (image, mask) = (data.image(item).unwrap(), data.mask(item).unwrap().unwrap());
+            let (image, mask) = (
+                data.image(item).unwrap().into_rgb8(),
+                data.mask(item).unwrap().unwrap(),
+            );
             assert_eq!(image.dimensions(), mask.dimensions(), "{item:?}");
         }
     }

@@ -82,7 +82,7 @@ impl<'a> Detecting<'a> {
 
     fn image(&self, number: usize) -> Result<RgbImage, Failure> {
         let item = &self.items[number % self.items.len()];
-        Ok(self.pipeline.open(item)?)
+        Ok(self.pipeline.open(item)?.rgb)
     }
 
     fn network(&self, images: &[RgbImage], clock: &mut Clock) -> Result<(), Failure> {
@@ -106,7 +106,8 @@ impl<'a> Detecting<'a> {
             .calibration()
             .map(|calibration| calibration.pixel.colours());
         clock.single(Stage::Write, |_| {
-            detect::draw(&self.folder.path().join("map.png"), &images[0], &found, scale)
+            let path = self.folder.path().join("map.png");
+            Ok(detect::draw(&path, &images[0], &found, scale)?)
         })
     }
 

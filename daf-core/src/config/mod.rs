@@ -11,7 +11,6 @@ mod words;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use image::RgbImage;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,7 @@ use tch::Device;
 use crate::block::{Mode, Precision};
 use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
-use crate::data::{Depth, Normals, SampleSettings, Samples, Values};
+use crate::data::{Depth, InputImage, Normals, SampleSettings, Samples, Values};
 use crate::weights::WeightFolders;
 use crate::{BuildContext, Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Split, Synthesizer};
 
@@ -427,7 +426,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Names the file and why it cannot be used.
-    pub fn open(&self, item: &Item) -> Result<RgbImage> {
+    pub fn open(&self, item: &Item) -> Result<InputImage> {
         self.data.open(item, self.input.reading())
     }
 
@@ -458,38 +457,38 @@ impl Pipeline {
     pub fn check(&mut self) -> Result<()> {
         self.check_network()?;
         self.check_sources()?;
-        self.settle_depth()
+        self.settle_depth();
+        Ok(())
     }
 
     /// Finds out which values of the training images are black and white, if that is left to `auto` and some are deeper than
     /// 8 bits. Of very many, some are looked at.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
-    fn settle_depth(&mut self) -> Result<()> {
+    pub(crate) fn settle_depth(&mut self) {
+        if self.input.depth != Depth::Auto {
+            return;
+        }
         // A faulty listing is for the command to report.
         let Ok(items) = self.items(Split::Train) else {
-            return Ok(());
+            return;
         };
-        if self.input.depth != Depth::Auto {
-            return Ok(());
-        }
         let step = items.len().div_ceil(LOOKED_AT).max(1);
         let found = (items.par_iter().step_by(step))
             // A file that cannot be read is for the training to report; drawn images have none.
             .filter_map(|item| Values::of_file(&item.image).ok().flatten())
             .reduce_with(Values::and);
         let Some(found) = found else {
-            return Ok(());
+            return;
         };
         self.input.depth = found.depth();
+        if self.input.depth == Depth::Bits(16) && found.bits == 16 {
+            return;
+        }
         let (low, high) = found.range;
         tracing::warn!(
             "the {}-bit training images hold values from {low} to {high}: they are read as {} (input.depth)",
             found.bits,
             self.input.depth
         );
-        Ok(())
     }
 
     /// What [`check`](Self::check) asks of data and synthesizer, such as whether their folders are there. Whoever scores

@@ -32,6 +32,20 @@ impl Normals {
     /// # Errors
     /// If there are none.
     pub fn of(items: Vec<Item>, share: f64, seed: u64) -> Result<Self> {
+        Self::divided(items, share, seed, |_| None)
+    }
+
+    /// The same, where `held_out` knows of some images whether they are held out; they stay so, and the share is filled up with
+    /// others.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn divided(
+        items: Vec<Item>,
+        share: f64,
+        seed: u64,
+        held_out: impl Fn(&Item) -> Option<bool>,
+    ) -> Result<Self> {
         if items.is_empty() {
             return Err(Error::data(
                 "training data",
@@ -42,9 +56,15 @@ impl Normals {
         let held = if held < Self::FEWEST_HELD_OUT { 0 } else { held };
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.shuffle(&mut stream(seed, u64::from(u32::MAX), u32::MAX));
-        let mut is_held = vec![false; items.len()];
-        for index in &order[..held] {
-            is_held[*index] = true;
+        let known: Vec<Option<bool>> = items.iter().map(held_out).collect();
+        let mut is_held: Vec<bool> = known.iter().map(|known| *known == Some(true)).collect();
+        let missing = held.saturating_sub(is_held.iter().filter(|held| **held).count());
+        order.retain(|index| known[*index].is_none());
+        for index in order.into_iter().take(missing) {
+            is_held[index] = true;
+        }
+        if is_held.iter().filter(|held| **held).count() < Self::FEWEST_HELD_OUT {
+            is_held.fill(false);
         }
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for (item, held) in items.into_iter().zip(is_held) {
@@ -227,11 +247,28 @@ impl Samples {
             .collect())
     }
 
+    /// Opens image `index`, and keeps it if there is room.
+    ///
+    /// # Errors
+    /// Names the image.
+    #[cfg(feature = "torch")]
+    pub(crate) fn open(&self, index: usize) -> Result<(), BoxError> {
+        self.read(index).map(drop)
+    }
+
     fn content(&self, index: usize) -> Result<Content> {
+        let fault = |source| {
+            let at = self.items[index].image.display().to_string();
+            self.dataset.fault(at, source)
+        };
+        self.read(index).map_err(fault)
+    }
+
+    fn read(&self, index: usize) -> Result<Content, BoxError> {
         if let Some(kept) = self.cache[index].get() {
             return Ok(kept.clone());
         }
-        let image = self.dataset.open(&self.items[index], self.settings.reading)?;
+        let image = self.dataset.read(&self.items[index], self.settings.reading)?.rgb;
         let frame = self.settings.geometry.frame(image.width(), image.height());
         let content = Content {
             image: Arc::new(frame.content(&image)?.into_owned()),

@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{DynamicImage, GrayImage};
 use serde::{Deserialize, Serialize};
 
 use crate::data::files::LeftOut;
-use crate::data::{self, Reading};
+use crate::data::{self, InputImage, Reading};
 use crate::{BoxError, Error, Kind, Result};
 
 /// A list of images with what is known about them.
@@ -79,17 +79,23 @@ impl dyn Dataset + '_ {
         all
     }
 
-    /// The [`image`](Dataset::image) of an item as 8-bit RGB.
+    /// The [`image`](Dataset::image) of an item as a pipeline takes it.
     ///
     /// # Errors
     /// Names the file: it cannot be read, or `reading` has no rule for what it holds.
-    pub fn open(&self, item: &Item, reading: Reading) -> Result<RgbImage> {
-        let path = item.image.display();
-        let image = self.image(item).and_then(|image| {
-            let refused = |reason| format!("{path}: {reason}");
-            Ok(reading.rgb(image).map_err(refused)?)
-        });
-        image.map_err(|source| self.fault(path.to_string(), source))
+    pub fn open(&self, item: &Item, reading: Reading) -> Result<InputImage> {
+        let at = || item.image.display().to_string();
+        self.read(item, reading)
+            .map_err(|source| self.fault(at(), source))
+    }
+
+    /// [`open`](Self::open) in the data set's own words, where a list of files at fault says already whose they are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, item: &Item, reading: Reading) -> Result<InputImage, BoxError> {
+        let refused = |reason| Error::data(&item.image, reason);
+        Ok(reading.input(self.image(item)?).map_err(refused)?)
     }
 
     /// What is wrong `at` a place of the data set.

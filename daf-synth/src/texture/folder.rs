@@ -149,6 +149,10 @@ impl Texture for Folder {
         Ok(Fill::Image(self.image(normal.width(), normal.height(), rng)?))
     }
 
+    fn image_files(&self) -> Vec<PathBuf> {
+        self.files().map(<[_]>::to_vec).unwrap_or_default()
+    }
+
     fn check(&self) -> Result<(), BoxError> {
         self.files().map(|_| ())
     }

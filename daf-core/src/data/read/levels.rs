@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use image::{DynamicImage, RgbImage, Rgba, RgbaImage};
+use image::{DynamicImage, GrayImage, Luma, RgbImage, Rgba, RgbaImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +170,8 @@ pub enum Alpha {
     Drop,
     /// The image is laid over this color.
     Over([u8; 3]),
+    /// Transparent pixels are black and are not looked at: their score is 0.
+    Mask,
 }
 
 impl Default for Alpha {
@@ -182,7 +184,7 @@ impl Default for Alpha {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "expected `drop`, `black`, `white` or a color [red, green, blue]"
+    expecting = "expected `drop`, `black`, `white`, `mask` or a color [red, green, blue]"
 )]
 enum WrittenAlpha {
     Word(AlphaWord),
@@ -195,12 +197,14 @@ enum AlphaWord {
     Drop,
     Black,
     White,
+    Mask,
 }
 
 impl Serialize for Alpha {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match *self {
             Self::Drop => WrittenAlpha::Word(AlphaWord::Drop),
+            Self::Mask => WrittenAlpha::Word(AlphaWord::Mask),
             Self::Over([0, 0, 0]) => WrittenAlpha::Word(AlphaWord::Black),
             Self::Over([255, 255, 255]) => WrittenAlpha::Word(AlphaWord::White),
             Self::Over(color) => WrittenAlpha::Color(color),
@@ -213,6 +217,7 @@ impl<'de> Deserialize<'de> for Alpha {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match WrittenAlpha::deserialize(deserializer)? {
             WrittenAlpha::Word(AlphaWord::Drop) => Self::Drop,
+            WrittenAlpha::Word(AlphaWord::Mask) => Self::Mask,
             WrittenAlpha::Word(AlphaWord::Black) => Self::Over([0; 3]),
             WrittenAlpha::Word(AlphaWord::White) => Self::Over([255; 3]),
             WrittenAlpha::Color(color) => Self::Over(color),
@@ -238,29 +243,78 @@ pub struct Reading {
     pub alpha: Alpha,
 }
 
+/// An image as the pipeline takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputImage {
+    /// 8-bit RGB.
+    pub rgb: RgbImage,
+    /// 255 where the image is looked at, 0 elsewhere, at the image's size; `None` for all of it.
+    pub visible: Option<GrayImage>,
+}
+
+impl From<RgbImage> for InputImage {
+    fn from(rgb: RgbImage) -> Self {
+        Self { rgb, visible: None }
+    }
+}
+
+/// A borrowed [`InputImage`].
+#[derive(Debug, Clone, Copy)]
+pub struct InputView<'i> {
+    /// 8-bit RGB.
+    pub rgb: &'i RgbImage,
+    /// What is looked at, as in [`InputImage`].
+    pub visible: Option<&'i GrayImage>,
+}
+
+impl<'i> From<&'i RgbImage> for InputView<'i> {
+    fn from(rgb: &'i RgbImage) -> Self {
+        Self { rgb, visible: None }
+    }
+}
+
+impl<'i> From<&'i InputImage> for InputView<'i> {
+    fn from(image: &'i InputImage) -> Self {
+        Self {
+            rgb: &image.rgb,
+            visible: image.visible.as_ref(),
+        }
+    }
+}
+
 impl Reading {
-    /// Opens an image file as 8-bit RGB.
+    /// Opens an image file.
     ///
     /// # Errors
     /// As [`read_rgb`](super::read_rgb).
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<RgbImage> {
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<InputImage> {
         let path = path.as_ref();
-        self.rgb(read_image(path)?)
+        self.input(read_image(path)?)
             .map_err(|reason| Error::data(path, reason))
     }
 
-    /// 8-bit RGB of an image as stored.
+    /// An image as stored, as the pipeline takes it.
     ///
     /// # Errors
     /// What the image holds that there is no rule for: values beyond 0..=1 in floats without a [`Depth`], transparency
     /// everywhere.
-    pub fn rgb(&self, image: DynamicImage) -> Result<RgbImage, String> {
-        if image.color().has_alpha()
-            && let Alpha::Over(color) = self.alpha
-        {
-            return over(&self.eight_bit(image)?.into_rgba8(), color);
+    pub fn input(&self, image: DynamicImage) -> Result<InputImage, String> {
+        let has_alpha = image.color().has_alpha();
+        let image = self.eight_bit(image)?;
+        match self.alpha {
+            Alpha::Over(color) if has_alpha => Ok(over(&image.into_rgba8(), color)?.into()),
+            Alpha::Mask if has_alpha => {
+                let image = image.into_rgba8();
+                let visible = GrayImage::from_fn(image.width(), image.height(), |x, y| {
+                    Luma([if image.get_pixel(x, y).0[3] > 127 { 255 } else { 0 }])
+                });
+                Ok(InputImage {
+                    rgb: over(&image, [0; 3])?,
+                    visible: Some(visible),
+                })
+            }
+            _ => Ok(image.into_rgb8().into()),
         }
-        Ok(self.eight_bit(image)?.into_rgb8())
     }
 
     fn eight_bit(&self, image: DynamicImage) -> Result<DynamicImage, String> {
