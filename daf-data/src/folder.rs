@@ -99,7 +99,8 @@ impl Folder {
                     of_field.faults.push(Error::data(both, reason).into());
                 }
             }
-            listing.extend(of_field);
+            // What these patterns leave out is counted with the images to measure with.
+            listing.faults.append(&mut of_field.faults);
         }
         // Another pattern may name what one leaves out.
         listing.left_out.retain(|path, _| !images.contains_key(path));
