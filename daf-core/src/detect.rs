@@ -137,11 +137,15 @@ impl Detector {
     /// If an image has no pixels, or a part refuses its work.
     pub fn detect_batch(&self, images: &[&RgbImage]) -> Result<Vec<Detection>> {
         let scored = self.scoring.score(self.run.pipeline(), images)?;
+        let scale = self
+            .calibration
+            .as_ref()
+            .and_then(|calibration| calibration.image.scale());
         Ok(scored
             .into_iter()
             .map(|(score, map)| Detection {
                 score,
-                calibrated: self.calibration.map(|c| c.image.calibrated(score)),
+                calibrated: scale.map(|scale| scale.calibrated(score)),
                 map,
             })
             .collect())
