@@ -13,9 +13,9 @@ use crate::{Error, Result};
 /// Which values of files deeper than 8 bit are black and white. 8-bit files are kept as they are, unless a range is given.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Depth {
-    /// 0 and the largest number of as many bits as the set's largest value takes: [`Depth::of`] finds it out when a training
-    /// starts, and the run records it. An image alone is read over the whole range of its integers, and over 0..=1 if it
-    /// holds floats.
+    /// [`Values::depth`] of the training images: 0 and the largest number of as many bits as their largest value takes. It is
+    /// found when a pipeline is resolved, and the run records it. An image alone is read over the whole range of its integers,
+    /// unless it leaves most of that empty, which is an error, and over 0..=1 if it holds floats.
     #[default]
     Auto,
     /// 0 and the largest number of so many bits, 8 to 32.
@@ -162,6 +162,9 @@ impl Values {
         Depth::Bits(bits.unwrap_or(32))
     }
 }
+
+/// A 16-bit image alone that is darker than this comes from a camera of 12 bits or fewer, or is badly exposed.
+const MEANT: u16 = 1 << 12;
 
 /// What becomes of transparency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -384,6 +387,16 @@ impl Reading {
                     "holds values from {low} to {high}: expected numbers from 0 to 1; `input.depth: [low, high]` says which \
                      values are black and white"
                 ))
+            }
+            (_, deep) if is_deep => {
+                let largest = deep.to_rgb16().iter().copied().max().unwrap_or(0);
+                if (1..MEANT).contains(&largest) {
+                    return Err(format!(
+                        "holds values up to {largest} of 65535, and nothing says which value is white: `input.depth: 12` takes \
+                         12 bits, `16` all, `[low, high]` a range"
+                    ));
+                }
+                Ok(None)
             }
             _ => Ok(None),
         }
