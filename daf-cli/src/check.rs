@@ -177,7 +177,7 @@ impl NormalImages for Noise {
 }
 
 /// Masks that seem to be listed as images. They are not opened here.
-fn forgotten_masks(items: &[Item]) -> Option<String> {
+pub(crate) fn forgotten_masks(items: &[Item]) -> Option<String> {
     let named = masks::named_as_masks(items);
     let (mask, image) = named.first()?;
     let (mask, image) = (mask.display(), image.display());

@@ -11,6 +11,7 @@ use daf_core::{Detector, Pipeline, Split};
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
+use crate::check::forgotten_masks;
 use crate::ending;
 use crate::environment::Environment;
 use crate::failure::{self, Failure};
@@ -61,6 +62,9 @@ impl RunVerb {
         let pipeline = self.train.pipeline.load(&context.environment)?;
         // Before the training: a fault in the test images would come hours later otherwise.
         let tests = pipeline.items(Split::Test)?;
+        if let Some(suspicion) = forgotten_masks(&tests) {
+            writeln!(context.out, "{suspicion}")?;
+        }
         let run = self.train.train(pipeline, context)?;
         if tests.is_empty() {
             writeln!(context.out, "there are no test images, so nothing was measured")?;

@@ -72,7 +72,7 @@ impl Folder {
             if found.images.is_empty() {
                 listing.faults.push(nothing(&root, field, pattern, &found).into());
             }
-            let start = files::locate(&files::literal_part(&root, pattern));
+            let start = files::literal_part(&root, pattern);
             for image in found.images {
                 let placed = Placed::below(&start, image.clone());
                 all.entry(image).or_insert(placed);

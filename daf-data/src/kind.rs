@@ -26,8 +26,10 @@ pub(crate) fn check(kind: &str) -> Result<(), String> {
 pub(crate) fn of_folder(folder: &Path) -> Result<String> {
     let name = files::name(folder);
     check(&name).map_err(|reason| {
-        let to_do = "rename the folder, or list its images as normal ones";
-        Error::data(folder, format!("{reason}: {to_do}"))
+        Error::data(
+            folder,
+            format!("{reason}: rename the folder, or list its images as what they are"),
+        )
     })?;
     Ok(name.replace(Item::BETWEEN_KINDS, "; "))
 }

@@ -582,3 +582,61 @@ fn deep_and_grey_images_come_as_three_channels_whatever_the_case_of_their_extens
         );
     }
 }
+
+#[test]
+fn a_test_row_without_a_label_in_a_table_of_labels_is_a_fault() {
+    let head = "path,split,label,defect,mask\na.png,train,normal,,\n";
+    let (_folder, data) = manifest(
+        format!("{head}b.PNG,test,,,\nc d.jpg,test,abnormal,,\nsub/e.tif,test,,,masks/e.png\n").as_bytes(),
+    );
+    let refused = refusal(&data, Split::Test);
+    assert!(
+        refused.contains("list.csv: 1 test row without a label (line 3): write normal or abnormal"),
+        "{refused}"
+    );
+    assert_eq!(data.survey(Split::Test).items.len(), 2);
+    assert_eq!(data.items(Split::Train).unwrap().len(), 1);
+    // Nothing but kinds of defects, or nothing but masks.
+    let (_folder, data) =
+        manifest(b"path,split,label,defect\na.png,train,,\nb.PNG,test,,\nc d.jpg,test,,dent\n");
+    assert_eq!(data.items(Split::Test).unwrap().len(), 2);
+    for kind in ["good", "Normal", "\"dent, all\""] {
+        let (_folder, data) = manifest(format!("{head}b.PNG,test,abnormal,{kind},\n").as_bytes());
+        let refused = refusal(&data, Split::Test);
+        assert!(
+            refused.contains("line 3, column `defect`: expected the name of a kind"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn dagm_and_kolektor_look_through_folders_within() {
+    let folder = folder_with(&[
+        "Class1/Train/a/0001.PNG",
+        "Class1/Train/a/0002.PNG",
+        "Class1/Train/b/0002.PNG",
+        "Class1/Train/Label/a/0002_label.PNG",
+    ]);
+    let root = folder.path();
+    let class = Dagm {
+        root: root.into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        listed(root, &class, Split::Train),
+        ["Class1/Train/a/0001.PNG good -", "Class1/Train/b/0002.PNG good -"]
+    );
+    for place in ["train/x", "train/y", "test/x"] {
+        save(root, &format!("{place}/1.png"), coloured(6, 9, 0));
+        save(root, &format!("{place}/1_GT.png"), spot(6, 9, 0));
+    }
+    let data = Kolektor {
+        root: root.into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        listed(root, &data, Split::Train),
+        ["train/x/1.png good -", "train/y/1.png good -"]
+    );
+}

@@ -287,6 +287,8 @@ fn images_that_cannot_be_scored_are_reported_and_the_others_scored() {
     said.fails(1, &["new/missing.png: ", "one image could not be scored"]);
     assert!(said.out.contains("new/a.png"), "{}", said.out);
     run(folder, "detect run new/empty").fails(2, &["new/empty: there is no image"]);
+    let said = run(folder, "detect run ~/new");
+    said.fails(2, &["no such folder", "~ is expanded by a shell"]);
     run(folder, "detect run new/*.bmp").fails(2, &["new/*.bmp: there is no image"]);
     run(folder, "detect run new/a.png --device cuda:99").fails(2, &["cuda:99"]);
 
@@ -319,6 +321,62 @@ fn images_that_cannot_be_scored_are_reported_and_the_others_scored() {
     drop(child.stdout.take());
     let said = Said::from(child.wait_with_output().unwrap());
     assert_eq!((said.code, said.error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_folder_is_scored_with_all_folders_within_and_what_is_left_out_is_counted() {
+    let folder = with_images();
+    let folder = folder.path();
+    let said = succeed(folder, "train p.yaml -o run");
+    assert!(!said.out.contains("left out"), "{}", said.out);
+    fs::create_dir_all(folder.join("new/lot[1]/.AppleDouble")).unwrap();
+    for name in [
+        "a.png",
+        "lot[1]/B.PNG",
+        "lot[1]/.AppleDouble/B.PNG",
+        "._a.png",
+        "c.dat",
+    ] {
+        fs::copy(folder.join("data/test/good/0.png"), folder.join("new").join(name)).unwrap();
+    }
+    fs::write(folder.join("new/notes.heic"), "").unwrap();
+    let names = |said: &Said| -> Vec<String> {
+        let lines = said.out.lines().skip(1);
+        lines
+            .map(|line| line.split_whitespace().next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    for (given, images, left_out) in [
+        (
+            "new",
+            &["new/a.png", "new/lot[1]/B.PNG"][..],
+            "3 files and 1 folder left out: 1 .dat, 1 .heic, 1 hidden, 1 hidden folder",
+        ),
+        (
+            "new/**/*.png",
+            &["new/a.png", "new/lot[1]/B.PNG"],
+            "1 file and 1 folder left out: 1 hidden, 1 hidden folder",
+        ),
+        (
+            "new/lot[1]/*",
+            &["new/lot[1]/B.PNG"],
+            "1 folder left out: 1 hidden folder",
+        ),
+        ("new/lot[1]/B.PNG", &["new/lot[1]/B.PNG"], ""),
+        ("new/c.dat", &["new/c.dat"], ""),
+    ] {
+        let said = succeed(folder, &format!("detect run {given}"));
+        assert_eq!(names(&said), images, "{given}");
+        assert_eq!(said.error.trim(), left_out, "{given}");
+    }
+    // Heat maps of an earlier time are no images to score.
+    for _ in 0..2 {
+        let said = succeed(folder, "detect run new --maps new/maps");
+        assert_eq!(names(&said), ["new/a.png", "new/lot[1]/B.PNG"]);
+    }
+    fs::create_dir(folder.join("only")).unwrap();
+    fs::write(folder.join("only/a.heic"), "").unwrap();
+    run(folder, "detect run only").fails(2, &["only: there is no image: expected png, jpeg", "1 .heic"]);
 }
 
 #[test]

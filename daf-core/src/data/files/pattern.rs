@@ -24,7 +24,7 @@ fn is_wild(part: Component) -> bool {
 pub fn literal_part(base: &Path, pattern: &Path) -> PathBuf {
     let mut folder = base.to_path_buf();
     for part in pattern.components() {
-        let next = folder.join(part);
+        let next = locate(&folder.join(part));
         if is_wild(part) && !next.exists() {
             break;
         }
@@ -62,12 +62,16 @@ fn unsound(pattern: &Path, error: &PatternError) -> Error {
 /// If it is not a valid pattern, or a folder cannot be read.
 pub fn expand(base: &Path, pattern: &Path) -> Result<Found> {
     let path = locate(&base.join(pattern));
-    let mut found = Found::default();
     if path.is_dir() {
         return images(&path);
     }
+    let mut found = Found::default();
     if path.exists() {
         take_named(path, &mut found);
+        return Ok(found);
+    }
+    let home = or_here(&literal_part(base, pattern)).to_path_buf();
+    if !home.is_dir() {
         return Ok(found);
     }
     let mut parts = Vec::new();
@@ -86,10 +90,24 @@ pub fn expand(base: &Path, pattern: &Path) -> Result<Found> {
             other => parts.push(Part::Way(other)),
         }
     }
-    step(base, &parts, pattern, &mut found)?;
+    let mut search = Search {
+        pattern,
+        walk: Walk::around(&home)?,
+        home: &home,
+    };
+    search.step(base, &parts)?;
+    let mut found = search.walk.found;
     found.images.sort_unstable();
     found.images.dedup();
     Ok(found)
+}
+
+/// The working directory for an empty path.
+fn or_here(folder: &Path) -> &Path {
+    match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    }
 }
 
 /// A part of a pattern.
@@ -141,92 +159,86 @@ fn with_small_ending(name: &str) -> String {
     }
 }
 
-/// What the rest of a pattern fits below `folder`.
-fn step(folder: &Path, parts: &[Part], pattern: &Path, found: &mut Found) -> Result<()> {
-    let Some((part, rest)) = parts.split_first() else {
-        return take_all(folder, found);
-    };
-    let name = match part {
-        Part::Way(way) => return step(&folder.join(way), rest, pattern, found),
-        Part::Folders => {
-            let here = match folder.as_os_str().is_empty() {
-                true => Path::new("."),
-                false => folder,
-            };
+struct Search<'p> {
+    pattern: &'p Path,
+    /// Holds what was found.
+    walk: Walk,
+    home: &'p Path,
+}
+
+impl Search<'_> {
+    /// Finds what the rest of the pattern fits below `folder`.
+    fn step(&mut self, folder: &Path, parts: &[Part]) -> Result<()> {
+        let here = or_here(folder);
+        match parts.split_first() {
+            None if here.is_dir() => self.walk.through(here),
+            Some((Part::Way(way), rest)) => self.step(&folder.join(way), rest),
+            Some((Part::Folders, [])) if here.is_dir() => self.walk.through(here),
+            Some((Part::Folders, rest)) if here.is_dir() => {
+                let mut walk = Walk::around(self.home)?;
+                walk.through(here)?;
+                let mut left_out = walk.found.left_out;
+                left_out.retain(|_, reason| matches!(reason, Reason::HiddenFolder | Reason::Circle));
+                self.walk.found.left_out.extend(left_out);
+                for within in &walk.folders {
+                    // Paths begin as the pattern does, without `./`.
+                    let within = within.strip_prefix(here).unwrap_or(Path::new(""));
+                    self.step(&folder.join(within), rest)?;
+                }
+                Ok(())
+            }
+            Some((Part::Name(name), rest)) => self.name(folder, name, rest),
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&mut self, folder: &Path, name: &Name, rest: &[Part]) -> Result<()> {
+        let literal = locate(&folder.join(name.text));
+        if literal.is_dir() {
+            return self.step(&literal, rest);
+        }
+        if literal.exists() {
             if rest.is_empty() {
-                return take_all(here, found);
-            }
-            if !here.is_dir() {
-                return Ok(());
-            }
-            let walk = Walk::through(here)?;
-            let mut left_out = walk.found.left_out;
-            left_out.retain(|_, reason| matches!(reason, Reason::HiddenFolder | Reason::Circle));
-            found.left_out.extend(left_out);
-            for within in &walk.folders {
-                // As in what is found otherwise: no `./` before the path.
-                let within = within.strip_prefix(here).map(|within| folder.join(within));
-                step(&within.unwrap_or_default(), rest, pattern, found)?;
+                take_named(literal, &mut self.walk.found);
             }
             return Ok(());
         }
-        Part::Name(name) => name,
-    };
-    let literal = locate(&folder.join(name.text));
-    if literal.is_dir() {
-        return step(&literal, rest, pattern, found);
-    }
-    if literal.exists() {
-        if rest.is_empty() {
-            take_named(literal, found);
-        }
-        return Ok(());
-    }
-    let Some(wild) = &name.wild else {
-        return Ok(());
-    };
-    let wild = wild.as_ref().map_err(|error| unsound(pattern, error))?;
-    let here = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    };
-    if !here.is_dir() {
-        return Ok(());
-    }
-    for (path, entry) in entries(here)? {
-        let last = path.file_name().unwrap_or_default();
-        if !name.fits(wild, last) {
-            continue;
-        }
-        let path = folder.join(last);
-        let entry = match entry {
-            Entry::Other(Reason::HiddenFolder) if name.asks_for_hidden() => Entry::Folder,
-            Entry::Other(Reason::Hidden) if name.asks_for_hidden() => {
-                take_named(path, found);
+        let (Some(wild), true) = (&name.wild, or_here(folder).is_dir()) else {
+            return Ok(());
+        };
+        let wild = wild.as_ref().map_err(|error| unsound(self.pattern, error))?;
+        let mut links = Vec::new();
+        for (path, entry) in entries(or_here(folder))? {
+            let last = path.file_name().unwrap_or_default();
+            if !name.fits(wild, last) {
                 continue;
             }
-            entry => entry,
-        };
-        match entry {
-            Entry::Folder | Entry::Link => step(&path, rest, pattern, found)?,
-            Entry::Other(reason @ (Reason::HiddenFolder | Reason::Circle)) => {
-                found.left_out.add(path, reason)
+            let path = folder.join(last);
+            let found = &mut self.walk.found;
+            match entry {
+                Entry::Other(Reason::HiddenFolder) if name.asks_for_hidden() => self.step(&path, rest)?,
+                Entry::Other(Reason::Hidden) if name.asks_for_hidden() && rest.is_empty() => {
+                    take_named(path, found);
+                }
+                Entry::Folder => self.step(&path, rest)?,
+                Entry::Link => links.push(path),
+                Entry::Other(reason @ (Reason::HiddenFolder | Reason::Circle)) => {
+                    found.left_out.add(path, reason)
+                }
+                _ if !rest.is_empty() => {}
+                Entry::Image => found.images.push(path),
+                Entry::Other(reason) => found.left_out.add(path, reason),
             }
-            _ if !rest.is_empty() => {}
-            Entry::Image => found.images.push(path),
-            Entry::Other(reason) => found.left_out.add(path, reason),
         }
+        // Links come last, as in a folder that is looked through.
+        for link in links {
+            match self.walk.comes_back(&link) {
+                true => self.walk.found.left_out.add(link, Reason::Circle),
+                false => self.step(&link, rest)?,
+            }
+        }
+        Ok(())
     }
-    Ok(())
-}
-
-fn take_all(folder: &Path, found: &mut Found) -> Result<()> {
-    if folder.is_dir() {
-        let below = images(folder)?;
-        found.images.extend(below.images);
-        found.left_out.extend(below.left_out);
-    }
-    Ok(())
 }
 
 /// A file whose name was given: its ending does not matter, but it must be one.

@@ -21,44 +21,62 @@ pub struct Found {
 /// If the folder is missing, says how far the path leads and what is there instead; or names a folder within that cannot
 /// be read.
 pub fn images(folder: &Path) -> Result<Found> {
-    let mut walk = Walk::through(folder)?;
+    if !folder.is_dir() {
+        return Err(missing(folder));
+    }
+    let mut walk = Walk::around(folder)?;
+    walk.through(folder)?;
     walk.found.images.sort_unstable();
     Ok(walk.found)
 }
 
-/// A way through a folder and all folders within.
-#[derive(Debug, Default)]
+/// A way through folders and all folders within.
+#[derive(Debug)]
 pub(super) struct Walk {
     pub(super) found: Found,
-    /// The folders, with the first one.
+    /// The folders that were looked through.
     pub(super) folders: Vec<PathBuf>,
+    /// Where the search starts, without links.
+    home: PathBuf,
     entered: HashSet<PathBuf>,
     links: Vec<PathBuf>,
 }
 
 impl Walk {
-    /// In no particular order.
-    pub(super) fn through(folder: &Path) -> Result<Self> {
-        if !folder.is_dir() {
-            return Err(missing(folder));
-        }
-        let mut walk = Self::default();
-        let home = folder.canonicalize().map_err(Error::io(folder))?;
-        walk.descend(folder.to_path_buf(), home.clone())?;
+    /// No way yet; `home` is the folder that the search starts in.
+    pub(super) fn around(home: &Path) -> Result<Self> {
+        Ok(Self {
+            found: Found::default(),
+            folders: Vec::new(),
+            home: home.canonicalize().map_err(Error::io(home))?,
+            entered: HashSet::new(),
+            links: Vec::new(),
+        })
+    }
+
+    /// Whether a link to a folder leads out of the search and back in: all that lies beside its start would come with it.
+    pub(super) fn comes_back(&self, link: &Path) -> bool {
+        link.canonicalize()
+            .is_ok_and(|target| self.home.starts_with(target))
+    }
+
+    /// Finds what is in `folder` and was not found before, in no particular order.
+    pub(super) fn through(&mut self, folder: &Path) -> Result<()> {
+        let real = folder.canonicalize().map_err(Error::io(folder))?;
+        self.descend(folder.to_path_buf(), real)?;
         // Links come last: what lies within keeps its own path, whatever else leads to it.
-        while !walk.links.is_empty() {
-            let mut links = std::mem::take(&mut walk.links);
+        while !self.links.is_empty() {
+            let mut links = std::mem::take(&mut self.links);
             links.sort_unstable();
             for link in links {
                 match link.canonicalize() {
-                    Err(_) => walk.found.left_out.add(link, Reason::BrokenLink),
-                    // By way of another link: all that lies beside the folder would come with it.
-                    Ok(target) if home.starts_with(&target) => walk.found.left_out.add(link, Reason::Circle),
-                    Ok(target) => walk.descend(link, target)?,
+                    Err(_) => self.found.left_out.add(link, Reason::BrokenLink),
+                    Ok(_) if self.comes_back(&link) => self.found.left_out.add(link, Reason::Circle),
+                    Ok(target) => self.descend(link, target)?,
                 }
             }
         }
-        Ok(walk)
+        Ok(())
     }
 
     /// Enters a folder and those within; `real` is its path without links, which tells whether it was entered before.
