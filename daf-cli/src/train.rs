@@ -11,6 +11,7 @@ use daf_core::{Detector, Pipeline, Split};
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
+use crate::data;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::pipeline::PipelineArgs;
@@ -83,7 +84,12 @@ impl Train {
 
     fn train(&self, pipeline: Pipeline, context: &mut Context) -> Result<Run, Failure> {
         let run = self.open(pipeline)?;
+        // A trained run keeps what was found when it learned.
+        let found = (!run.is_trained()).then(|| data::examine(&run));
         learn(&run, &context.environment, ())?;
+        if let Some(found) = found {
+            data::keep(&run, &found)?;
+        }
         Ok(run)
     }
 

@@ -505,6 +505,7 @@ mod tests {
             mean: None,
             by_defect: BTreeMap::new(),
             at_threshold: None,
+            findings: None,
             calibration: None,
             colours: None,
             weights: Vec::new(),
