@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use daf_core::calibration::Basis;
+use daf_core::data::Reading;
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
 use daf_core::results::{FINDINGS, Findings};
@@ -13,6 +14,7 @@ use daf_data::{Audit, Finding, audit};
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::Counter;
 
@@ -68,6 +70,10 @@ impl Check {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.pipeline.load(&context.environment)?;
         let dataset = pipeline.data.as_ref();
+        if let Some(path) = &self.sheet {
+            let inputs = Inputs::of(&pipeline).and(&self.pipeline.file, "the pipeline file");
+            inputs.spare(path)?;
+        }
         let report = look_through(&pipeline);
         if self.json {
             let text = serde_json::to_string_pretty(&report).map_err(Failure::work)?;
@@ -76,9 +82,7 @@ impl Check {
             self.print(&report, context)?;
         }
         if let Some(path) = &self.sheet {
-            sheet(dataset)
-                .save(path)
-                .map_err(|error| daf_core::Error::data(path, error.to_string()))?;
+            overlay::save(&sheet(dataset, pipeline.input.reading()), path)?;
             if !self.json {
                 let rows = match report.counts.len() {
                     kinds if kinds > ROWS => format!("the first {ROWS} lines"),
@@ -97,7 +101,7 @@ impl Check {
             .filter(|finding| finding.is_fault())
             .count();
         match faults {
-            0 => Ok(()),
+            0 => Ok(pipeline.check_image_files()?),
             1 => Err(Failure::work(
                 "one fault keeps the data set from being used as it is",
             )),
@@ -163,6 +167,9 @@ impl Check {
                 writeln!(out, "       {}", formats.join("; "))?;
             }
         }
+        if !report.left_out.is_empty() {
+            writeln!(out, "\n{}", report.left_out)?;
+        }
         if report.findings.is_empty() {
             return Ok(writeln!(out, "\nnothing is wrong with it")?);
         }
@@ -188,7 +195,7 @@ impl Check {
 /// Opens every image and mask of a pipeline's data set, and shows how far that is.
 fn look_through(pipeline: &Pipeline) -> Audit {
     let counter = Mutex::new(Counter::new("looking through the images"));
-    let mut report = audit(pipeline.data.as_ref(), &|done, all| {
+    let mut report = audit(pipeline.data.as_ref(), pipeline.input.reading(), &|done, all| {
         if let Ok(mut counter) = counter.lock() {
             counter.set(done, all);
         }
@@ -259,7 +266,7 @@ const SIDE: u32 = 128;
 
 /// Images of every split and kind, in the order of the report's counts, with the outline of their masks. What cannot be
 /// read is left out.
-fn sheet(dataset: &dyn Dataset) -> RgbImage {
+fn sheet(dataset: &dyn Dataset, reading: Reading) -> RgbImage {
     let mut kinds: BTreeMap<(Split, Option<String>, Option<String>), Vec<Item>> = BTreeMap::new();
     for split in Split::ALL {
         for item in dataset.survey(split).items {
@@ -268,7 +275,7 @@ fn sheet(dataset: &dyn Dataset) -> RgbImage {
         }
     }
     let picture = |item: &Item| {
-        let image = dataset.image(item).ok()?;
+        let image = dataset.open(item, reading).ok()?.rgb;
         let (width, height) = image.dimensions();
         let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
         let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use daf_core::data::{Normals, Sample, Samples};
+use daf_core::data::{Sample, Samples};
 use daf_core::{Outcome, Pipeline, overlay};
 use serde_json::json;
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::Counter;
 
@@ -55,7 +56,10 @@ struct Preview {
 
 impl Preview {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let samples = samples(&self.pipeline.load(&context.environment)?)?;
+        let pipeline = self.pipeline.load(&context.environment)?;
+        let inputs = Inputs::of(&pipeline).and(&self.pipeline.file, "the pipeline file");
+        inputs.spare(&self.output)?;
+        let samples = samples(&pipeline)?;
         let mut counter = Counter::new("synthesizing");
         let number = self.number as usize;
         let (mut drawn, mut shares, mut times) = (Vec::new(), Vec::new(), Vec::new());
@@ -72,9 +76,7 @@ impl Preview {
             counter.set(done + 1, number);
         }
         counter.finish();
-        overlay::samples(&drawn)
-            .save(&self.output)
-            .map_err(|error| daf_core::Error::data(&self.output, error.to_string()))?;
+        overlay::save(&overlay::samples(&drawn), &self.output)?;
 
         let out = &mut context.out;
         let damaged = shares.len();
@@ -250,6 +252,6 @@ fn samples(pipeline: &Pipeline) -> Result<Arc<Samples>, Failure> {
              there is",
         ));
     }
-    let normals = Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?;
+    let normals = pipeline.normals()?;
     Ok(Arc::new(pipeline.samples(normals.train, 0.0)?))
 }

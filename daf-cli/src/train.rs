@@ -12,8 +12,10 @@ use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
 use crate::data;
+use crate::ending;
 use crate::environment::Environment;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::{Counter, Training};
 
@@ -46,6 +48,10 @@ pub(crate) struct Train {
     /// Go on with the run directory if it exists, from its newest checkpoint
     #[arg(long)]
     resume: bool,
+    /// Go on although images were added, removed or changed since. Those that were learned from stay so and are not held
+    /// out
+    #[arg(long, requires = "resume")]
+    accept_data: bool,
     /// Delete the run directory first if it exists
     #[arg(long, conflicts_with = "resume")]
     replace: bool,
@@ -55,7 +61,7 @@ impl RunVerb {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.train.pipeline.load(&context.environment)?;
         // Before the training: a fault in the test images would come hours later otherwise.
-        let tests = pipeline.data.list(Split::Test)?;
+        let tests = pipeline.items(Split::Test)?;
         let run = self.train.train(pipeline, context)?;
         if tests.is_empty() {
             writeln!(context.out, "there are no test images, so nothing was measured")?;
@@ -74,16 +80,24 @@ impl Train {
 
     fn report(run: &Run, context: &mut Context) -> Result<(), Failure> {
         let weights = run.dir().join("weights");
-        writeln!(context.out, "weights: {}", weights.display())?;
         if let Some(doubt) = Calibration::read(run.dir())?.and_then(|calibration| calibration.doubt()) {
             writeln!(context.out, "{doubt}")?;
         }
         let page = daf_report::write(run.dir())?;
+        writeln!(context.out, "weights: {}", weights.display())?;
         Ok(writeln!(context.out, "report:  {}", page.display())?)
     }
 
     fn train(&self, pipeline: Pipeline, context: &mut Context) -> Result<Run, Failure> {
         let run = self.open(pipeline)?;
+        let left_out = run.pipeline().data.left_out();
+        if !left_out.is_empty() {
+            writeln!(context.out, "{left_out}")?;
+        }
+        ending::advise("continue with --resume");
+        if self.accept_data {
+            run.accept_images()?;
+        }
         // A trained run keeps what was found when it learned.
         let found = (!run.is_trained()).then(|| data::examine(&run));
         learn(&run, &context.environment, ())?;
@@ -103,7 +117,14 @@ impl Train {
         // Whatever else the folder may be, only a run is deleted: one that is not wanted any more, or that failed before it
         // had anything to lose.
         if self.replace && dir.exists() {
-            Run::open(&dir)?.delete()?;
+            let run = Run::open(&dir)?;
+            let mut inputs = Inputs::of(&pipeline);
+            // What a run wrote of its settings it will write again.
+            if run.config_file() != self.pipeline.file {
+                inputs = inputs.and(&self.pipeline.file, "the pipeline file");
+            }
+            inputs.spare_folder(&dir)?;
+            run.delete()?;
         } else if let Ok(run) = Run::open(&dir)
             && run.is_empty()?
         {
@@ -134,10 +155,10 @@ impl Train {
 /// Trains a run, from where it was broken off, unless it is trained already; `observer` watches as well.
 pub(crate) fn learn(run: &Run, environment: &Environment, observer: impl Observer) -> Result<(), Failure> {
     if run.is_trained() {
-        return Ok(());
+        return Ok(run.check_images()?);
     }
     let events = TrainingEvents::new(run.dir().to_path_buf());
-    let mut observer = (Training::new()?, (events, observer));
+    let mut observer = (Training::default(), (events, observer));
     let trained = train::train(run, &environment.weight_folders(), &mut observer);
     if let Some(error) = observer.1.0.failure() {
         tracing::warn!("TensorBoard will not see all of the training: {error}");
@@ -160,6 +181,14 @@ pub(crate) fn measure(
         progress(done, all);
     })?;
     counter.finish();
+    // That of an earlier evaluation shows other images.
+    let page = dir.join(daf_report::FILE);
+    if page.exists() {
+        std::fs::remove_file(&page).map_err(daf_core::Error::io(&page))?;
+    }
+    // All is written before anything is printed: nobody may be there to read it.
+    write_metrics(&Results::read(&dir)?)?;
+    daf_report::write(&dir)?;
     print(&found, context)?;
     writeln!(context.out)?;
     writeln!(context.out, "metrics: {}", dir.join(METRICS).display())?;
@@ -167,9 +196,12 @@ pub(crate) fn measure(
     if maps {
         writeln!(context.out, "maps:    {}", dir.join(MAPS).display())?;
     }
-    write_metrics(&Results::read(&dir)?)?;
-    writeln!(context.out, "report:  {}", daf_report::write(&dir)?.display())?;
-    Ok(())
+    writeln!(context.out, "report:  {}", page.display())?;
+    context.out.flush()?;
+    failure::left_out(&[
+        (found.unreadable, "image or mask", "images or masks", "read"),
+        (found.undrawn, "heat map", "heat maps", "drawn"),
+    ])
 }
 
 /// The metrics that the table shows; all of them are in metrics.json.

@@ -1,4 +1,3 @@
-#![forbid(unsafe_code)]
 //! Traits, registry, configuration, training loop and run directory of daf.
 //!
 //! A pipeline is assembled from *parts*, plain-data recipes of nine kinds:

@@ -29,7 +29,7 @@ fn main() -> Result<(), BoxError> {
         let mut drawing = 0.0;
         for (index, item) in items.iter().enumerate() {
             let started = Instant::now();
-            let mut image = data.image(item)?;
+            let mut image = data.image(item)?.into_rgb8();
             drawing += started.elapsed().as_secs_f64();
             let (column, row) = (index as u32 % COLUMNS, index as u32 / COLUMNS);
             if let Some(mask) = data.mask(item)? {

@@ -6,7 +6,8 @@ mod origin;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daf_core::data;
+use daf_core::data::files::LeftOut;
+use daf_core::data::{self, MaskValues, Reading};
 use daf_core::image::RgbImage;
 use daf_core::{Dataset, Item, Split};
 use rayon::prelude::*;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::finding::{Finding, Named};
+use crate::masks::named_as_masks;
 
 use alike::{Index, Thumbnail, near_their_mean, same_shot};
 use origin::Origin;
@@ -29,6 +31,8 @@ pub struct Audit {
     /// What the files hold; nothing for drawn images. Splits of different formats are a trap: a method may learn to tell
     /// the format.
     pub formats: Vec<Format>,
+    /// What lies among the images and is not used.
+    pub left_out: LeftOut,
     /// What is wrong: faults of the listing, then of single images in the order of the listing, then of several images together,
     /// then of names.
     pub findings: Vec<Finding>,
@@ -89,23 +93,25 @@ struct Seen {
     findings: Vec<Finding>,
 }
 
-/// Opens every image and mask of `dataset` and reports. Never fails: what cannot be read is part of the report.
+/// Opens every image and mask of `dataset` as `reading` says and reports. Never fails: what cannot be read is part of the report.
 ///
 /// Runs on rayon's current pool; each thread holds one image at a time. `progress` is called from any of them with the
 /// number of images done and to be done, not in order. The report does not depend on the number of threads.
 ///
 /// ```
 /// let demo = daf_data::Demo { size: 32, train: 3, ..Default::default() };
-/// let report = daf_data::audit(&demo, &|_done, _of| {});
+/// let report = daf_data::audit(&demo, Default::default(), &|_done, _of| {});
 /// assert!(report.findings.is_empty());
 /// assert_eq!(report.counts[0].images, 3);
 /// ```
-pub fn audit(dataset: &dyn Dataset, progress: &(dyn Fn(usize, usize) + Sync)) -> Audit {
+pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, usize) + Sync)) -> Audit {
     let mut findings = Vec::new();
+    let mut left_out = LeftOut::default();
     let mut items = Vec::new();
     let mut reasons = Vec::new();
     for split in Split::ALL {
         let listing = dataset.survey(split);
+        left_out.extend(listing.left_out);
         items.extend(listing.items.into_iter().map(|item| (split, item)));
         for fault in listing.faults {
             let reason = fault.to_string();
@@ -119,7 +125,7 @@ pub fn audit(dataset: &dyn Dataset, progress: &(dyn Fn(usize, usize) + Sync)) ->
     let mut seen: Vec<_> = items
         .par_iter()
         .map(|(_, item)| {
-            let seen = look(dataset, item);
+            let seen = look(dataset, item, reading);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, items.len());
             seen
         })
@@ -152,11 +158,12 @@ pub fn audit(dataset: &dyn Dataset, progress: &(dyn Fn(usize, usize) + Sync)) ->
         }
         findings.append(&mut seen.findings);
     }
+    findings.extend(masks_among(&items));
     findings.extend(duplicates(&items, &seen));
-    findings.extend(near_duplicates(dataset, &items, &seen));
+    findings.extend(near_duplicates(dataset, reading, &items, &seen));
     findings.extend(
         Split::ALL
-            .map(|split| alike(dataset, split, &items, &seen))
+            .map(|split| alike(dataset, reading, split, &items, &seen))
             .into_iter()
             .flatten(),
     );
@@ -192,21 +199,22 @@ pub fn audit(dataset: &dyn Dataset, progress: &(dyn Fn(usize, usize) + Sync)) ->
                 images,
             })
             .collect(),
+        left_out,
         findings,
     }
 }
 
 /// Opens the image and the mask of an item.
-fn look(dataset: &dyn Dataset, item: &Item) -> Seen {
+fn look(dataset: &dyn Dataset, item: &Item, reading: Reading) -> Seen {
     let mut seen = Seen::default();
-    seen.image(dataset, item);
+    seen.image(dataset, item, reading);
     seen.mask(dataset, item);
     seen
 }
 
 impl Seen {
-    fn image(&mut self, dataset: &dyn Dataset, item: &Item) {
-        let image = match dataset.image(item) {
+    fn image(&mut self, dataset: &dyn Dataset, item: &Item, reading: Reading) {
+        let image = match dataset.open(item, reading) {
             Ok(image) => image,
             Err(reason) => {
                 return self.findings.push(Finding::UnreadableImage {
@@ -215,6 +223,7 @@ impl Seen {
                 });
             }
         };
+        let image = image.rgb;
         self.size = Some(image.dimensions());
         self.origin = Origin::of(&item.image);
         self.grey = Some(image.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3]));
@@ -260,7 +269,7 @@ impl Seen {
         if item.is_anomalous() && marked == 0 {
             self.findings.push(Finding::EmptyMask {
                 image: image(),
-                largest: data::brightest(&path).ok(),
+                largest: None,
                 mask: path,
             });
         } else if !item.is_anomalous() && marked > 0 {
@@ -296,6 +305,22 @@ fn one_colour(image: &RgbImage) -> Option<([u8; 3], usize)> {
     (others * 1000 <= image.pixels().len()).then_some((colour, others))
 }
 
+/// Images that are named as masks of others and hold what masks do.
+fn masks_among(items: &[(Split, Item)]) -> Vec<Finding> {
+    let items: Vec<Item> = items.iter().map(|(_, item)| item.clone()).collect();
+    let suspected = named_as_masks(&items).into_par_iter();
+    let found = suspected.filter_map(|(mask, image)| {
+        // What cannot be read as a mask is a photo.
+        let values = data::read_mask_values(&mask).ok()?.values;
+        Some(Finding::MaskAmongImages {
+            mask,
+            image,
+            black_and_white: values == MaskValues::BlackAndWhite,
+        })
+    });
+    found.collect()
+}
+
 /// Images with the same pixels, in the order of the first of each.
 fn duplicates(items: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
     let mut by_pixels: HashMap<[u8; 32], Vec<usize>> = HashMap::new();
@@ -322,7 +347,12 @@ fn duplicates(items: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
 }
 
 /// Images to measure with that were learned from, with other pixels: each with the nearest of those to learn from.
-fn near_duplicates(dataset: &dyn Dataset, items: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
+fn near_duplicates(
+    dataset: &dyn Dataset,
+    reading: Reading,
+    items: &[(Split, Item)],
+    seen: &[Seen],
+) -> Vec<Finding> {
     let of = |wanted: Split| {
         let places = items.iter().zip(seen).enumerate();
         places.filter_map(move |(place, ((split, _), seen))| {
@@ -330,6 +360,7 @@ fn near_duplicates(dataset: &dyn Dataset, items: &[(Split, Item)], seen: &[Seen]
             Some((place, thumbnail))
         })
     };
+    let open = |item: &Item| dataset.open(item, reading).ok().map(|image| image.rgb);
     let index = Index::new(of(Split::Train));
     let learned: HashSet<_> = of(Split::Train).map(|(place, _)| seen[place].pixels).collect();
     let found = of(Split::Test)
@@ -341,18 +372,22 @@ fn near_duplicates(dataset: &dyn Dataset, items: &[(Split, Item)], seen: &[Seen]
             }
             let train = index.nearest(thumbnail)?;
             let (train, test) = (&items[train].1, &items[test].1);
-            same_shot(&dataset.image(train).ok()?, &dataset.image(test).ok()?).then(|| {
-                Finding::NearDuplicate {
-                    train: train.image.clone(),
-                    test: test.image.clone(),
-                }
+            same_shot(&open(train)?, &open(test)?).then(|| Finding::NearDuplicate {
+                train: train.image.clone(),
+                test: test.image.clone(),
             })
         });
     found.collect()
 }
 
 /// Whether nearly all normal images of a split are the same.
-fn alike(dataset: &dyn Dataset, split: Split, items: &[(Split, Item)], seen: &[Seen]) -> Option<Finding> {
+fn alike(
+    dataset: &dyn Dataset,
+    reading: Reading,
+    split: Split,
+    items: &[(Split, Item)],
+    seen: &[Seen],
+) -> Option<Finding> {
     /// Fewer may be alike by accident.
     const FEWEST: usize = 5;
     /// Pairs of neighbours that are looked at in detail.
@@ -374,7 +409,7 @@ fn alike(dataset: &dyn Dataset, split: Split, items: &[(Split, Item)], seen: &[S
         if seen[pair[0]].pixels == seen[pair[1]].pixels {
             return true;
         }
-        let open = |place: usize| dataset.image(&items[place].1).ok();
+        let open = |place: usize| dataset.open(&items[place].1, reading).ok().map(|image| image.rgb);
         let (Some(one), Some(other)) = (open(pair[0]), open(pair[1])) else {
             return false;
         };

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use daf_core::image::{GrayImage, RgbImage};
+use daf_core::image::{DynamicImage, GrayImage};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::{BoxError, Dataset, Item, Listing, Split, typetag};
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,7 @@ impl Dataset for Multi {
         let mut all = Listing::default();
         for (name, dataset) in &self.of {
             let found = dataset.survey(split);
+            all.left_out.extend(found.left_out);
             all.items.extend(found.items.into_iter().map(|item| Item {
                 category: Some(match &item.category {
                     Some(within) => format!("{name}{WITHIN}{within}"),
@@ -93,7 +94,7 @@ impl Dataset for Multi {
         all
     }
 
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
         let (dataset, item) = self.origin(item)?;
         dataset.image(&item)
     }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use daf_core::image::codecs::jpeg::JpegEncoder;
-use daf_core::image::{GrayImage, ImageBuffer, ImageEncoder, Luma, Rgb, RgbImage};
+use daf_core::image::{DynamicImage, GrayImage, ImageBuffer, ImageEncoder, Luma, Rgb, RgbImage};
 use daf_core::{BoxError, Dataset, Item, Split, typetag};
 use daf_data::audit::{Audit, Count, Format, Size};
 use daf_data::{Demo, Finding, Mvtec, audit};
@@ -52,6 +52,7 @@ fn planted() -> (TempDir, Mvtec) {
     let data = Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     };
     (folder, data)
 }
@@ -219,7 +220,11 @@ fn drawn_images_have_no_files_and_no_faults() {
 fn a_data_set_that_cannot_be_listed_is_a_finding() {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("absent");
-    let report = quiet(&Mvtec { root, category: None });
+    let report = quiet(&Mvtec {
+        root,
+        category: None,
+        ..Default::default()
+    });
     // Both splits fail for the same reason, which is told once.
     assert_eq!(report.findings.len(), 1);
     assert!(report.findings[0].to_string().contains("absent: no such folder"));
@@ -246,11 +251,11 @@ impl Dataset for Plugin {
         }
     }
 
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
         OPENED.fetch_add(1, Ordering::Relaxed);
         match item.image.to_str() {
             Some("frame 0") => Err("frame 0: lost".into()),
-            _ => Ok(coloured(3, 3, 0)),
+            _ => Ok(coloured(3, 3, 0).into()),
         }
     }
 

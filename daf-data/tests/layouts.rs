@@ -16,6 +16,7 @@ fn mvtec(root: &Path, category: &str) -> Mvtec {
     Mvtec {
         root: root.into(),
         category: Some(category.into()),
+        ..Default::default()
     }
 }
 
@@ -94,6 +95,7 @@ fn the_masks_of_mvtec_loco_are_the_union_of_a_folder() {
     let data = Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     };
     assert_eq!(
         listed(root, &data, Split::Test),
@@ -130,6 +132,7 @@ fn mpdd_and_btad_differ_from_mvtec_in_names_only() {
     let tubes = Mpdd {
         root: root.into(),
         category: Some("tubes".into()),
+        ..Default::default()
     };
     assert_eq!(
         listed(root, &tubes, Split::Train),
@@ -145,6 +148,7 @@ fn mpdd_and_btad_differ_from_mvtec_in_names_only() {
     let mut product = Btad {
         root: root.into(),
         category: Some("01".into()),
+        ..Default::default()
     };
     assert_eq!(listed(root, &product, Split::Train), ["01/train/ok/0.BMP good -"]);
     assert_eq!(
@@ -523,7 +527,7 @@ fn several_data_sets_are_one_and_each_opens_its_own_images() {
         .iter()
         .find(|item| item.category.as_deref() == Some("kept/cable"))
         .unwrap();
-    assert_eq!(data.image(inner).unwrap(), coloured(7, 5, 3));
+    assert_eq!(data.image(inner).unwrap().into_rgb8(), coloured(7, 5, 3));
     let stray = Item {
         category: Some("lost".into()),
         ..inner.clone()
@@ -564,11 +568,12 @@ fn deep_and_grey_images_come_as_three_channels_whatever_the_case_of_their_extens
     let data = Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     };
     let items = data.items(Split::Train).unwrap();
     assert_eq!(items.len(), 3);
     for item in &items {
-        let image = data.image(item).unwrap();
+        let image = data.image(item).unwrap().into_rgb8();
         assert!(
             image
                 .enumerate_pixels()

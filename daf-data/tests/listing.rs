@@ -13,6 +13,7 @@ fn mvtec(root: &Path) -> Mvtec {
     Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     }
 }
 
@@ -28,6 +29,7 @@ fn good_in(root: &Path, normal: &[&str]) -> Folder {
         test_normal: none(),
         abnormal: none(),
         masks: none(),
+        ..Default::default()
     }
 }
 
@@ -101,6 +103,7 @@ fn mvtec_lists_in_byte_order_whatever_else_lies_there() {
     let parent = Mvtec {
         root: root.parent().unwrap().into(),
         category: Some(root.file_name().unwrap().to_str().unwrap().into()),
+        ..Default::default()
     };
     assert_eq!(told(root, &parent.items(Split::Test).unwrap()), expected);
     let empty = Mvtec {
@@ -116,6 +119,7 @@ fn a_wrong_path_is_named_with_what_may_be_meant() {
     let data = Mvtec {
         root: folder.path().into(),
         category: Some("botle".into()),
+        ..Default::default()
     };
     let refused = refusal(&data, Split::Train);
     assert!(refused.contains("botle: no such folder"), "{refused}");
@@ -321,7 +325,7 @@ fn a_mask_may_have_another_size_than_its_image() {
         .unwrap();
     let data = mvtec(folder.path());
     let item = data.items(Split::Test).unwrap().remove(0);
-    assert_eq!(data.image(&item).unwrap().dimensions(), (8, 6));
+    assert_eq!(data.image(&item).unwrap().into_rgb8().dimensions(), (8, 6));
     assert_eq!(data.mask(&item).unwrap().unwrap().dimensions(), (4, 3));
 }
 
@@ -343,6 +347,7 @@ fn golden_data_is_found_complete() {
         let data = Mvtec {
             root: shared.clone(),
             category: Some(category.into()),
+            ..Default::default()
         };
         assert_eq!(data.items(Split::Train).unwrap().len(), train);
         let test = data.items(Split::Test).unwrap();
@@ -350,7 +355,10 @@ fn golden_data_is_found_complete() {
         assert_eq!((normal.len(), bad.len()), (good, defects), "{category}");
         assert!(bad.iter().all(|item| item.mask.is_some()));
         for item in bad.iter().step_by(10) {
-            let (image, mask) = (data.image(item).unwrap(), data.mask(item).unwrap().unwrap());
+            let (image, mask) = (
+                data.image(item).unwrap().into_rgb8(),
+                data.mask(item).unwrap().unwrap(),
+            );
             assert_eq!(image.dimensions(), mask.dimensions(), "{item:?}");
         }
     }

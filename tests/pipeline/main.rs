@@ -3,6 +3,7 @@
 mod bad_input;
 mod checkpoint;
 mod device;
+mod endings;
 mod golden;
 mod plugins;
 mod program;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use daf_core::data::geometry::{Framing, Geometry};
-use daf_core::data::{Loader, Normals, Sample, SampleSettings, Samples};
-use daf_core::{Dataset, Outcome, Synthesizer};
+use daf_core::data::{Loader, Normals, Reading, Sample, SampleSettings, Samples};
+use daf_core::{Dataset, Outcome, Split, Synthesizer};
 use daf_data::Demo;
 use serde_json::json;
 
@@ -22,13 +22,14 @@ fn samples_of(geometry: Geometry, synthesizer: Option<&str>, seed: u64, cache: u
         Arc::from(serde_json::from_value::<Box<dyn Synthesizer>>(json!({ "type": name })).unwrap())
     });
     let settings = SampleSettings {
+        reading: Reading::default(),
         geometry,
         seed,
         normal_share: 0.3,
         cache_bytes: cache,
     };
     let data: Arc<dyn Dataset> = Arc::new(data);
-    let normals = Normals::of(data.as_ref(), 0.0, seed).unwrap();
+    let normals = Normals::of(data.items(Split::Train).unwrap(), 0.0, seed).unwrap();
     Arc::new(Samples::new(data, normals.train, synthesizer, settings).unwrap())
 }
 
@@ -157,7 +158,7 @@ fn held_out_images_depend_on_the_seed_alone_and_leave_one_to_learn_from() {
         size: 64,
         ..Demo::default()
     };
-    let held = |share, seed| Normals::of(&data, share, seed).unwrap();
+    let held = |share, seed| Normals::of(data.items(Split::Train).unwrap(), share, seed).unwrap();
     assert_eq!(held(0.25, 1), held(0.25, 1));
     assert_ne!(held(0.25, 1), held(0.25, 2));
     for (share, count) in [(0.0, 0), (0.04, 0), (0.2, 0), (0.25, 5), (1.0, 19)] {

@@ -116,7 +116,8 @@ fn a_batch_of_several_passes_gives_every_image_the_scores_that_it_has_alone() {
         assert!((alone.score - found.score).abs() < 1e-5 * alone.score.abs());
         assert!(largest_difference(&alone.map.scores, &found.map.scores) < 1e-5);
     }
-    assert!(detector.detect_batch(&[]).unwrap().is_empty());
+    let none: [&RgbImage; 0] = [];
+    assert!(detector.detect_batch(&none).unwrap().is_empty());
 }
 
 #[test]

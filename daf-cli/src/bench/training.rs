@@ -23,7 +23,7 @@ impl<'a> Training<'a> {
         Ok(Self {
             pipeline,
             device: pipeline.device.resolve()?,
-            normals: Normals::of(pipeline.data.as_ref(), pipeline.validation.share, pipeline.seed)?,
+            normals: pipeline.normals()?,
         })
     }
 

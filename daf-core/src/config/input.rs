@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::fault;
 use crate::Result;
 use crate::data::geometry::{Framing, Geometry, Region, Tiles};
+use crate::data::{Alpha, Depth, Pages, Reading, Reduction};
 
 /// What the network is given of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +20,14 @@ pub struct Input {
     pub tiles: Tiles,
     /// The part of every image that is looked at.
     pub region: Option<Region>,
+    /// How images are brought to a smaller size.
+    pub reduction: Reduction,
+    /// Which values of deep files are black and white.
+    pub depth: Depth,
+    /// What becomes of transparency.
+    pub alpha: Alpha,
+    /// What a file of several pages stands for.
+    pub pages: Pages,
     /// Order of the colour channels.
     pub channel_order: ChannelOrder,
     /// Range of the values.
@@ -43,7 +52,24 @@ struct Written {
     /// The part of every image that is looked at, in shares of its width and height: [left, top, width, height]. The
     /// whole image by default.
     region: Option<Region>,
-    /// `official` stands for `channel_order: bgr` and `normalization: none`, as the official DAF code has them.
+    /// How images are brought to a smaller size: `average` (the default: along a side that shrinks to less than half, the mean
+    /// of the pixels covered) or `bilinear` (between the two nearest pixels, whatever lies between them).
+    reduction: Option<Reduction>,
+    /// Which values of files with more than 8 bits are black and white: `auto` (the default: 0 and the largest number of as
+    /// many bits as the largest value of the training images takes; a run records it), a number of bits such as 12, or a range
+    /// [low, high], which 8-bit files are stretched by as well.
+    #[serde(default)]
+    depth: Depth,
+    /// What becomes of transparency: the image is laid over `black` (the default), `white` or a color [red, green, blue];
+    /// `mask` does not look at transparent pixels; `drop` shows the colors that they hold.
+    #[serde(default)]
+    alpha: Alpha,
+    /// What a TIFF file of several pages stands for: an error (`refuse`, the default), its `first` page, or `all` pages as
+    /// images of their own.
+    #[serde(default)]
+    pages: Pages,
+    /// `official` stands for `channel_order: bgr`, `normalization: none` and `reduction: bilinear`, as the official DAF code has
+    /// them.
     preset: Option<Preset>,
     /// Order of the colour channels: `rgb` by default.
     channel_order: Option<ChannelOrder>,
@@ -54,21 +80,25 @@ struct Written {
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Preset {
-    /// BGR in 0..=1.
+    /// BGR in 0..=1, reduced without averaging.
     Official,
 }
 
 impl From<Written> for Input {
     fn from(written: Written) -> Self {
-        let (order, range) = match written.preset {
-            Some(Preset::Official) => (ChannelOrder::Bgr, Normalization::None),
-            None => (ChannelOrder::default(), Normalization::default()),
+        let (order, range, reduction) = match written.preset {
+            Some(Preset::Official) => (ChannelOrder::Bgr, Normalization::None, Reduction::Bilinear),
+            None => Default::default(),
         };
         Self {
             size: written.size,
             fit: written.fit,
             tiles: written.tiles,
             region: written.region,
+            reduction: written.reduction.unwrap_or(reduction),
+            depth: written.depth,
+            alpha: written.alpha,
+            pages: written.pages,
             channel_order: written.channel_order.unwrap_or(order),
             normalization: written.normalization.unwrap_or(range),
         }
@@ -82,6 +112,10 @@ impl Default for Input {
             fit: Framing::default(),
             tiles: Tiles::default(),
             region: None,
+            reduction: None,
+            depth: Depth::default(),
+            alpha: Alpha::default(),
+            pages: Pages::default(),
             preset: None,
             channel_order: None,
             normalization: None,
@@ -165,6 +199,16 @@ impl Input {
             fit: self.fit,
             tiles: self.tiles,
             region: self.region,
+            reduction: self.reduction,
+        }
+    }
+
+    /// How stored images become 8-bit RGB.
+    #[must_use]
+    pub const fn reading(&self) -> Reading {
+        Reading {
+            depth: self.depth,
+            alpha: self.alpha,
         }
     }
 
@@ -193,6 +237,9 @@ impl Input {
                 format!("expected a factor over 0 and at most 1, found {scale}"),
             ));
         }
+        self.depth
+            .check()
+            .map_err(|reason| fault("input.depth", reason))?;
         if let Some(region @ Region(left, top, width, height)) = self.region
             && !region.is_valid()
         {

@@ -209,8 +209,9 @@ impl Layers {
     /// plugin that is not linked comes before all others, since they may be due to it.
     pub fn resolve(&self) -> Result<Pipeline> {
         let layers = self.with_recipe()?;
-        let pipeline = layers.resolve_network()?;
+        let mut pipeline = layers.resolve_network()?;
         pipeline.check_sources().map_err(|error| layers.locate(error))?;
+        pipeline.settle_depth();
         Ok(pipeline)
     }
 

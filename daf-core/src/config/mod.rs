@@ -11,6 +11,7 @@ mod words;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -18,9 +19,9 @@ use tch::Device;
 use crate::block::{Mode, Precision};
 use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
-use crate::data::{SampleSettings, Samples};
+use crate::data::{Depth, InputImage, Normals, SampleSettings, Samples, Values};
 use crate::weights::WeightFolders;
-use crate::{BuildContext, Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Synthesizer};
+use crate::{BuildContext, Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Split, Synthesizer};
 
 pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
@@ -28,6 +29,9 @@ pub use layers::{Layers, read_file};
 pub use moment::Moment;
 pub use plugins::{Dependency, Plugins};
 pub use schema::schema;
+
+/// Images whose values `input.depth: auto` looks at, at most.
+const LOOKED_AT: usize = 1000;
 
 /// Everything that a run is made of. What a run directory keeps of it reproduces the run.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -402,6 +406,30 @@ impl Pipeline {
         (self.method.build(&context)).map_err(|source| self.method.fault("building the model", source))
     }
 
+    /// The images of a split, pages of TIFF files one by one where `input.pages` says so.
+    ///
+    /// # Errors
+    /// As [`Dataset::items`].
+    pub fn items(&self, split: Split) -> Result<Vec<Item>> {
+        Ok(self.input.pages.of_items(self.data.list(split)?))
+    }
+
+    /// The training images: those to learn from and those held out.
+    ///
+    /// # Errors
+    /// If they cannot be listed or there are none.
+    pub fn normals(&self) -> Result<Normals> {
+        Normals::of(self.items(Split::Train)?, self.validation.share, self.seed)
+    }
+
+    /// An image of the data set as the network's input is made from it.
+    ///
+    /// # Errors
+    /// Names the file and why it cannot be used.
+    pub fn open(&self, item: &Item) -> Result<InputImage> {
+        self.data.open(item, self.input.reading())
+    }
+
     /// The samples of normal images, made as the pipeline says; `normal_share` of them stay as they are.
     ///
     /// # Errors
@@ -413,6 +441,7 @@ impl Pipeline {
             self.synthesizer.clone(),
             SampleSettings {
                 geometry: self.input.geometry(),
+                reading: self.input.reading(),
                 seed: self.seed,
                 normal_share,
                 cache_bytes: self.trainer.cache_mb << 20,
@@ -427,7 +456,39 @@ impl Pipeline {
     /// Names the key, what was expected and what was found.
     pub fn check(&mut self) -> Result<()> {
         self.check_network()?;
-        self.check_sources()
+        self.check_sources()?;
+        self.settle_depth();
+        Ok(())
+    }
+
+    /// Finds out which values of the training images are black and white, if that is left to `auto` and some are deeper than
+    /// 8 bits. Of very many, some are looked at.
+    pub(crate) fn settle_depth(&mut self) {
+        if self.input.depth != Depth::Auto {
+            return;
+        }
+        // A faulty listing is for the command to report.
+        let Ok(items) = self.items(Split::Train) else {
+            return;
+        };
+        let step = items.len().div_ceil(LOOKED_AT).max(1);
+        let found = (items.par_iter().step_by(step))
+            // A file that cannot be read is for the training to report; drawn images have none.
+            .filter_map(|item| Values::of_file(&item.image).ok().flatten())
+            .reduce_with(Values::and);
+        let Some(found) = found else {
+            return;
+        };
+        self.input.depth = found.depth();
+        if self.input.depth == Depth::Bits(16) && found.bits == 16 {
+            return;
+        }
+        let (low, high) = found.range;
+        tracing::warn!(
+            "the {}-bit training images hold values from {low} to {high}: they are read as {} (input.depth)",
+            found.bits,
+            self.input.depth
+        );
     }
 
     /// What [`check`](Self::check) asks of data and synthesizer, such as whether their folders are there. Whoever scores

@@ -8,7 +8,7 @@ use image::{GrayImage, ImageBuffer, Pixel, RgbImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{resize_mask, resize_rgb};
+use super::{Reduction, reduce_rgb, resize_mask};
 use crate::{Rect, Result};
 
 /// How an image is brought to the size of the network's input.
@@ -87,6 +87,8 @@ pub struct Geometry {
     pub tiles: Tiles,
     /// The part of every image that is looked at; the whole image without it.
     pub region: Option<Region>,
+    /// How images are brought to a smaller size.
+    pub reduction: Reduction,
 }
 
 impl Geometry {
@@ -99,6 +101,7 @@ impl Geometry {
             fit: Framing::Stretch,
             tiles: Tiles::default(),
             region: None,
+            reduction: Reduction::default(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Geometry {
             width: wide,
             height: high,
             window: (self.width, self.height),
+            reduction: self.reduction,
             columns: edges(wide, self.width, self.tiles.overlap),
             rows: edges(high, self.height, self.tiles.overlap),
         }
@@ -169,6 +173,7 @@ pub struct Frame {
     /// Rows of the content.
     pub height: u32,
     window: (u32, u32),
+    reduction: Reduction,
     columns: Vec<i64>,
     rows: Vec<i64>,
 }
@@ -198,7 +203,7 @@ impl Frame {
         if part.dimensions() == (self.width, self.height) {
             return Ok(part);
         }
-        resize_rgb(&part, self.width, self.height).map(Cow::Owned)
+        reduce_rgb(&part, self.width, self.height, self.reduction).map(Cow::Owned)
     }
 
     /// The part of a mask that belongs to the region, resized to `width`×`height`. The mask may have another size than
@@ -215,8 +220,10 @@ impl Frame {
             share(self.region.height, self.image.1),
         );
         let part = crop(mask, region.of(mask.width(), mask.height()));
+        let shrinks = part.width() > width.saturating_mul(2) || part.height() > height.saturating_mul(2);
         match rule {
-            MaskRule::Nearest => resize_mask(&part, width, height),
+            MaskRule::Auto if shrinks => Ok(touched(&part, width, height)),
+            MaskRule::Auto | MaskRule::Nearest => resize_mask(&part, width, height),
             MaskRule::Any => Ok(touched(&part, width, height)),
         }
     }
@@ -359,8 +366,10 @@ fn ramp(window: u32, edges: &[i64]) -> Vec<f32> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskRule {
-    /// A pixel is defective if the mask is at the nearest place, as in the official code.
+    /// `any` where a side shrinks to less than half, so that thin defects are not passed over, otherwise `nearest`.
     #[default]
+    Auto,
+    /// A pixel is defective if the mask is at the nearest place, as in the official code.
     Nearest,
     /// A pixel is defective if anything that it covers is, so that small defects do not get lost.
     Any,
@@ -369,6 +378,7 @@ pub enum MaskRule {
 impl fmt::Display for MaskRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Auto => "nearest pixel centre; any defective pixel among those covered where a side shrinks to less than half",
             Self::Nearest => "nearest pixel centre",
             Self::Any => "any defective pixel among those covered",
         })

@@ -17,7 +17,11 @@ pub use features::FeatureCache;
 pub use loader::{Loader, batch};
 #[cfg(feature = "torch")]
 pub(crate) use read::resize;
-pub use read::{Header, brightest, read_header, read_mask, read_mask_any, read_rgb, resize_mask, resize_rgb};
+pub use read::{
+    Alpha, Depth, FORMATS, Header, InputImage, InputView, Mask, MaskValues, Pages, Reading, Reduction,
+    SampleType, Values, read_header, read_image, read_mask, read_mask_any, read_mask_values, read_rgb,
+    reduce_rgb, resize_mask, resize_rgb,
+};
 pub use samples::{Normals, Sample, SampleSettings, Samples};
 #[cfg(feature = "torch")]
 pub use tensor::{images_to_tensor, masks_to_tensor};

@@ -8,10 +8,9 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::Reading;
 use super::geometry::{Frame, Geometry, Window};
-use crate::{
-    BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Split, Synthesizer, Synthetic,
-};
+use crate::{BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Synthesizer, Synthetic};
 
 /// The normal images of a training split: those to learn from and those held out, to choose thresholds with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,21 +33,43 @@ impl Normals {
         if held < Self::FEWEST_HELD_OUT { 0 } else { held }
     }
 
-    /// Draws the images of the training split that are [`held_out`](Self::held_out); which ones depends on the seed alone.
+    /// Draws the images that are [`held_out`](Self::held_out); which ones depends on the seed alone.
     ///
     /// # Errors
-    /// If the split cannot be listed or is empty.
-    pub fn of(dataset: &dyn Dataset, share: f64, seed: u64) -> Result<Self> {
-        let items = dataset.list(Split::Train)?;
+    /// If there are none.
+    pub fn of(items: Vec<Item>, share: f64, seed: u64) -> Result<Self> {
+        Self::divided(items, share, seed, |_| None)
+    }
+
+    /// The same, where `held_out` knows of some images whether they are held out; they stay so, and the share is filled up with
+    /// others.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn divided(
+        items: Vec<Item>,
+        share: f64,
+        seed: u64,
+        held_out: impl Fn(&Item) -> Option<bool>,
+    ) -> Result<Self> {
         if items.is_empty() {
-            return Err(dataset.fault("train images", "there are no normal images to learn from"));
+            return Err(Error::data(
+                "training data",
+                "there are no normal images to learn from",
+            ));
         }
         let held = Self::held_out(items.len(), share);
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.shuffle(&mut stream(seed, u64::from(u32::MAX), u32::MAX));
-        let mut is_held = vec![false; items.len()];
-        for index in &order[..held] {
-            is_held[*index] = true;
+        let known: Vec<Option<bool>> = items.iter().map(held_out).collect();
+        let mut is_held: Vec<bool> = known.iter().map(|known| *known == Some(true)).collect();
+        let missing = held.saturating_sub(is_held.iter().filter(|held| **held).count());
+        order.retain(|index| known[*index].is_none());
+        for index in order.into_iter().take(missing) {
+            is_held[index] = true;
+        }
+        if is_held.iter().filter(|held| **held).count() < Self::FEWEST_HELD_OUT {
+            is_held.fill(false);
         }
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for (item, held) in items.into_iter().zip(is_held) {
@@ -85,6 +106,8 @@ pub struct Samples {
 pub struct SampleSettings {
     /// How images are brought to the size of the network's input.
     pub geometry: Geometry,
+    /// How stored images become 8-bit RGB.
+    pub reading: Reading,
     /// Where everything random comes from.
     pub seed: u64,
     /// Share of the samples that stay normal.
@@ -229,11 +252,28 @@ impl Samples {
             .collect())
     }
 
+    /// Opens image `index`, and keeps it if there is room.
+    ///
+    /// # Errors
+    /// Names the image.
+    #[cfg(feature = "torch")]
+    pub(crate) fn open(&self, index: usize) -> Result<(), BoxError> {
+        self.read(index).map(drop)
+    }
+
     fn content(&self, index: usize) -> Result<Content> {
+        let fault = |source| {
+            let at = self.items[index].image.display().to_string();
+            self.dataset.fault(at, source)
+        };
+        self.read(index).map_err(fault)
+    }
+
+    fn read(&self, index: usize) -> Result<Content, BoxError> {
         if let Some(kept) = self.cache[index].get() {
             return Ok(kept.clone());
         }
-        let image = self.dataset.open(&self.items[index])?;
+        let image = self.dataset.read(&self.items[index], self.settings.reading)?.rgb;
         let frame = self.settings.geometry.frame(image.width(), image.height());
         let content = Content {
             image: Arc::new(frame.content(&image)?.into_owned()),

@@ -40,13 +40,8 @@ impl<'a> Pictures<'a> {
         }
     }
 
-    /// Their names in the folder.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.names.clone()
-    }
-
-    /// Draws the picture of the image at `place`.
-    pub(super) fn draw(&self, place: usize, image: &RgbImage, known: &Known) -> Result<()> {
+    /// Draws the picture of the image at `place`; gives its name in the folder.
+    pub(super) fn draw(&self, place: usize, image: &RgbImage, known: &Known) -> Result<String> {
         let path = self.folder.join(&self.names[place]);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
@@ -75,6 +70,6 @@ impl<'a> Pictures<'a> {
             let path = path.with_extension("tiff");
             known.map.save_tiff(&path)?;
         }
-        Ok(())
+        Ok(self.names[place].clone())
     }
 }

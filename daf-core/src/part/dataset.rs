@@ -3,10 +3,12 @@
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, RgbImage};
+use image::{DynamicImage, GrayImage};
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxError, Error, Kind, Result, data};
+use crate::data::files::LeftOut;
+use crate::data::{self, InputImage, Reading};
+use crate::{BoxError, Error, Kind, Result};
 
 /// A list of images with what is known about them.
 ///
@@ -29,12 +31,13 @@ pub trait Dataset: Debug + Send + Sync {
         }
     }
 
-    /// Opens the image of an item at its own size. Grey images come as three equal channels, deeper ones at 8 bit.
+    /// Opens the image of an item at its own size, with the values and channels that are stored; what the network sees of
+    /// them is decided by the pipeline's `input`. Drawn images are 8-bit RGB: `Ok(image.into())`.
     ///
     /// # Errors
     /// Names the file and why it cannot be read.
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
-        Ok(data::read_rgb(&item.image)?)
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
+        Ok(data::read_image(&item.image)?)
     }
 
     /// Opens the mask of an item: 255 where the defect is, 0 elsewhere; `None` if the item has none.
@@ -66,13 +69,33 @@ impl dyn Dataset + '_ {
         self.items(split).map_err(|source| self.fault(at(), source))
     }
 
-    /// [`image`](Dataset::image).
+    /// What lies among the images of either split and is not used.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        let mut all = LeftOut::default();
+        for split in Split::ALL {
+            all.extend(self.survey(split).left_out);
+        }
+        all
+    }
+
+    /// The [`image`](Dataset::image) of an item as a pipeline takes it.
+    ///
+    /// # Errors
+    /// Names the file: it cannot be read, or `reading` has no rule for what it holds.
+    pub fn open(&self, item: &Item, reading: Reading) -> Result<InputImage> {
+        let at = || item.image.display().to_string();
+        self.read(item, reading)
+            .map_err(|source| self.fault(at(), source))
+    }
+
+    /// [`open`](Self::open) in the data set's own words, where a list of files at fault says already whose they are.
     ///
     /// # Errors
     /// As there.
-    pub fn open(&self, item: &Item) -> Result<RgbImage> {
-        let at = || item.image.display().to_string();
-        self.image(item).map_err(|source| self.fault(at(), source))
+    pub fn read(&self, item: &Item, reading: Reading) -> Result<InputImage, BoxError> {
+        let refused = |reason| Error::data(&item.image, reason);
+        Ok(reading.input(self.image(item)?).map_err(refused)?)
     }
 
     /// What is wrong `at` a place of the data set.
@@ -173,21 +196,32 @@ pub(crate) fn kinds(defect: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What was found of a split, and what is wrong with it.
+///
+/// A data set that only has items makes one of them: `items.into()`.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The images that could be listed.
     pub items: Vec<Item>,
     /// Each names the file or folder, what was expected and what was found.
     pub faults: Vec<BoxError>,
+    /// What lies where the images do and is none of them.
+    pub left_out: LeftOut,
 }
 
 impl Listing {
     /// Nothing could be listed.
     pub fn failed(fault: impl Into<BoxError>) -> Self {
         Self {
-            items: Vec::new(),
             faults: vec![fault.into()],
+            ..Self::default()
         }
+    }
+
+    /// Takes over all that another one has found.
+    pub fn extend(&mut self, other: Self) {
+        self.items.extend(other.items);
+        self.faults.extend(other.faults);
+        self.left_out.extend(other.left_out);
     }
 
     /// The images, if there is no fault.
@@ -207,7 +241,7 @@ impl From<Vec<Item>> for Listing {
     fn from(items: Vec<Item>) -> Self {
         Self {
             items,
-            faults: Vec::new(),
+            ..Self::default()
         }
     }
 }

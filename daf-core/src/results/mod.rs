@@ -76,9 +76,16 @@ impl Results {
         let config = dir.join(CONFIG);
         let config = match fs::read_to_string(&config) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let reason = if dir.exists() {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                let reason = if dir.is_dir() {
                     format!("not a run directory: it holds no {CONFIG}")
+                } else if dir.exists() {
+                    "not a run directory but a file".into()
                 } else {
                     "no such folder".into()
                 };

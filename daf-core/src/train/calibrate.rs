@@ -5,7 +5,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::calibration::{Basis, Calibration, Chosen, Rule, Source, extreme_value, spread, upper_quantile};
-use crate::data::Normals;
+use crate::data::{InputView, Normals};
 use crate::detect::Scoring;
 use crate::{Error, Outcome, Pipeline, Result, ScoreMap};
 
@@ -35,9 +35,11 @@ pub(super) fn calibrate(
     for chunk in items.chunks(pipeline.input.images_at_once(batch)) {
         let images = chunk
             .iter()
-            .map(|item| pipeline.data.open(item))
+            .map(|item| pipeline.open(item))
             .collect::<Result<Vec<_>>>()?;
-        for (score, map) in scoring.score(pipeline, &images.iter().collect::<Vec<_>>())? {
+        for (score, map) in
+            scoring.score(pipeline, &images.iter().map(InputView::from).collect::<Vec<_>>())?
+        {
             // Some thousand pixels of each image are plenty for a median.
             let step = (map.scores.len() / 4096).max(1);
             pixels.extend(map.scores.iter().step_by(step).map(|v| f64::from(*v)));

@@ -52,7 +52,7 @@ fn finished(run: &Path) -> Result<Vec<PathBuf>> {
 /// Removes what processes that were killed while saving have left under temporary names: each is as large as a
 /// checkpoint. What cannot be removed does no harm.
 pub(super) fn sweep(run: &Path) {
-    for folder in [FOLDER, "weights"] {
+    for folder in ["", FOLDER, "weights"] {
         for entry in fs::read_dir(run.join(folder)).into_iter().flatten().flatten() {
             let (name, path) = (entry.file_name(), entry.path());
             let name = name.to_string_lossy();

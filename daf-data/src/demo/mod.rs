@@ -9,7 +9,7 @@ mod surface;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use daf_core::image::{GrayImage, Rgb as Pixel, RgbImage};
+use daf_core::image::{DynamicImage, GrayImage, Rgb as Pixel, RgbImage};
 use daf_core::rand::{Rng, RngExt, SeedableRng};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::{BoxError, Dataset, Error, Item, Result, Split, typetag};
@@ -350,9 +350,11 @@ impl Dataset for Demo {
         Ok(self.requests(split).into_iter().map(Request::item).collect())
     }
 
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
         self.check()?;
-        Ok(Shot::new(self.seed, Request::parse(&item.image)?).image(self.size))
+        Ok(Shot::new(self.seed, Request::parse(&item.image)?)
+            .image(self.size)
+            .into())
     }
 
     fn mask(&self, item: &Item) -> Result<Option<GrayImage>, BoxError> {

@@ -315,6 +315,8 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
         mask_rule: "nearest".into(),
         pro_limit: 0.3,
         without_mask: 0,
+        unreadable: 0,
+        undrawn: 0,
         pixel_error: None,
         images_per_second: 34.5,
         multiply_adds: daf_core::block::MultiplyAdds {

@@ -203,7 +203,7 @@ fn wood(normal: usize, defective: usize) -> (Tensor, Vec<bool>) {
         let items = wood.items(split).unwrap().into_iter();
         let items = items.filter(|item| item.is_anomalous() == anomalous).take(wanted);
         items
-            .map(|item| (wood.image(&item).unwrap(), wood.mask(&item).unwrap()))
+            .map(|item| (wood.image(&item).unwrap().into_rgb8(), wood.mask(&item).unwrap()))
             .collect()
     };
     let mut all = read(Split::Train, normal, false);
