@@ -12,6 +12,7 @@ use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
 use crate::check::forgotten_masks;
+use crate::data;
 use crate::ending;
 use crate::environment::Environment;
 use crate::failure::{self, Failure};
@@ -101,7 +102,12 @@ impl Train {
         if self.accept_data {
             run.accept_images()?;
         }
+        // A trained run keeps what was found when it learned.
+        let found = (!run.is_trained()).then(|| data::examine(&run));
         learn(&run, &context.environment, ())?;
+        if let Some(found) = found {
+            data::keep(&run, &found)?;
+        }
         Ok(run)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use askama::Template;
 use daf_core::calibration::{Chosen, Scale};
 use daf_core::overlay::colours;
-use daf_core::results::{Measurements, Prediction, Record, Results, short_name};
+use daf_core::results::{Findings, Measurements, Prediction, Record, Results, short_name};
 use daf_core::run::write_file;
 use daf_core::{Error, Result, ScoreMap};
 
@@ -61,6 +61,7 @@ pub fn page(results: &Results) -> Result<String> {
     let page = Page {
         name: name(results),
         summary: summary(results),
+        findings: results.findings.as_deref().unwrap_or_default(),
         cards: cards(metrics),
         tables: metrics.map(tables).unwrap_or_default(),
         conditions: metrics.map(conditions).unwrap_or_default(),
@@ -103,6 +104,8 @@ pub fn page(results: &Results) -> Result<String> {
 struct Page<'a> {
     name: String,
     summary: String,
+    /// What was found in the images, by kind.
+    findings: &'a [Findings],
     cards: Vec<Figure>,
     tables: Vec<Table>,
     conditions: Vec<String>,
@@ -462,6 +465,10 @@ fn facts(results: &Results) -> Vec<(&'static str, String)> {
         ("Device", manifest.device.clone()),
         ("Threads", manifest.threads.to_string()),
     ];
+    if let Some([]) = results.findings.as_deref() {
+        let text = "every image was looked through and nothing was found to be wrong";
+        facts.push(("Images", text.to_owned()));
+    }
     match &results.metrics {
         Some(metrics) => facts.extend(metrics.weights.iter().map(|origin| {
             (

@@ -164,6 +164,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
             threads: 2,
             parts: vec![("synthesizer/dra".into(), "daf-synth 0.1.0".into())],
         },
+        findings: Some(Vec::new()),
         history: history(1200, &mut noise),
         calibration: Some(CALIBRATION),
         metrics: Some(measure(&predictions, &maps)),
@@ -188,6 +189,9 @@ pub(crate) fn save(results: &Results) {
         .map(|record| serde_json::to_string(record).unwrap() + "\n")
         .collect();
     write_file(&at("history.jsonl"), lines.concat().as_bytes()).unwrap();
+    if let Some(findings) = &results.findings {
+        write_json(&at("findings.json"), findings).unwrap();
+    }
     if let Some(calibration) = &results.calibration {
         write_json(&at("calibration.json"), calibration).unwrap();
     }
