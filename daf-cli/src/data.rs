@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use daf_core::calibration::Basis;
-use daf_core::data::Reading;
+use daf_core::data::{MaskValues, Reading};
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
 use daf_core::results::{FINDINGS, Findings};
@@ -166,6 +166,19 @@ impl Check {
             if !formats.is_empty() {
                 writeln!(out, "       {}", formats.join("; "))?;
             }
+        }
+        // Masks in black and white need no word.
+        if report
+            .masks
+            .keys()
+            .any(|values| *values != MaskValues::BlackAndWhite)
+        {
+            let masks = report.masks.iter().map(|(values, masks)| match values {
+                MaskValues::BlackAndWhite => format!("black and white ({masks})"),
+                MaskValues::Labels => format!("numbers or colors, all of which but black count ({masks})"),
+                MaskValues::Alpha => format!("drawn on a transparent ground ({masks})"),
+            });
+            writeln!(out, "masks  {}", masks.collect::<Vec<_>>().join("; "))?;
         }
         if !report.left_out.is_empty() {
             writeln!(out, "\n{}", report.left_out)?;

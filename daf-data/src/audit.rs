@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use daf_core::data::files::LeftOut;
-use daf_core::data::{self, MaskValues, Reading};
-use daf_core::image::RgbImage;
+use daf_core::data::{self, Alpha, Depth, MaskValues, Reading, Values};
+use daf_core::image::{DynamicImage, RgbImage};
 use daf_core::{Dataset, Item, Split};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -22,7 +22,7 @@ use origin::Origin;
 pub use origin::Trait;
 
 /// The report on a data set. Lists are sorted, so that the same data give the same report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audit {
     /// How many images there are, by split, category and kind of defect.
     pub counts: Vec<Count>,
@@ -31,6 +31,8 @@ pub struct Audit {
     /// What the files hold; nothing for drawn images. Splits of different formats are a trap: a method may learn to tell
     /// the format.
     pub formats: Vec<Format>,
+    /// Mask files by what they hold, which decides what of it counts; nothing for drawn masks.
+    pub masks: BTreeMap<MaskValues, usize>,
     /// What lies among the images and is not used.
     pub left_out: LeftOut,
     /// What is wrong: faults of the listing, then of single images in the order of the listing, then of several images together,
@@ -90,6 +92,11 @@ struct Seen {
     grey: Option<bool>,
     pixels: Option<[u8; 32]>,
     thumbnail: Option<Thumbnail>,
+    /// The smallest and the largest level of any channel.
+    levels: Option<(u8, u8)>,
+    is_transparent: bool,
+    /// What the mask's file holds.
+    mask_values: Option<MaskValues>,
     findings: Vec<Finding>,
 }
 
@@ -112,7 +119,8 @@ pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, 
     for split in Split::ALL {
         let listing = dataset.survey(split);
         left_out.extend(listing.left_out);
-        items.extend(listing.items.into_iter().map(|item| (split, item)));
+        let found = reading.pages.of_items(listing.items);
+        items.extend(found.into_iter().map(|item| (split, item)));
         for fault in listing.faults {
             let reason = fault.to_string();
             if !reasons.contains(&reason) {
@@ -140,12 +148,16 @@ pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, 
     let mut counts: BTreeMap<_, (usize, usize)> = BTreeMap::new();
     let mut sizes: BTreeMap<_, usize> = BTreeMap::new();
     let mut formats: BTreeMap<_, usize> = BTreeMap::new();
+    let mut masks: BTreeMap<_, usize> = BTreeMap::new();
     for ((split, item), seen) in items.iter().zip(&mut seen) {
         let count = counts.entry((*split, &item.category, &item.defect)).or_default();
         count.0 += 1;
         count.1 += usize::from(item.mask.is_some());
         if let Some(size) = seen.size {
             *sizes.entry((*split, size)).or_default() += 1;
+        }
+        if let Some(values) = seen.mask_values {
+            *masks.entry(values).or_default() += 1;
         }
         if let Some(Origin { header, .. }) = &seen.origin {
             *formats
@@ -158,6 +170,7 @@ pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, 
         }
         findings.append(&mut seen.findings);
     }
+    findings.extend(values(reading, &items, &seen));
     findings.extend(masks_among(&items));
     findings.extend(duplicates(&items, &seen));
     findings.extend(near_duplicates(dataset, reading, &items, &seen));
@@ -199,6 +212,7 @@ pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, 
                 images,
             })
             .collect(),
+        masks,
         left_out,
         findings,
     }
@@ -214,18 +228,35 @@ fn look(dataset: &dyn Dataset, item: &Item, reading: Reading) -> Seen {
 
 impl Seen {
     fn image(&mut self, dataset: &dyn Dataset, item: &Item, reading: Reading) {
-        let image = match dataset.open(item, reading) {
-            Ok(image) => image,
+        let unreadable = |reason: String| Finding::UnreadableImage {
+            image: item.image.clone(),
+            reason,
+        };
+        let stored = match dataset.image(item) {
+            Ok(stored) => stored,
+            Err(reason) => return self.findings.push(unreadable(reason.to_string())),
+        };
+        self.is_transparent = is_transparent(&stored);
+        let image = match reading.input(stored) {
+            Ok(image) => image.rgb,
             Err(reason) => {
-                return self.findings.push(Finding::UnreadableImage {
-                    image: item.image.clone(),
-                    reason: reason.to_string(),
-                });
+                let reason = format!("{}: {reason}", item.image.display());
+                return self.findings.push(unreadable(reason));
             }
         };
-        let image = image.rgb;
         self.size = Some(image.dimensions());
         self.origin = Origin::of(&item.image);
+        self.levels = image.iter().copied().min().zip(image.iter().copied().max());
+        if let Some(white) = white_of(reading.depth)
+            && let Ok(Some(values)) = Values::of_file(&item.image)
+            && values.range.1 > white
+        {
+            self.findings.push(Finding::CutOff {
+                image: item.image.clone(),
+                largest: values.range.1,
+                white,
+            });
+        }
         self.grey = Some(image.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3]));
         self.thumbnail = Thumbnail::of(&image);
         if let Some((colour, others)) = one_colour(&image) {
@@ -255,6 +286,8 @@ impl Seen {
             }
         };
         let path = item.mask.clone().unwrap_or_default();
+        // Drawn masks have no file.
+        self.mask_values = data::read_mask_values(&path).ok().map(|mask| mask.values);
         if let Some(image_size) = self.size
             && image_size != mask.dimensions()
         {
@@ -269,7 +302,6 @@ impl Seen {
         if item.is_anomalous() && marked == 0 {
             self.findings.push(Finding::EmptyMask {
                 image: image(),
-                largest: None,
                 mask: path,
             });
         } else if !item.is_anomalous() && marked > 0 {
@@ -286,6 +318,56 @@ impl Seen {
             });
         }
     }
+}
+
+fn is_transparent(image: &DynamicImage) -> bool {
+    match image {
+        DynamicImage::ImageLumaA8(image) => image.pixels().any(|pixel| pixel.0[1] < u8::MAX),
+        DynamicImage::ImageRgba8(image) => image.pixels().any(|pixel| pixel.0[3] < u8::MAX),
+        DynamicImage::ImageLumaA16(image) => image.pixels().any(|pixel| pixel.0[1] < u16::MAX),
+        DynamicImage::ImageRgba16(image) => image.pixels().any(|pixel| pixel.0[3] < u16::MAX),
+        _ => false,
+    }
+}
+
+/// The value of deep files that is white, where one is set.
+fn white_of(depth: Depth) -> Option<f64> {
+    match depth {
+        Depth::Auto => None,
+        Depth::Bits(bits) => Some(f64::from(bits).exp2() - 1.0),
+        Depth::Range(_, high) => Some(high),
+    }
+}
+
+/// What is wrong with the values of all images together.
+fn values(reading: Reading, items: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
+    /// A quarter of the range; darker sets leave most of it empty.
+    const SMALL: u8 = 64;
+    let mut findings = Vec::new();
+    let widest = |all: (u8, u8), one: (u8, u8)| (all.0.min(one.0), all.1.max(one.1));
+    let levels = seen.iter().filter_map(|seen| seen.levels).reduce(widest);
+    if let Some((low, high)) = levels
+        && high - low < SMALL
+    {
+        let bits = seen.iter().filter_map(|seen| seen.origin.as_ref());
+        findings.push(Finding::SmallRange {
+            levels: (low, high),
+            bits: bits.map(|origin| origin.header.bits).max().unwrap_or(8),
+        });
+    }
+    let transparent = items.iter().zip(seen).filter(|(_, seen)| seen.is_transparent);
+    let images: Vec<_> = transparent.map(|((_, item), _)| item.image.clone()).collect();
+    if !images.is_empty() {
+        findings.push(Finding::Transparent {
+            images,
+            shown_as: match reading.alpha {
+                Alpha::Drop => "shown with the colors that their files hold below",
+                Alpha::Over(_) => "laid over a color",
+                Alpha::Mask => "not looked at",
+            },
+        });
+    }
+    findings
 }
 
 /// The colour that all pixels but one in a thousand have, if there is one, and how many others there are.

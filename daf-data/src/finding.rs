@@ -14,7 +14,7 @@ const SHOWN: usize = 3;
 
 /// Something that spoils training or measuring. Its `Display` is a sentence that names the file; of several the first ones,
 /// or with `{:#}` all of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finding {
@@ -45,15 +45,12 @@ pub enum Finding {
         /// The image.
         image: PathBuf,
     },
-    /// The mask of a defect marks nothing. If it is black all of the image's pixels count as normal, if it is only too dark the
-    /// measures of pixels leave the image out.
+    /// The mask of a defect marks nothing: all of the image's pixels count as normal.
     EmptyMask {
         /// The image.
         image: PathBuf,
         /// The mask.
         mask: PathBuf,
-        /// The largest value in the file; over 0 if the defect is drawn too dark to be taken for one.
-        largest: Option<u8>,
     },
     /// A normal image has a mask that marks something.
     MaskOfNormal {
@@ -101,6 +98,29 @@ pub enum Finding {
         colour: [u8; 3],
         /// Pixels of other colours.
         others: usize,
+    },
+    /// All images of the data set lie in a small part of the range from black to white.
+    SmallRange {
+        /// The smallest and the largest level of any image, 0 to 255, as the pipeline reads them.
+        levels: (u8, u8),
+        /// Bits of the deepest files.
+        bits: u16,
+    },
+    /// An image has values over the one that is white: they are cut off.
+    CutOff {
+        /// The image.
+        image: PathBuf,
+        /// Its largest value.
+        largest: f64,
+        /// The value that is white.
+        white: f64,
+    },
+    /// Images have transparent pixels.
+    Transparent {
+        /// The images.
+        images: Vec<PathBuf>,
+        /// What becomes of those pixels.
+        shown_as: &'static str,
     },
     /// Images with the same pixels at the same size, whatever their files are.
     Duplicates {
@@ -274,6 +294,9 @@ impl Finding {
             Self::WideMask { .. } => "wide_mask",
             Self::MaskAmongImages { .. } => "mask_among_images",
             Self::OneColour { .. } => "one_colour",
+            Self::SmallRange { .. } => "small_range",
+            Self::CutOff { .. } => "cut_off",
+            Self::Transparent { .. } => "transparent",
             Self::Duplicates { .. } => "duplicates",
             Self::NearDuplicate { .. } => "near_duplicate",
             Self::Alike { .. } => "alike",
@@ -292,15 +315,8 @@ impl fmt::Display for Finding {
             Self::Listing { split, reason } => write!(f, "{} images: {reason}", split.name()),
             Self::UnreadableImage { reason, .. } | Self::UnreadableMask { reason, .. } => f.write_str(reason),
             Self::NoMask { image } => write!(f, "{}: an image of a defect without a mask", image.display()),
-            Self::EmptyMask { image, mask, largest } => {
-                write!(f, "{}: an empty mask of {}", mask.display(), image.display())?;
-                match largest {
-                    Some(level @ 1..) => write!(
-                        f,
-                        "; its largest value is {level} of 255, a defect is expected to be white"
-                    ),
-                    _ => Ok(()),
-                }
+            Self::EmptyMask { image, mask } => {
+                write!(f, "{}: an empty mask of {}", mask.display(), image.display())
             }
             Self::MaskOfNormal { image, mask } => {
                 write!(
@@ -372,6 +388,33 @@ impl fmt::Display for Finding {
                     1 => write!(f, "every pixel but one has the {colour}"),
                     others => write!(f, "every pixel but {others} has the {colour}"),
                 }
+            }
+            Self::SmallRange {
+                levels: (low, high),
+                bits,
+            } => {
+                write!(f, "all images lie between the levels {low} and {high} of 255")?;
+                match bits {
+                    ..=8 => f.write_str("; `input.depth: [low, high]` stretches them"),
+                    _ => write!(f, " as their {bits}-bit values are read; see `input.depth`"),
+                }
+            }
+            Self::CutOff {
+                image,
+                largest,
+                white,
+            } => write!(
+                f,
+                "{}: its values go up to {largest}, those over {white} are cut off; see `input.depth`",
+                image.display()
+            ),
+            Self::Transparent { images, shown_as } => {
+                let names: Vec<_> = images.iter().map(|image| image.display()).collect();
+                write!(
+                    f,
+                    "{}: transparent pixels are {shown_as}; see `input.alpha`",
+                    listed(&names, shown)
+                )
             }
             Self::Duplicates {
                 leak,

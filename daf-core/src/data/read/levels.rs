@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{SampleType, read_header, read_image};
+use super::pages::Pages;
 use crate::{Error, Result};
 
 /// Which values of files deeper than 8 bit are black and white. 8-bit files are kept as they are, unless a range is given.
@@ -237,13 +238,15 @@ impl JsonSchema for Alpha {
     }
 }
 
-/// How stored values become 8-bit RGB.
+/// What of image files is kept: how stored values become 8-bit RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Reading {
     /// Which values are black and white.
     pub depth: Depth,
     /// What becomes of transparency.
     pub alpha: Alpha,
+    /// What a file of several pages stands for.
+    pub pages: Pages,
 }
 
 /// An image as the pipeline takes it.
