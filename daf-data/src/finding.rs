@@ -93,13 +93,13 @@ pub enum Finding {
         /// Whether it is black and white, as masks are.
         black_and_white: bool,
     },
-    /// An image has hardly any pixels but those of one colour.
-    OneColour {
+    /// An image has hardly any pixels but those of one color.
+    OneColor {
         /// The image.
         image: PathBuf,
-        /// The colour: red, green and blue.
-        colour: [u8; 3],
-        /// Pixels of other colours.
+        /// The color: red, green and blue.
+        color: [u8; 3],
+        /// Pixels of other colors.
         others: usize,
     },
     /// Images with the same pixels at the same size, whatever their files are.
@@ -273,7 +273,7 @@ impl Finding {
             Self::MaskSize { .. } => "mask_size",
             Self::WideMask { .. } => "wide_mask",
             Self::MaskAmongImages { .. } => "mask_among_images",
-            Self::OneColour { .. } => "one_colour",
+            Self::OneColor { .. } => "one_color",
             Self::Duplicates { .. } => "duplicates",
             Self::NearDuplicate { .. } => "near_duplicate",
             Self::Alike { .. } => "alike",
@@ -355,22 +355,18 @@ impl fmt::Display for Finding {
                     )
                 }
             }
-            Self::OneColour {
-                image,
-                colour,
-                others,
-            } => {
-                let [red, green, blue] = colour;
-                let colour = if red == green && green == blue {
+            Self::OneColor { image, color, others } => {
+                let [red, green, blue] = color;
+                let color = if red == green && green == blue {
                     format!("grey level {red}")
                 } else {
-                    format!("colour {red}, {green}, {blue}")
+                    format!("color {red}, {green}, {blue}")
                 };
                 write!(f, "{}: ", image.display())?;
                 match others {
-                    0 => write!(f, "every pixel has the {colour}"),
-                    1 => write!(f, "every pixel but one has the {colour}"),
-                    others => write!(f, "every pixel but {others} has the {colour}"),
+                    0 => write!(f, "every pixel has the {color}"),
+                    1 => write!(f, "every pixel but one has the {color}"),
+                    others => write!(f, "every pixel but {others} has the {color}"),
                 }
             }
             Self::Duplicates {
