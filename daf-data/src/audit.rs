@@ -259,10 +259,10 @@ impl Seen {
         }
         self.grey = Some(image.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3]));
         self.thumbnail = Thumbnail::of(&image);
-        if let Some((colour, others)) = one_colour(&image) {
-            self.findings.push(Finding::OneColour {
+        if let Some((color, others)) = one_color(&image) {
+            self.findings.push(Finding::OneColor {
                 image: item.image.clone(),
-                colour,
+                color,
                 others,
             });
         }
@@ -370,21 +370,21 @@ fn values(reading: Reading, items: &[(Split, Item)], seen: &[Seen]) -> Vec<Findi
     findings
 }
 
-/// The colour that all pixels but one in a thousand have, if there is one, and how many others there are.
-fn one_colour(image: &RgbImage) -> Option<([u8; 3], usize)> {
-    // What more than half of the pixels are is left over when each is paired with one of another colour.
-    let (mut colour, mut left) = ([0; 3], 0_usize);
+/// The color that all pixels but one in a thousand have, if there is one, and how many others there are.
+fn one_color(image: &RgbImage) -> Option<([u8; 3], usize)> {
+    // What more than half of the pixels are is left over when each is paired with one of another color.
+    let (mut color, mut left) = ([0; 3], 0_usize);
     for pixel in image.pixels() {
-        if pixel.0 == colour {
+        if pixel.0 == color {
             left += 1;
         } else if left == 0 {
-            (colour, left) = (pixel.0, 1);
+            (color, left) = (pixel.0, 1);
         } else {
             left -= 1;
         }
     }
-    let others = image.pixels().filter(|pixel| pixel.0 != colour).count();
-    (others * 1000 <= image.pixels().len()).then_some((colour, others))
+    let others = image.pixels().filter(|pixel| pixel.0 != color).count();
+    (others * 1000 <= image.pixels().len()).then_some((color, others))
 }
 
 /// Images that are named as masks of others and hold what masks do.

@@ -90,13 +90,13 @@ pub enum Finding {
         /// Whether it is black and white, as masks are.
         black_and_white: bool,
     },
-    /// An image has hardly any pixels but those of one colour.
-    OneColour {
+    /// An image has hardly any pixels but those of one color.
+    OneColor {
         /// The image.
         image: PathBuf,
-        /// The colour: red, green and blue.
-        colour: [u8; 3],
-        /// Pixels of other colours.
+        /// The color: red, green and blue.
+        color: [u8; 3],
+        /// Pixels of other colors.
         others: usize,
     },
     /// All images of the data set lie in a small part of the range from black to white.
@@ -293,7 +293,7 @@ impl Finding {
             Self::MaskSize { .. } => "mask_size",
             Self::WideMask { .. } => "wide_mask",
             Self::MaskAmongImages { .. } => "mask_among_images",
-            Self::OneColour { .. } => "one_colour",
+            Self::OneColor { .. } => "one_color",
             Self::SmallRange { .. } => "small_range",
             Self::CutOff { .. } => "cut_off",
             Self::Transparent { .. } => "transparent",
@@ -371,22 +371,18 @@ impl fmt::Display for Finding {
                     )
                 }
             }
-            Self::OneColour {
-                image,
-                colour,
-                others,
-            } => {
-                let [red, green, blue] = colour;
-                let colour = if red == green && green == blue {
+            Self::OneColor { image, color, others } => {
+                let [red, green, blue] = color;
+                let color = if red == green && green == blue {
                     format!("grey level {red}")
                 } else {
-                    format!("colour {red}, {green}, {blue}")
+                    format!("color {red}, {green}, {blue}")
                 };
                 write!(f, "{}: ", image.display())?;
                 match others {
-                    0 => write!(f, "every pixel has the {colour}"),
-                    1 => write!(f, "every pixel but one has the {colour}"),
-                    others => write!(f, "every pixel but {others} has the {colour}"),
+                    0 => write!(f, "every pixel has the {color}"),
+                    1 => write!(f, "every pixel but one has the {color}"),
+                    others => write!(f, "every pixel but {others} has the {color}"),
                 }
             }
             Self::SmallRange {

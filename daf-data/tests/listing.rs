@@ -4,7 +4,7 @@ mod tree;
 
 use std::path::Path;
 
-use daf_core::image::{GenericImageView, GrayImage, Luma};
+use daf_core::image::{GrayImage, Luma};
 use daf_core::{Dataset, Split};
 use daf_data::{Folder, Mvtec};
 use tree::{folder_with, put, refusal, told};

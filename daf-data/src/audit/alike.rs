@@ -116,7 +116,7 @@ impl<'a> Index<'a> {
 /// The weights of the channels add up to this.
 const GREY: u64 = 256;
 
-/// Brightness as JPEG has it, times [`GREY`]: the colour that compression drops does not change it.
+/// Brightness as JPEG has it, times [`GREY`]: the color that compression drops does not change it.
 fn grey(pixel: [u8; 3]) -> u32 {
     let [red, green, blue] = pixel.map(u32::from);
     77 * red + 150 * green + 29 * blue
@@ -188,7 +188,7 @@ mod tests {
         RgbImage::from_fn(128, 96, |x, y| {
             let inside = (x.abs_diff(60 + part as u32), y.abs_diff(48)) < (30, 20);
             let level = if inside { 150 } else { 60 } + x / 8;
-            Rgb([0, 3, 9].map(|colour| (level + colour + grain.next_u32() % 7) as u8))
+            Rgb([0, 3, 9].map(|color| (level + color + grain.next_u32() % 7) as u8))
         })
     }
 

@@ -27,8 +27,8 @@ pub enum Trait {
     Size,
     /// The quality that JPEG files were written with, as far as their tables tell.
     JpegQuality,
-    /// Grey or in colour.
-    Colour,
+    /// Grey or in color.
+    Color,
     /// The camera of the EXIF data, or that there are none.
     Camera,
     /// The orientation of the EXIF data.
@@ -42,7 +42,7 @@ impl Trait {
         Self::Channels,
         Self::Size,
         Self::JpegQuality,
-        Self::Colour,
+        Self::Color,
         Self::Camera,
         Self::Orientation,
     ];
@@ -56,7 +56,7 @@ impl Trait {
             Self::Channels => "number of channels",
             Self::Size => "size",
             Self::JpegQuality => "JPEG quality",
-            Self::Colour => "presence of colour",
+            Self::Color => "presence of color",
             Self::Camera => "EXIF data",
             Self::Orientation => "EXIF orientation",
         }
@@ -76,9 +76,9 @@ impl Trait {
             Self::JpegQuality => origin?
                 .quality
                 .map(|quality| format!("of JPEG quality {quality}")),
-            Self::Colour => seen
+            Self::Color => seen
                 .grey
-                .map(|grey| if grey { "grey" } else { "in colour" }.to_owned()),
+                .map(|grey| if grey { "grey" } else { "in color" }.to_owned()),
             Self::Camera => origin.map(|of| match &of.exif {
                 None => "without EXIF data".to_owned(),
                 Some(Exif { camera: None, .. }) => "with EXIF data that name no camera".to_owned(),
@@ -238,7 +238,7 @@ pub(super) fn findings(images: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> 
         }
         findings.extend(all);
     }
-    // One channel is grey and three are in colour: once is enough.
+    // One channel is grey and three are in color: once is enough.
     let by = |finding: &Finding| match finding {
         Finding::ToldApart { by, category, .. } => Some((*by, category.clone())),
         _ => None,
@@ -246,7 +246,7 @@ pub(super) fn findings(images: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> 
     let channels: Vec<_> = findings.iter().filter_map(by).collect();
     findings.retain(|finding| {
         by(finding).is_none_or(|(by, category)| {
-            by != Trait::Colour || !channels.contains(&(Trait::Channels, category))
+            by != Trait::Color || !channels.contains(&(Trait::Channels, category))
         })
     });
     findings
