@@ -85,11 +85,18 @@ impl Detect {
         // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
         let scale = detector
             .calibration()
-            .map(|calibration| calibration.pixel.colours());
+            .and_then(|calibration| calibration.pixel.scale())
+            .map(|scale| scale.colours());
         let names = files
             .iter()
             .map(|(file, _)| file.display().to_string().chars().count());
         let width = names.max().unwrap_or(0);
+        let missing = detector
+            .calibration()
+            .and_then(|calibration| calibration.image.reason());
+        if let Some(reason) = missing {
+            tracing::warn!("the run has no threshold, so there is no verdict on an image: {reason}");
+        }
         if !self.json {
             writeln!(context.out, "{:width$}   score  0 to 1", "image")?;
         }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use daf_core::block::MultiplyAdds;
+use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
 use daf_core::results::{MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name};
@@ -11,6 +12,7 @@ use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
 use crate::check::forgotten_masks;
+use crate::data;
 use crate::ending;
 use crate::environment::Environment;
 use crate::failure::{self, Failure};
@@ -82,6 +84,9 @@ impl Train {
 
     fn report(run: &Run, context: &mut Context) -> Result<(), Failure> {
         let weights = run.dir().join("weights");
+        if let Some(doubt) = Calibration::read(run.dir())?.and_then(|calibration| calibration.doubt()) {
+            writeln!(context.out, "{doubt}")?;
+        }
         let page = daf_report::write(run.dir())?;
         writeln!(context.out, "weights: {}", weights.display())?;
         Ok(writeln!(context.out, "report:  {}", page.display())?)
@@ -97,7 +102,12 @@ impl Train {
         if self.accept_data {
             run.accept_images()?;
         }
+        // A trained run keeps what was found when it learned.
+        let found = (!run.is_trained()).then(|| data::examine(&run));
         learn(&run, &context.environment, ())?;
+        if let Some(found) = found {
+            data::keep(&run, &found)?;
+        }
         Ok(run)
     }
 
@@ -249,12 +259,18 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
         found.images_per_second,
         work(found.multiply_adds)
     )?;
-    if let (Some(calibration), Some(at)) = (&found.calibration, &found.at_threshold) {
-        writeln!(
-            out,
-            "at the threshold {:.4}: {} of {} normal images over it, {} of {} defective ones under it",
-            calibration.image.threshold, at.false_alarms, at.normal, at.missed, at.anomalous
-        )?;
+    if let Some(calibration) = &found.calibration {
+        if let (Some(scale), Some(at)) = (calibration.image.scale(), &found.at_threshold) {
+            writeln!(
+                out,
+                "at the threshold {:.4}: {} of {} normal images over it, {} of {} defective ones under it",
+                scale.threshold, at.false_alarms, at.normal, at.missed, at.anomalous
+            )?;
+            writeln!(out, "it was {}", calibration.basis)?;
+        }
+        if let Some(doubt) = calibration.doubt() {
+            writeln!(out, "{doubt}")?;
+        }
     }
     if let Some(error) = found.pixel_error {
         writeln!(out, "pixel metrics are within {error:.1e} of the exact ones")?;

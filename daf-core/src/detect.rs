@@ -147,11 +147,15 @@ impl Detector {
     pub fn detect_batch<'i>(&self, images: &[impl Into<InputView<'i>> + Copy]) -> Result<Vec<Detection>> {
         let images: Vec<InputView> = images.iter().map(|image| (*image).into()).collect();
         let scored = self.scoring.score(self.run.pipeline(), &images)?;
+        let scale = self
+            .calibration
+            .as_ref()
+            .and_then(|calibration| calibration.image.scale());
         Ok(scored
             .into_iter()
             .map(|(score, map)| Detection {
                 score,
-                calibrated: self.calibration.map(|c| c.image.calibrated(score)),
+                calibrated: scale.map(|scale| scale.calibrated(score)),
                 map,
             })
             .collect())

@@ -104,7 +104,8 @@ impl<'a> Detecting<'a> {
         let found = detector.detect(&images[0])?;
         let scale = detector
             .calibration()
-            .map(|calibration| calibration.pixel.colours());
+            .and_then(|calibration| calibration.pixel.scale())
+            .map(|scale| scale.colours());
         clock.single(Stage::Write, |_| {
             let path = self.folder.path().join("map.png");
             Ok(detect::draw(&path, &images[0], &found, scale)?)

@@ -209,6 +209,7 @@ impl Input {
         Reading {
             depth: self.depth,
             alpha: self.alpha,
+            pages: self.pages,
         }
     }
 

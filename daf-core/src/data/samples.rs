@@ -25,9 +25,15 @@ impl Normals {
     /// Fewer images say nothing about a threshold, so that none are held out.
     pub const FEWEST_HELD_OUT: usize = 5;
 
-    /// Draws `share` of the images, rounded down, to be held out; none where these would be fewer than
-    /// [`FEWEST_HELD_OUT`](Self::FEWEST_HELD_OUT). Which ones depends on the seed alone; at least one image is left to learn
-    /// from.
+    /// How many of `images` normal images are held out: `share` of them, rounded down; none where these would be fewer than
+    /// [`FEWEST_HELD_OUT`](Self::FEWEST_HELD_OUT). At least one is left to learn from.
+    #[must_use]
+    pub fn held_out(images: usize, share: f64) -> usize {
+        let held = ((images as f64 * share) as usize).min(images.saturating_sub(1));
+        if held < Self::FEWEST_HELD_OUT { 0 } else { held }
+    }
+
+    /// Draws the images that are [`held_out`](Self::held_out); which ones depends on the seed alone.
     ///
     /// # Errors
     /// If there are none.
@@ -52,8 +58,7 @@ impl Normals {
                 "there are no normal images to learn from",
             ));
         }
-        let held = ((items.len() as f64 * share) as usize).min(items.len() - 1);
-        let held = if held < Self::FEWEST_HELD_OUT { 0 } else { held };
+        let held = Self::held_out(items.len(), share);
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.shuffle(&mut stream(seed, u64::from(u32::MAX), u32::MAX));
         let known: Vec<Option<bool>> = items.iter().map(held_out).collect();

@@ -11,7 +11,7 @@ use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
 use crate::block::MultiplyAdds;
-use crate::calibration::{Calibration, Rule, Source};
+use crate::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use crate::config::Resolution;
 use crate::data::InputImage;
 use crate::data::geometry::Frame;
@@ -64,13 +64,20 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
 
     let calibration = match (detector.calibration(), pipeline.validation.threshold) {
         (Some(calibration), Rule::F1Max) => Some(scored.recalibrated(calibration, &items)),
-        (calibration, _) => calibration.copied(),
+        (calibration, _) => calibration.cloned(),
     };
     // Thresholds of the test split go into the run only if it was trained to have them: those of held-out images cannot be had
     // again without another training.
-    let kept = calibration.filter(|_| detector.calibration().is_some_and(|of| of.rule == Rule::F1Max));
+    let kept = calibration.clone().filter(|_| {
+        detector
+            .calibration()
+            .is_some_and(|of| of.basis.rule == Rule::F1Max)
+    });
+    let scale = calibration
+        .as_ref()
+        .and_then(|calibration| calibration.image.scale());
     let (measurements, curves) = scored.measure(detector, &items, &groups, calibration, network, seconds);
-    let predictions = scored.predictions(&items, calibration);
+    let predictions = scored.predictions(&items, scale);
     match folder {
         Some(folder) => folder.finish()?,
         None => remove_folder(&maps)?,
@@ -294,16 +301,25 @@ impl Scored {
     /// Thresholds of the largest F1 on the test split itself.
     fn recalibrated(&self, calibration: &Calibration, items: &[Item]) -> Calibration {
         let labels: Vec<bool> = items.iter().map(Item::is_anomalous).collect();
-        let mut chosen = *calibration;
-        chosen.rule = Rule::F1Max;
+        let moved = |chosen: &mut Chosen, threshold: f32| {
+            if let Some(scale) = chosen.scale() {
+                *chosen = Chosen::new(scale.median, f64::from(threshold));
+            }
+        };
+        let mut chosen = calibration.clone();
+        chosen.basis.rule = Rule::F1Max;
         if let Ok(best) = daf_metrics::f1_max(&self.scores, &labels) {
-            chosen.image.threshold = f64::from(best.threshold);
-            chosen.source = Source::Test;
-            chosen.anomalous_images = labels.iter().filter(|anomalous| **anomalous).count();
-            chosen.normal_images = labels.len() - chosen.anomalous_images;
+            moved(&mut chosen.image, best.threshold);
+            let anomalous = labels.iter().filter(|anomalous| **anomalous).count();
+            chosen.basis = Basis {
+                source: Source::Test,
+                anomalous_images: anomalous,
+                normal_images: labels.len() - anomalous,
+                ..chosen.basis
+            };
         }
         if let Some(threshold) = self.pixels.f1_threshold() {
-            chosen.pixel.threshold = f64::from(threshold);
+            moved(&mut chosen.pixel, threshold);
         }
         chosen
     }
@@ -350,13 +366,18 @@ impl Scored {
             pixel: summary.curve,
         };
         let measurements = Measurements {
-            at_threshold: calibration.map(|calibration| at_threshold(&self.scores, &labels, &calibration)),
+            at_threshold: calibration
+                .as_ref()
+                .and_then(|calibration| calibration.image.scale())
+                .map(|scale| at_threshold(&self.scores, &labels, scale)),
             intervals,
             mean: several.then(|| mean(by_category.values())),
             by_category,
             by_defect,
             calibration,
-            colours: detector.calibration().map(|calibration| calibration.pixel),
+            colours: detector
+                .calibration()
+                .and_then(|calibration| calibration.pixel.scale()),
             weights: network.origins,
             size: self.size,
             mask_rule: pipeline.evaluation.mask_rule.to_string(),
@@ -444,7 +465,7 @@ impl Scored {
         intervals
     }
 
-    fn predictions(&self, items: &[Item], calibration: Option<Calibration>) -> Vec<Prediction> {
+    fn predictions(&self, items: &[Item], scale: Option<Scale>) -> Vec<Prediction> {
         let aupimo = self
             .pixels
             .exact()
@@ -458,7 +479,7 @@ impl Scored {
                 category: item.category.clone(),
                 label: item.label().to_owned(),
                 score,
-                calibrated: calibration.map(|calibration| calibration.image.calibrated(score)),
+                calibrated: scale.map(|scale| scale.calibrated(score)),
                 aupimo: self.places[place].and_then(|map| aupimo.get(map).copied().flatten()),
                 picture: self.pictures[place].as_ref().map(|name| format!("{MAPS}/{name}")),
             }
@@ -467,13 +488,13 @@ impl Scored {
     }
 }
 
-fn at_threshold(scores: &[f32], labels: &[bool], calibration: &Calibration) -> AtThreshold {
+fn at_threshold(scores: &[f32], labels: &[bool], scale: Scale) -> AtThreshold {
     let count = |anomalous: bool, reaches: bool| {
         scores
             .iter()
             .zip(labels)
             .filter(|(score, label)| {
-                **label == anomalous && (f64::from(**score) >= calibration.image.threshold) == reaches
+                **label == anomalous && (f64::from(**score) >= scale.threshold) == reaches
             })
             .count()
     };
@@ -533,7 +554,6 @@ fn picture_names(items: &[Item]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::Scale;
 
     #[test]
     fn pictures_of_images_with_one_name_get_numbers() {
@@ -590,16 +610,7 @@ mod tests {
             median: 0.0,
             threshold: 0.5,
         };
-        let calibration = Calibration {
-            image: scale,
-            pixel: scale,
-            rule: Rule::Quantile,
-            source: Source::HeldOut,
-            normal_images: 3,
-            anomalous_images: 0,
-            false_alarms: 0.1,
-        };
-        let found = at_threshold(&[0.1, 0.5, 0.5, 0.4], &[false, false, true, true], &calibration);
+        let found = at_threshold(&[0.1, 0.5, 0.5, 0.4], &[false, false, true, true], scale);
         let expected = AtThreshold {
             false_alarms: 1,
             normal: 2,

@@ -32,7 +32,9 @@ impl<'a> Pictures<'a> {
         Self {
             folder: folder.into(),
             output,
-            colours: calibration.map(|calibration| calibration.pixel.colours()),
+            colours: calibration
+                .and_then(|calibration| calibration.pixel.scale())
+                .map(|scale| scale.colours()),
             names: picture_names(items),
             anomalous: items.iter().map(Item::is_anomalous).collect(),
         }

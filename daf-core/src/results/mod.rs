@@ -1,5 +1,6 @@
 //! What a run leaves behind, as its files have it.
 
+mod findings;
 mod history;
 mod manifest;
 mod metrics;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub use findings::Findings;
 pub use history::Record;
 pub use manifest::{Manifest, Origin};
 pub use metrics::{AtThreshold, Curves, Measurements, Metrics, Prediction, Value, short_name};
@@ -19,6 +21,8 @@ use crate::{Error, Result};
 
 pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const MANIFEST: &str = "run.json";
+/// What was found in the images.
+pub const FINDINGS: &str = "findings.json";
 /// A picture of synthetic samples.
 pub const SYNTHESIS: &str = "synthesis.png";
 pub(crate) const HISTORY: &str = "history.jsonl";
@@ -39,6 +43,8 @@ pub struct Results {
     pub config: String,
     /// `run.json`.
     pub manifest: Manifest,
+    /// `findings.json`, once the images have been looked through.
+    pub findings: Option<Vec<Findings>>,
     /// `history.jsonl`.
     pub history: Vec<Record>,
     /// `calibration.json`, once the training has ended.
@@ -92,6 +98,7 @@ impl Results {
         Ok(Self {
             config,
             manifest,
+            findings: read_json(&dir.join(FINDINGS))?,
             history: history(&dir.join(HISTORY))?,
             calibration: Calibration::read(dir)?,
             metrics: read_json(&dir.join(METRICS))?,

@@ -8,6 +8,7 @@
 //! history.jsonl    loss terms and times of every step
 //! checkpoints/     what a broken run goes on from
 //! weights/         one safetensors file per store; all there when the training has ended
+//! findings.json    what is wrong with the images, by daf-cli
 //! calibration.json thresholds, and what they rest on
 //! metrics.json     what the evaluation found
 //! curves.json      ROC, precision-recall and PRO curves

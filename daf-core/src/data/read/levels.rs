@@ -8,14 +8,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{SampleType, read_header, read_image};
+use super::pages::Pages;
 use crate::{Error, Result};
 
 /// Which values of files deeper than 8 bit are black and white. 8-bit files are kept as they are, unless a range is given.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Depth {
-    /// 0 and the largest number of as many bits as the set's largest value takes: [`Depth::of`] finds it out when a training
-    /// starts, and the run records it. An image alone is read over the whole range of its integers, and over 0..=1 if it
-    /// holds floats.
+    /// [`Values::depth`] of the training images: 0 and the largest number of as many bits as their largest value takes. It is
+    /// found when a pipeline is resolved, and the run records it. An image alone is read over the whole range of its integers,
+    /// unless it leaves most of that empty, which is an error, and over 0..=1 if it holds floats.
     #[default]
     Auto,
     /// 0 and the largest number of so many bits, 8 to 32.
@@ -163,6 +164,9 @@ impl Values {
     }
 }
 
+/// A 16-bit image alone that is darker than this comes from a camera of 12 bits or fewer, or is badly exposed.
+const MEANT: u16 = 1 << 12;
+
 /// What becomes of transparency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alpha {
@@ -234,13 +238,15 @@ impl JsonSchema for Alpha {
     }
 }
 
-/// How stored values become 8-bit RGB.
+/// What of image files is kept: how stored values become 8-bit RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Reading {
     /// Which values are black and white.
     pub depth: Depth,
     /// What becomes of transparency.
     pub alpha: Alpha,
+    /// What a file of several pages stands for.
+    pub pages: Pages,
 }
 
 /// An image as the pipeline takes it.
@@ -384,6 +390,16 @@ impl Reading {
                     "holds values from {low} to {high}: expected numbers from 0 to 1; `input.depth: [low, high]` says which \
                      values are black and white"
                 ))
+            }
+            (_, deep) if is_deep => {
+                let largest = deep.to_rgb16().iter().copied().max().unwrap_or(0);
+                if (1..MEANT).contains(&largest) {
+                    return Err(format!(
+                        "holds values up to {largest} of 65535, and nothing says which value is white: `input.depth: 12` takes \
+                         12 bits, `16` all, `[low, high]` a range"
+                    ));
+                }
+                Ok(None)
             }
             _ => Ok(None),
         }
