@@ -298,16 +298,17 @@ fn spare(folder: &Path, pictures: &[PathBuf], files: &[PathBuf], pipeline: &Pipe
     for file in files {
         inputs = inputs.and(file, "the image");
     }
-    let refused = |failure: Failure| {
-        Failure::usage(format!(
-            "--maps {}: a heat map at {}",
-            folder.display(),
-            failure.text()
-        ))
-    };
-    pictures
+    let overwritten = pictures
         .iter()
-        .try_for_each(|picture| inputs.spare(picture).map_err(refused))
+        .find_map(|picture| Some((picture, inputs.find(picture)?)));
+    match overwritten {
+        None => Ok(()),
+        Some((picture, what)) => Err(Failure::usage(format!(
+            "--maps {}: a heat map would overwrite {what} {}; choose another folder",
+            folder.display(),
+            picture.display()
+        ))),
+    }
 }
 
 /// Draws the heat map of an image into a file.

@@ -69,12 +69,15 @@ impl Inputs {
         }
     }
 
+    /// What a file is, if it is one that is read.
+    pub(crate) fn find(&self, file: &Path) -> Option<&'static str> {
+        let found = fs::metadata(file).ok()?;
+        self.numbers.get(&number(&found)).copied()
+    }
+
     /// Refuses a file that would take the place of one that is read.
     pub(crate) fn spare(&self, target: &Path) -> Result<(), Failure> {
-        let Ok(found) = fs::metadata(target) else {
-            return Ok(());
-        };
-        match self.numbers.get(&number(&found)) {
+        match self.find(target) {
             None => Ok(()),
             Some(what) => Err(Failure::usage(format!(
                 "{}: would overwrite {what}; choose another name",
