@@ -309,6 +309,7 @@ fn jpeg(root: &Path, file: &str, image: &RgbImage, quality: u8) {
 fn folder(root: &Path) -> Mvtec {
     Mvtec {
         root: root.into(),
+        category: None,
         ..Default::default()
     }
 }

@@ -124,17 +124,18 @@ fn grey(pixel: [u8; 3]) -> u32 {
 
 /// Whether two images show one shot, of which one may have been compressed again: no block of 8×8 pixels, as JPEG has them,
 /// is brighter in one of them by more than compression makes it, as with a small defect; and what one of them still has of
-/// details the other has as well. Two shots with a fixed camera differ in their noise.
+/// details the other has as well. Two shots with a fixed camera differ in their noise, unless compression has taken it from both.
 pub(super) fn same_shot(a: &RgbImage, b: &RgbImage) -> bool {
     const BLOCK: u32 = 8;
     // Quality 50 rounds the mean of a block to two levels.
     const BRIGHTER: f64 = 2.5;
-    // Variance of second differences under which there is no detail in a block, in grey levels.
-    const FLAT: f64 = 0.25;
-    // Where compression keeps a detail it is off by at most a half; noise that two shots do not share has hardly any part in
-    // common, and a block in ten at most has this much of it.
+    // Variance of second differences under which there is no detail in a block, in grey levels: rounding to whole levels, once
+    // more after compression, comes near it.
+    const FLAT: f64 = 1.5;
+    // Where compression keeps a detail it is off by at most a half; of noise that two shots do not share few blocks have this
+    // much in common.
     const COMMON: f64 = 0.25;
-    const AGREEING: f64 = 0.75;
+    const AGREEING: f64 = 0.85;
     if a.dimensions() != b.dimensions() {
         return false;
     }
