@@ -48,6 +48,7 @@ pub mod run;
 pub mod train;
 #[cfg(feature = "torch")]
 pub mod weights;
+pub mod words;
 
 pub use error::{BoxError, Error, Result};
 pub use registry::Kind;

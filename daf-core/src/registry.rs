@@ -202,15 +202,23 @@ pub fn check() -> crate::Result<()> {
     }
 }
 
-/// The name nearest to `given` among `names`, for "did you mean".
+/// The name nearest to `given` among `names`, for "did you mean": letters left out, doubled, mistaken or swapped. Upper and
+/// lower case count as the same, blanks, `-` and `_` too.
 #[must_use]
 pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |name: &str| name.to_lowercase().replace(['-', ' '], "_");
+    let wanted = plain(given);
     names
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len().max(given.len()) / 3)
+        .filter(|name| *name != given)
+        .map(|name| {
+            let distance = strsim::damerau_levenshtein(&wanted, &plain(name));
+            // Of names that differ in case alone, the one that differs in fewer letters.
+            (distance, strsim::damerau_levenshtein(given, name), name)
+        })
+        .filter(|(distance, _, name)| *distance <= 1 + name.chars().count().max(given.chars().count()) / 3)
         .min()
-        .map(|(_, name)| name)
+        .map(|(.., name)| name)
 }
 
 /// Schema of a boxed part: one alternative per registered component.
@@ -292,4 +300,28 @@ macro_rules! register {
 #[must_use]
 pub fn example<T: Serialize + ?Sized>(part: &T) -> Value {
     serde_json::to_value(part).expect("a part is plain data")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_nearest_name_may_differ_in_case_in_signs_and_in_a_few_letters() {
+        let names = ["ground_truth", "Train", "test", "bottle"];
+        for (given, meant) in [
+            ("groundtruth", "ground_truth"),
+            ("Ground-Truth", "ground_truth"),
+            ("GROUND TRUTH", "ground_truth"),
+            ("gorund_truth", "ground_truth"),
+            ("train", "Train"),
+            ("tets", "test"),
+            ("botle", "bottle"),
+        ] {
+            assert_eq!(nearest(given, names), Some(meant), "{given}");
+        }
+        assert_eq!(nearest("zipper", names), None);
+        assert_eq!(nearest("good", ["Good", "GOOD", "wood"]), Some("Good"));
+        assert_eq!(nearest("größe", ["grosse", "größer"]), Some("größer"));
+    }
 }
