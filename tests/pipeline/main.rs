@@ -4,6 +4,8 @@ mod bad_input;
 mod checkpoint;
 mod device;
 mod golden;
+mod hostile_text;
+mod messages;
 mod plugins;
 mod program;
 mod registry;
