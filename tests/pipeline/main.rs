@@ -5,6 +5,8 @@ mod checkpoint;
 mod device;
 mod endings;
 mod golden;
+mod hostile_text;
+mod messages;
 mod plugins;
 mod program;
 mod registry;

@@ -268,7 +268,7 @@ impl Run {
     pub fn origins(&self) -> Result<Vec<Origin>> {
         let path = self.dir.join("weights").join(ORIGINS);
         let text = fs::read(&path).map_err(Error::io(&path))?;
-        serde_json::from_slice(&text).map_err(|e| Error::data(&path, format!("damaged: {e}")))
+        crate::results::from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))
     }
 
     fn weights_file(&self, store: &str) -> PathBuf {

@@ -106,8 +106,8 @@ pub(super) fn save(
 pub(super) fn load(folder: &Path, model: &dyn Model, optimizer: &mut OptimizerState) -> Result<Position> {
     let path = folder.join(POSITION);
     let text = fs::read(&path).map_err(Error::io(&path))?;
-    let position: Position =
-        serde_json::from_slice(&text).map_err(|e| Error::checkpoint(&path, format!("damaged: {e}")))?;
+    let position: Position = crate::results::from_json(&text)
+        .map_err(|fault| Error::checkpoint(&path, format!("damaged: {fault}")))?;
     for store in model.stores().iter().filter(|store| !store.frozen) {
         super::restore(store.vars, &folder.join(store.name).with_extension("safetensors"))?;
     }
