@@ -13,8 +13,10 @@ use daf_core::run::write_file;
 use serde_json::Value;
 
 use crate::Context;
+use crate::ending::end_with_us;
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::source::{self, Source};
 
 /// Compile a daf-cli that has a pipeline's plugins
@@ -87,6 +89,9 @@ impl Build {
                 "{file}: plugins: there are none, so this program has all that it needs; name them as in \
                  `plugins: {{ my-parts: {{ path: ../my-parts }} }}` or by --with"
             )));
+        }
+        if let Some((file, output)) = self.file.as_ref().zip(self.output.as_ref()) {
+            Inputs::default().and(file, "the pipeline file").spare(output)?;
         }
         let source = Source::find(self.daf.as_deref())?;
         let built = program(&plugins, &source, self.release, &context.environment)?;
@@ -267,7 +272,7 @@ fn cargo(folder: &Path, target: &Path, release: bool, environment: &Environment)
         .file_name()
         .unwrap_or_default()
         .to_string_lossy();
-    let output = command.output().map_err(|error| match error.kind() {
+    let output = end_with_us(&mut command).output().map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::work(format!(
             "`{name}` is not there: plugins are compiled, which needs Rust 1.89 or newer (https://rustup.rs)"
         )),
@@ -291,8 +296,7 @@ fn cargo(folder: &Path, target: &Path, release: bool, environment: &Environment)
 
 /// What the program has from each plugin. A crate that brings nothing is a mistake, found here and not in a pipeline.
 fn parts(program: &Path, plugins: &Plugins) -> Result<Vec<String>, Failure> {
-    let output = Command::new(program)
-        .args(["list", "--json"])
+    let output = end_with_us(Command::new(program).args(["list", "--json"]))
         .output()
         .map_err(Error::io(program))?;
     if !output.status.success() {

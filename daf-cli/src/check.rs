@@ -5,6 +5,8 @@ use daf_core::config::Input;
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BoxError, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
 
+use daf_data::masks;
+
 use crate::Context;
 use crate::failure::Failure;
 use crate::pipeline::PipelineArgs;
@@ -28,6 +30,7 @@ impl Check {
         let device = pipeline.device.resolve()?;
         let test = pipeline.items(Split::Test).map_err(Failure::usage)?;
         let normals = pipeline.normals().map_err(Failure::usage)?;
+        pipeline.check_image_files().map_err(Failure::usage)?;
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {
@@ -44,6 +47,13 @@ impl Check {
             ),
         )?;
         row("", &tested(&test))?;
+        let left_out = pipeline.data.left_out();
+        if !left_out.is_empty() {
+            row("", &left_out.to_string())?;
+        }
+        if let Some(suspicion) = forgotten_masks(&test) {
+            row("", &suspicion)?;
+        }
         let Input {
             size,
             fit,
@@ -164,6 +174,20 @@ impl NormalImages for Noise {
     fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {
         Box::new(std::iter::once(Ok(self.0.shallow_clone())))
     }
+}
+
+/// Masks that seem to be listed as images. They are not opened here.
+pub(crate) fn forgotten_masks(items: &[Item]) -> Option<String> {
+    let named = masks::named_as_masks(items);
+    let (mask, image) = named.first()?;
+    let (mask, image) = (mask.display(), image.display());
+    let more = match named.len() {
+        1 => String::new(),
+        many => format!(" (and {} more)", many - 1),
+    };
+    Some(format!(
+        "{mask} is named as the mask of {image}{more}: a mask does not belong among the images; `data check` opens them"
+    ))
 }
 
 /// The images to measure with, by kind of defect.

@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use daf_core::results::Results;
 use daf_core::run::write_file;
@@ -13,7 +14,8 @@ use crate::failure::Failure;
   daf-cli compare runs/* -o comparison.html
 
 Prints tables in Markdown: metrics in percent with the best ones in bold, metrics
-per defect type, and the settings in which the runs differ.")]
+per defect type, and the settings in which the runs differ. What is no run, such as
+the folder of a sweep, is passed over with a word.")]
 pub(crate) struct Compare {
     /// The run directories
     #[arg(required = true, value_name = "RUN")]
@@ -25,11 +27,7 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let runs = self
-            .runs
-            .iter()
-            .map(|dir| Results::read(dir))
-            .collect::<Result<Vec<_>, _>>()?;
+        let runs = each_run(&self.runs, Results::read)?;
         let comparison = daf_report::compare(&runs)?;
         write!(context.out, "{}", comparison.markdown())?;
         if let Some(page) = &self.output {
@@ -38,4 +36,31 @@ impl Compare {
         }
         Ok(())
     }
+}
+
+/// What `read` makes of those of the folders that are runs. The others, as `runs/*` brings them along, are passed over.
+///
+/// # Errors
+/// If none is left.
+pub(crate) fn each_run<T>(
+    folders: &[PathBuf],
+    read: impl Fn(&Path) -> daf_core::Result<T>,
+) -> Result<Vec<T>, Failure> {
+    let (mut runs, mut others) = (Vec::new(), Vec::new());
+    for folder in folders {
+        match read(folder) {
+            Ok(run) => runs.push(run),
+            Err(error) => others.push(Failure::from(error)),
+        }
+    }
+    if runs.is_empty() && others.len() == 1 {
+        return Err(others.remove(0));
+    }
+    for other in &others {
+        let _ = writeln!(anstream::stderr(), "passed over: {}", other.text());
+    }
+    if runs.is_empty() {
+        return Err(Failure::work("none of these is a run directory that can be read"));
+    }
+    Ok(runs)
 }

@@ -36,8 +36,8 @@ pub(crate) fn loaded(library: &str) -> Option<PathBuf> {
 #[allow(unsafe_code)]
 fn open(name: &std::path::Path) -> Result<(), libloading::Error> {
     // SAFETY: loading a library runs its initialisers. Those of libtorch_cuda.so register kernels with the libtorch that
-    // is loaded already, which is what they are for, and this happens before any other thread or tensor exists. The
-    // library is never closed, so nothing that was registered can dangle.
+    // is loaded already, which is what they are for, and this happens before any tensor exists, and before any thread but the
+    // one that waits for signals. The library is never closed, so nothing that was registered can dangle.
     let library = unsafe { Library::open(Some(name), RTLD_LAZY | RTLD_GLOBAL) }?;
     std::mem::forget(library);
     Ok(())

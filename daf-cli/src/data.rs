@@ -2,15 +2,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use daf_core::data::Reading;
+use daf_core::calibration::Basis;
+use daf_core::data::{MaskValues, Reading};
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
-use daf_core::{Dataset, Item, Split, overlay};
+use daf_core::results::{FINDINGS, Findings};
+use daf_core::run::{Run, write_json};
+use daf_core::{Dataset, Item, Pipeline, Split, overlay};
 use daf_data::audit::{Count, Format, Size};
 use daf_data::{Audit, Finding, audit};
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::Counter;
 
@@ -59,20 +63,18 @@ struct Check {
 
 /// Findings of one kind, and sizes, that are printed unless all are asked for.
 const SHOWN: usize = 5;
+/// Findings of one kind that a training warns of.
+const WARNED: usize = 3;
 
 impl Check {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.pipeline.load(&context.environment)?;
         let dataset = pipeline.data.as_ref();
-        let counter = Mutex::new(Counter::new("opening"));
-        let report = audit(dataset, &|done, all| {
-            if let Ok(mut counter) = counter.lock() {
-                counter.set(done, all);
-            }
-        });
-        if let Ok(mut counter) = counter.lock() {
-            counter.finish();
+        if let Some(path) = &self.sheet {
+            let inputs = Inputs::of(&pipeline).and(&self.pipeline.file, "the pipeline file");
+            inputs.spare(path)?;
         }
+        let report = look_through(&pipeline);
         if self.json {
             let text = serde_json::to_string_pretty(&report).map_err(Failure::work)?;
             writeln!(context.out, "{text}")?;
@@ -80,9 +82,7 @@ impl Check {
             self.print(&report, context)?;
         }
         if let Some(path) = &self.sheet {
-            sheet(dataset, pipeline.input.reading())
-                .save(path)
-                .map_err(|error| daf_core::Error::data(path, error.to_string()))?;
+            overlay::save(&sheet(dataset, pipeline.input.reading()), path)?;
             if !self.json {
                 let rows = match report.counts.len() {
                     kinds if kinds > ROWS => format!("the first {ROWS} lines"),
@@ -101,7 +101,7 @@ impl Check {
             .filter(|finding| finding.is_fault())
             .count();
         match faults {
-            0 => Ok(()),
+            0 => Ok(pipeline.check_image_files()?),
             1 => Err(Failure::work(
                 "one fault keeps the data set from being used as it is",
             )),
@@ -167,15 +167,33 @@ impl Check {
                 writeln!(out, "       {}", formats.join("; "))?;
             }
         }
+        // Masks in black and white need no word.
+        if report
+            .masks
+            .keys()
+            .any(|values| *values != MaskValues::BlackAndWhite)
+        {
+            let masks = report.masks.iter().map(|(values, masks)| match values {
+                MaskValues::BlackAndWhite => format!("black and white ({masks})"),
+                MaskValues::Labels => format!("numbers or colors, all of which but black count ({masks})"),
+                MaskValues::Alpha => format!("drawn on a transparent ground ({masks})"),
+            });
+            writeln!(out, "masks  {}", masks.collect::<Vec<_>>().join("; "))?;
+        }
+        if !report.left_out.is_empty() {
+            writeln!(out, "\n{}", report.left_out)?;
+        }
         if report.findings.is_empty() {
             return Ok(writeln!(out, "\nnothing is wrong with it")?);
         }
-        let mut seen: HashMap<std::mem::Discriminant<Finding>, usize> = HashMap::new();
+        let mut seen: HashMap<&str, usize> = HashMap::new();
         writeln!(out)?;
         for finding in &report.findings {
-            let count = seen.entry(std::mem::discriminant(finding)).or_default();
+            let count = seen.entry(finding.kind()).or_default();
             *count += 1;
-            if self.all || *count <= SHOWN {
+            if self.all {
+                writeln!(out, "{finding:#}")?;
+            } else if *count <= SHOWN {
                 writeln!(out, "{finding}")?;
             }
         }
@@ -185,6 +203,71 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// Opens every image and mask of a pipeline's data set, and shows how far that is.
+fn look_through(pipeline: &Pipeline) -> Audit {
+    let counter = Mutex::new(Counter::new("looking through the images"));
+    let mut report = audit(pipeline.data.as_ref(), pipeline.input.reading(), &|done, all| {
+        if let Ok(mut counter) = counter.lock() {
+            counter.set(done, all);
+        }
+    });
+    if let Ok(mut counter) = counter.lock() {
+        counter.finish();
+    }
+    let train = report.counts.iter().filter(|count| count.split == Split::Train);
+    let images: usize = train.map(|count| count.images).sum();
+    if images > 0
+        && let Some(reason) = Basis::of(&pipeline.validation, images).doubt()
+    {
+        report.findings.push(Finding::Thresholds { reason });
+    }
+    report
+}
+
+/// Looks through the images that a run is about to work with, and warns of what spoils training or measuring. What cannot be
+/// read is for the training and the measuring to say, and so is a listing that fails.
+pub(crate) fn examine(run: &Run) -> Vec<Findings> {
+    let mut found: Vec<Findings> = Vec::new();
+    let findings = look_through(run.pipeline()).findings;
+    for finding in findings.iter().filter(|finding| !finding.is_fault()) {
+        let kind = finding.kind();
+        let place = found.iter().position(|known| known.kind == kind);
+        let place = place.unwrap_or_else(|| {
+            found.push(Findings {
+                kind: kind.to_owned(),
+                count: 0,
+                first: Vec::new(),
+            });
+            found.len() - 1
+        });
+        let of_kind = &mut found[place];
+        of_kind.count += 1;
+        if of_kind.count <= SHOWN {
+            of_kind.first.push(finding.to_string());
+        }
+    }
+    let mut left = 0;
+    for Findings { count, first, .. } in &found {
+        for sentence in first.iter().take(WARNED) {
+            tracing::warn!("{sentence}");
+        }
+        left += count - first.len().min(WARNED);
+    }
+    if left > 0 {
+        let config = run.dir().join("config.yaml");
+        tracing::warn!(
+            "and {left} more of the same kinds: `daf-cli data check {} --all` prints them",
+            config.display()
+        );
+    }
+    found
+}
+
+/// Leaves in a run what was found in its images, for its page.
+pub(crate) fn keep(run: &Run, found: &[Findings]) -> Result<(), Failure> {
+    Ok(write_json(&run.dir().join(FINDINGS), &found)?)
 }
 
 /// Images of a kind on the sheet.
@@ -205,7 +288,7 @@ fn sheet(dataset: &dyn Dataset, reading: Reading) -> RgbImage {
         }
     }
     let picture = |item: &Item| {
-        let image = dataset.open(item, reading).ok()?;
+        let image = dataset.open(item, reading).ok()?.rgb;
         let (width, height) = image.dimensions();
         let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
         let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;

@@ -3,14 +3,17 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use daf_core::config::DeviceChoice;
-use daf_core::data::{self, Reading};
+use daf_core::data::files::{self, Found, LeftOut};
+use daf_core::data::{InputImage, Reading};
 use daf_core::image::RgbImage;
-use daf_core::{Detection, Detector, concurrent, overlay};
+use daf_core::run::file_name;
+use daf_core::{Detection, Detector, Pipeline, concurrent, overlay};
 use rayon::prelude::*;
 use serde_json::json;
 
 use crate::Context;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
+use crate::inputs::Inputs;
 use crate::progress::Counter;
 
 /// Score images with a trained run
@@ -23,11 +26,11 @@ use crate::progress::Counter;
 A higher score is more anomalous. The score from 0 to 1 is measured by the normal
 images that were held out of training: 0.05 is their median and 0.5 the threshold,
 from which on an image counts as anomalous. An image that cannot be read is reported and
-left out; the exit code is then 1.")]
+left out; so is a heat map that cannot be written. The exit code is then 1.")]
 pub(crate) struct Detect {
     /// The run directory
     pub(crate) run: PathBuf,
-    /// Images, folders of images, or patterns such as 'new/**/*.png'
+    /// Images, folders with all images within, or patterns such as 'new/**/*.png'
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
     /// Change a setting of the run's pipeline; with another method, input or scorer there are no thresholds
@@ -51,48 +54,60 @@ impl Detect {
         let pages = run.pipeline().input.pages;
         let files: Vec<PathBuf> = files.iter().flat_map(|file| pages.of_file(file)).collect();
         let pictures = match &self.maps {
-            Some(folder) => pictures(folder, &files)?.into_iter().map(Some).collect(),
+            Some(folder) => {
+                let pictures = pictures(folder, &files);
+                spare(folder, &pictures, &files, run.pipeline())?;
+                pictures.into_iter().map(Some).collect()
+            }
             None => vec![None; files.len()],
         };
         let files: Vec<Asked> = files.into_iter().zip(pictures).collect();
         let device = self.device.unwrap_or(run.pipeline().device);
         let detector = Detector::new(run, device)?;
         if let Some(folder) = &self.maps {
-            std::fs::create_dir_all(folder).map_err(daf_core::Error::io(folder))?;
+            // If that fails, so does every heat map, and says so.
+            let _ = std::fs::create_dir_all(folder);
         }
-        match self.score(&detector, &files, context)? {
-            0 => Ok(()),
-            1 => Err(Failure::work("one image could not be scored")),
-            many => Err(Failure::work(format!("{many} images could not be scored"))),
-        }
+        let (unreadable, undrawn) = self.score(&detector, &files, context)?;
+        failure::left_out(&[
+            (unreadable, "image", "images", "scored"),
+            (undrawn, "heat map", "heat maps", "written"),
+        ])
     }
 
-    /// Scores images and prints a line for each; how many could not be read.
+    /// Scores images and prints a line for each; how many could not be read, and how many heat maps not be written.
     fn score<'f>(
         &self,
         detector: &Detector,
         files: &'f [Asked],
         context: &mut Context,
-    ) -> Result<usize, Failure> {
+    ) -> Result<(usize, usize), Failure> {
         // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
         let scale = detector
             .calibration()
-            .map(|calibration| calibration.pixel.colours());
+            .and_then(|calibration| calibration.pixel.scale())
+            .map(|scale| scale.colours());
         let names = files
             .iter()
             .map(|(file, _)| file.display().to_string().chars().count());
         let width = names.max().unwrap_or(0);
+        let missing = detector
+            .calibration()
+            .and_then(|calibration| calibration.image.reason());
+        if let Some(reason) = missing {
+            tracing::warn!("the run has no threshold, so there is no verdict on an image: {reason}");
+        }
         if !self.json {
             writeln!(context.out, "{:width$}   score  0 to 1", "image")?;
         }
         let mut counter = Counter::new("scoring");
-        let (mut done, mut failed) = (0, 0);
+        let (mut done, mut unreadable, mut undrawn) = (0, 0, 0);
         let pipeline = detector.run().pipeline();
         let batch = pipeline.input.images_at_once(pipeline.evaluation.batch_size);
         let reading = pipeline.input.reading();
         let open = |files: &'f [Asked]| open(files, reading);
         let look = |opened: Opened<'f>| {
-            let images: Vec<&RgbImage> = opened.images.iter().map(|(_, image)| image).collect();
+            let images: Vec<&InputImage> = opened.images.iter().map(|(_, image)| image).collect();
             let found = match &images[..] {
                 [] => Vec::new(),
                 images => detector.detect_batch(images)?,
@@ -102,12 +117,14 @@ impl Detect {
         let finish = |(opened, found): (Opened<'f>, Vec<Detection>)| {
             let lines = (opened.images.par_iter().zip(found))
                 .map(|((asked, image), found)| {
-                    if let (_, Some(picture)) = asked {
-                        draw(picture, image, &found, scale)?;
-                    }
-                    Ok((*asked, found))
+                    let (file, picture) = *asked;
+                    let drawn = picture.as_deref().map(|picture| {
+                        draw(picture, &image.rgb, &found, scale)?;
+                        Ok::<_, daf_core::Error>(picture)
+                    });
+                    (file, drawn.transpose(), found)
                 })
-                .collect::<Result<Vec<_>, Failure>>()?;
+                .collect::<Vec<_>>();
             Ok((lines, opened.broken))
         };
         concurrent::stages(files.chunks(batch), open, look, finish, |(lines, broken)| {
@@ -115,16 +132,21 @@ impl Detect {
                 let _ = writeln!(anstream::stderr(), "{error}");
             }
             done += lines.len() + broken.len();
-            failed += broken.len();
-            for ((file, picture), found) in lines {
+            unreadable += broken.len();
+            for (file, drawn, found) in lines {
                 let file = file.display().to_string();
+                let picture = drawn.unwrap_or_else(|error| {
+                    undrawn += 1;
+                    let _ = writeln!(anstream::stderr(), "{error}");
+                    None
+                });
                 if self.json {
                     let line = json!({
                         "image": file,
                         "score": found.score,
                         "calibrated": found.calibrated,
                         "anomalous": found.is_anomalous(),
-                        "map": picture.as_ref().map(|picture| picture.display().to_string()),
+                        "map": picture.map(|picture| picture.display().to_string()),
                     });
                     writeln!(context.out, "{line}")?;
                     continue;
@@ -148,35 +170,82 @@ impl Detect {
             Ok(())
         })?;
         counter.finish();
-        Ok(failed)
+        Ok((unreadable, undrawn))
     }
 
-    /// Every image that the arguments name, in their order, folders and patterns sorted.
+    /// Every image that the arguments name, in their order, folders and patterns sorted. What lies among them and is none is
+    /// said.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         let mut files = Vec::new();
+        let mut left_out = LeftOut::default();
+        let mut drawn = 0;
         for given in &self.images {
-            let before = files.len();
-            if given.is_dir() {
-                files.extend(data::files::images(given)?);
-            } else if given.exists() || !is_pattern(given) {
-                files.push(given.clone());
-            } else {
-                let text = given.to_string_lossy();
-                let found = glob::glob(&text).map_err(|error| {
-                    Failure::usage(format!("{}: not a pattern: {error}", given.display()))
-                })?;
-                files.extend(found.filter_map(Result::ok).filter(|path| path.is_file()));
+            let path = files::locate(given);
+            if !path.exists() && !files::is_pattern(&path) {
+                // Reported as an image that cannot be read, unless the path is none at all.
+                if !files::hint(&path).is_empty() {
+                    return Err(Failure::usage(files::missing_file(&path)));
+                }
+                files.push(path);
+                continue;
             }
-            if files.len() == before {
-                return Err(Failure::usage(format!("{}: there is no image", given.display())));
+            let mut found = files::expand(Path::new(""), given).map_err(Failure::usage)?;
+            let earlier = self.maps.as_deref().and_then(|maps| maps_within(maps, given));
+            if let Some(maps) = earlier {
+                let all = found.images.len();
+                found.images.retain(|image| !image.starts_with(&maps));
+                drawn += all - found.images.len();
             }
+            if found.images.is_empty() {
+                return Err(Failure::usage(no_image(&path, &found)));
+            }
+            files.append(&mut found.images);
+            left_out.extend(found.left_out);
+        }
+        let taken: HashSet<&Path> = files.iter().map(PathBuf::as_path).collect();
+        left_out.retain(|path, _| !taken.contains(path));
+        if !left_out.is_empty() {
+            let _ = writeln!(anstream::stderr(), "{left_out}");
+        }
+        if let (Some(maps), 1..) = (&self.maps, drawn) {
+            let maps = maps.display();
+            let _ = writeln!(
+                anstream::stderr(),
+                "{drawn} images in {maps} left out: heat maps are drawn there"
+            );
         }
         Ok(files)
     }
 }
 
-fn is_pattern(path: &Path) -> bool {
-    path.to_string_lossy().contains(['*', '?', '['])
+/// The folder of heat maps, if it lies within what an argument names: those of an earlier time are no images to score.
+fn maps_within(maps: &Path, given: &Path) -> Option<PathBuf> {
+    let folder = files::literal_part(Path::new(""), given);
+    let real = match folder.as_os_str().is_empty() {
+        true => Path::new(".").canonicalize(),
+        false => folder.canonicalize(),
+    };
+    let maps = maps.canonicalize().ok()?;
+    let within = maps.strip_prefix(real.ok()?).ok()?;
+    (!within.as_os_str().is_empty()).then(|| folder.join(within))
+}
+
+/// An argument that stands for no image: says what it stands for.
+fn no_image(given: &Path, found: &Found) -> String {
+    let mut folder = files::literal_part(Path::new(""), given);
+    if folder.as_os_str().is_empty() {
+        folder.push(".");
+    }
+    let there = match (folder.is_dir(), found.left_out.is_empty()) {
+        (true, _) => format!("{} holds {}", folder.display(), found.left_out.beside(&folder)),
+        (false, true) => files::missing(&folder).to_string(),
+        (false, false) => found.left_out.to_string(),
+    };
+    format!(
+        "{}: there is no image: expected {}; {there}",
+        given.display(),
+        files::FORMATS
+    )
 }
 
 /// An image file, and the file that its heat map is drawn into.
@@ -184,7 +253,7 @@ type Asked = (PathBuf, Option<PathBuf>);
 
 /// Some of the images, opened.
 struct Opened<'f> {
-    images: Vec<(&'f Asked, RgbImage)>,
+    images: Vec<(&'f Asked, InputImage)>,
     /// Why others cannot be read.
     broken: Vec<daf_core::Error>,
 }
@@ -202,7 +271,7 @@ fn open(files: &[Asked], reading: Reading) -> Result<Opened<'_>, Failure> {
 }
 
 /// Where the heat maps of images go: names in a folder, no two alike.
-fn pictures(folder: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+fn pictures(folder: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
     let mut taken = HashSet::new();
     let mut name = |file: &PathBuf| {
         // The whole path goes into the name: folders hold images of the same name.
@@ -212,25 +281,33 @@ fn pictures(folder: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             _ => None,
         });
         let stem = parts.collect::<Vec<_>>().join("_");
-        let numbered = (2..).map(|number| format!("{stem}-{number}.png"));
-        let mut names = std::iter::once(format!("{stem}.png")).chain(numbered);
+        let numbered = (2..).map(|number| file_name(&stem, &format!("-{number}.png")));
+        let mut names = std::iter::once(file_name(&stem, ".png")).chain(numbered);
         let name = names.find(|name| taken.insert(name.clone()));
         folder.join(name.unwrap_or_default())
     };
-    let pictures: Vec<PathBuf> = files.iter().map(&mut name).collect();
-    let images: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
-    let overwritten = pictures.iter().find(|picture| {
-        picture
-            .canonicalize()
-            .is_ok_and(|picture| images.contains(&picture))
-    });
+    files.iter().map(&mut name).collect()
+}
+
+/// Refuses heat maps that would take the place of an image, of those that are asked for or of the run's.
+fn spare(folder: &Path, pictures: &[PathBuf], files: &[PathBuf], pipeline: &Pipeline) -> Result<(), Failure> {
+    if !pictures.iter().any(|picture| picture.exists()) {
+        return Ok(());
+    }
+    let mut inputs = Inputs::of(pipeline);
+    for file in files {
+        inputs = inputs.and(file, "the image");
+    }
+    let overwritten = pictures
+        .iter()
+        .find_map(|picture| Some((picture, inputs.find(picture)?)));
     match overwritten {
-        Some(image) => Err(Failure::usage(format!(
-            "--maps {}: a heat map would overwrite the image {}; choose another folder",
+        None => Ok(()),
+        Some((picture, what)) => Err(Failure::usage(format!(
+            "--maps {}: a heat map would overwrite {what} {}; choose another folder",
             folder.display(),
-            image.display()
+            picture.display()
         ))),
-        None => Ok(pictures),
     }
 }
 
@@ -240,11 +317,9 @@ pub(crate) fn draw(
     image: &RgbImage,
     found: &Detection,
     scale: Option<(f32, f32)>,
-) -> Result<(), Failure> {
-    let (low, high) = scale.unwrap_or_else(|| found.map.range());
-    overlay::panel(image, None, &found.map, (low, high))
-        .save(path)
-        .map_err(|error| Failure::from(daf_core::Error::data(path, error.to_string())))
+) -> daf_core::Result<()> {
+    let colours = scale.unwrap_or_else(|| found.map.range());
+    overlay::save(&overlay::panel(image, None, &found.map, colours), path)
 }
 
 #[cfg(test)]
@@ -254,7 +329,7 @@ mod tests {
     #[test]
     fn no_two_heat_maps_share_a_name() {
         let files = ["a/b.png", "a_b.png", "a/b.jpg", "a/b.png"].map(PathBuf::from);
-        let names = pictures(Path::new("maps"), &files).unwrap();
+        let names = pictures(Path::new("maps"), &files);
         let expected = [
             "maps/a_b.png",
             "maps/a_b-2.png",
@@ -262,5 +337,15 @@ mod tests {
             "maps/a_b-4.png",
         ];
         assert_eq!(names, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn heat_maps_of_deep_paths_have_names_that_file_systems_take() {
+        let deep = |name: &str| PathBuf::from(format!("{}/{name}", ["line_of_a_long_name"; 20].join("/")));
+        let files = [deep("a.png"), deep("b.png"), deep("a.jpg")];
+        let names = pictures(Path::new("maps"), &files);
+        let lengths = names.iter().map(|name| name.file_name().unwrap().len());
+        assert!(lengths.max() <= Some(255), "{names:?}");
+        assert_eq!(HashSet::<_>::from_iter(&names).len(), 3, "{names:?}");
     }
 }

@@ -4,6 +4,7 @@ use daf_core::config::DeviceChoice;
 use daf_core::run::Run;
 
 use crate::Context;
+use crate::data;
 use crate::failure::Failure;
 
 /// Measure a trained run on its test images
@@ -22,6 +23,7 @@ pub(crate) struct Evaluate {
 impl Evaluate {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let run = Run::open_with(&self.run, &self.settings)?;
+        data::keep(&run, &data::examine(&run))?;
         let device: DeviceChoice = run.pipeline().device;
         crate::train::measure(run, device, context, |_, _| ())
     }

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use clap::builder::styling::{AnsiColor, Style};
 use daf_core::{BoxError, guard};
 
+use crate::ending::{self, Request};
+
 /// Why the program ends early.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -16,6 +18,8 @@ pub(crate) enum Failure {
     Work(BoxError),
     /// Whoever read the output has enough of it.
     Closed,
+    /// The work was stopped on request and can go on; how, says the text.
+    Stopped(String),
     /// clap's own messages: bad arguments, but help and version as well.
     Arguments(clap::Error),
 }
@@ -36,22 +40,19 @@ impl Failure {
         match self {
             Self::Usage(error) | Self::Work(error) => joined(&lines(error.as_ref())),
             Self::Closed => "nobody reads the output".into(),
+            Self::Stopped(text) => text.clone(),
             Self::Arguments(error) => error.to_string(),
         }
-    }
-
-    /// Whether the work was stopped on request and can go on.
-    pub(crate) fn is_interruption(&self) -> bool {
-        let (Self::Work(error) | Self::Usage(error)) = self else {
-            return false;
-        };
-        matches!(error.downcast_ref(), Some(daf_core::Error::Interrupted { .. }))
     }
 
     /// Prints the failure and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let (error, code) = match self {
             Self::Closed => return ExitCode::SUCCESS,
+            Self::Stopped(text) => {
+                let _ = writeln!(anstream::stderr(), "{text}");
+                return ExitCode::from(ending::asked().map_or(1, Request::code));
+            }
             Self::Arguments(error) => {
                 let _ = error.print();
                 return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -66,10 +67,10 @@ impl Failure {
 
 impl From<daf_core::Error> for Failure {
     fn from(error: daf_core::Error) -> Self {
-        if error.is_usage() {
-            Self::usage(error)
-        } else {
-            Self::work(error)
+        match error {
+            daf_core::Error::Interrupted { .. } => Self::Stopped(error.to_string()),
+            error if error.is_usage() => Self::usage(error),
+            error => Self::work(error),
         }
     }
 }
@@ -77,6 +78,22 @@ impl From<daf_core::Error> for Failure {
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         Self::Arguments(error)
+    }
+}
+
+/// Whether all was done; otherwise what was not, `(how many, what one is called, what several, what could not be done)`.
+pub(crate) fn left_out(counts: &[(usize, &str, &str, &str)]) -> Result<(), Failure> {
+    let parts: Vec<String> = (counts.iter())
+        .filter_map(|(count, one, several, done)| match count {
+            0 => None,
+            1 => Some(format!("one {one} could not be {done}")),
+            many => Some(format!("{many} {several} could not be {done}")),
+        })
+        .collect();
+    if parts.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::work(parts.join(", ")))
     }
 }
 

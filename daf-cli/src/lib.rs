@@ -19,10 +19,12 @@ mod cuda;
 mod data;
 mod detect;
 mod doctor;
+mod ending;
 mod environment;
 mod evaluate;
 mod failure;
 mod init;
+mod inputs;
 mod list;
 mod memory;
 mod new;
@@ -79,7 +81,7 @@ const EXAMPLES: &str = "Examples:
 Settings of a pipeline come from the defaults, the file, variables such as
 DAF__TRAINER__STEPS=600 and arguments such as --set trainer.steps=600; later
 ones win. Exit codes: 0 done, 1 failed at work, 2 the pipeline or the arguments
-are at fault.";
+are at fault, 130 stopped by Ctrl-C, 143 stopped by SIGTERM or SIGHUP.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -163,6 +165,9 @@ pub fn main() -> ExitCode {
         let environment = Environment::read()?;
         if cli.verb.needs_device() {
             memory::keep();
+        }
+        ending::watch()?;
+        if cli.verb.needs_device() {
             cuda::load();
         }
         let mut out = anstream::stdout().lock();

@@ -1,5 +1,6 @@
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use daf_core::config::Dependency;
 use daf_core::{Error, Kind, registry};
@@ -103,12 +104,24 @@ impl New {
             ));
         }
         files.extend(source.lock()?.map(|lock| ("Cargo.lock", lock)));
+        let beside = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(beside).map_err(Error::io(beside))?;
+        // Under another name first: half a crate would be in the way of the next try.
+        let temporary = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(fs::Permissions::from_mode(0o777))
+            .tempdir_in(beside)
+            .map_err(Error::io(beside))?;
         for (name, content) in files {
-            let path = folder.join(name);
-            let parent = path.parent().unwrap_or(&folder);
+            let path = temporary.path().join(name);
+            let parent = path.parent().unwrap_or(beside);
             fs::create_dir_all(parent).map_err(Error::io(parent))?;
             fs::write(&path, content).map_err(Error::io(&path))?;
         }
+        fs::rename(temporary.path(), &folder).map_err(Error::io(&folder))?;
         writeln!(
             context.out,
             "wrote {0}; next:\n  cd {0}\n  cargo test\n  daf-cli run pipeline.yaml --build",

@@ -1,13 +1,12 @@
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use daf_core::results::Record;
 use daf_core::train::{Observer, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::failure::Failure;
+use crate::ending;
 
 /// Shows how far the download of `file` is: a bar on a terminal, otherwise a line when it begins.
 pub(crate) fn download(file: &str, done: u64, total: Option<u64>) {
@@ -31,47 +30,11 @@ pub(crate) fn download(file: &str, done: u64, total: Option<u64>) {
 /// How often a plain line is printed where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// What Ctrl-C (or SIGTERM) does.
-#[derive(Debug, Default)]
-pub(crate) struct Interrupt {
-    asked: AtomicBool,
-    /// Whether somebody looks at `asked`.
-    heard: AtomicBool,
-}
-
-impl Interrupt {
-    /// From here on, Ctrl-C ends the program at once, except while it is [heard](Self::hear): then the first one says
-    /// `message` and is remembered.
-    pub(crate) fn new(message: &'static str) -> Result<Arc<Self>, Failure> {
-        let interrupt = Arc::<Self>::default();
-        let it = Arc::clone(&interrupt);
-        ctrlc::set_handler(move || {
-            if !it.heard.load(Ordering::SeqCst) || it.asked.swap(true, Ordering::SeqCst) {
-                std::process::exit(1);
-            }
-            let _ = writeln!(io::stderr(), "\n{message}; again to stop at once");
-        })
-        .map_err(|error| Failure::work(format!("Ctrl-C cannot be caught: {error}")))?;
-        Ok(interrupt)
-    }
-
-    /// Says whether somebody asks from time to time whether to stop.
-    pub(crate) fn hear(&self, heard: bool) {
-        self.heard.store(heard, Ordering::SeqCst);
-    }
-
-    /// Whether to stop.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
 /// Shows how far a training is, and stops it on Ctrl-C: a bar on a terminal, otherwise plain lines.
+#[derive(Default)]
 pub(crate) struct Training {
-    interrupt: Arc<Interrupt>,
     bar: Option<ProgressBar>,
     plan: Option<Plan>,
-    started: Instant,
     last_line: Option<Instant>,
     /// Moving average of the seconds of a step.
     pace: Option<f64>,
@@ -79,24 +42,9 @@ pub(crate) struct Training {
 }
 
 impl Training {
-    /// From here on, the first Ctrl-C (or SIGTERM) during the steps lets the step end and a checkpoint be saved; the second, or
-    /// one at any other time, ends the program at once.
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self {
-            interrupt: Interrupt::new("stopping after this step")?,
-            bar: None,
-            plan: None,
-            started: Instant::now(),
-            last_line: None,
-            pace: None,
-            counter: None,
-        })
-    }
-}
-
-impl Training {
     /// Shows how far work outside the steps is.
     fn count(&mut self, what: &'static str, done: usize, all: usize) {
+        ending::hear(None);
         self.counter
             .get_or_insert_with(|| Counter::new(what))
             .set(done, all);
@@ -111,8 +59,9 @@ impl Training {
 impl Observer for Training {
     fn started(&mut self, plan: &Plan) {
         self.plan = Some(*plan);
-        self.started = Instant::now();
-        self.interrupt.hear(plan.done < plan.steps);
+        if plan.done < plan.steps {
+            ending::hear(Some("stopping after this step"));
+        }
         if plan.done > 0 {
             let _ = writeln!(io::stderr(), "going on at step {} of {}", plan.done, plan.steps);
         }
@@ -130,7 +79,6 @@ impl Observer for Training {
             .map_or(record.seconds, |pace| 0.9 * pace + 0.1 * record.seconds);
         self.pace = Some(pace);
         let done = record.step + 1;
-        self.interrupt.hear(done < plan.steps);
         // More than a duration can hold is for ever.
         let left = pace * plan.steps.saturating_sub(done) as f64;
         let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
@@ -159,6 +107,10 @@ impl Observer for Training {
         }
     }
 
+    fn opened(&mut self, done: usize, all: usize) {
+        self.count("opening images", done, all);
+    }
+
     fn fitted(&mut self, done: usize, all: usize) {
         self.count("reading normal images", done, all);
     }
@@ -168,7 +120,7 @@ impl Observer for Training {
     }
 
     fn stop(&mut self) -> bool {
-        self.interrupt.is_asked()
+        ending::asked().is_some()
     }
 }
 

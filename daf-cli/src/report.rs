@@ -1,23 +1,28 @@
 use std::path::PathBuf;
 
 use crate::Context;
+use crate::compare::each_run;
 use crate::failure::Failure;
 
-/// Write the report on a run anew
+/// Write the reports on runs anew
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   daf-cli report runs/bottle
+  daf-cli report runs/*
 
 The report, report.html in the run directory, is one file that any browser shows
 without a network. `run` and `evaluate` write it at their end.")]
 pub(crate) struct Report {
-    /// The run directory
-    run: PathBuf,
+    /// The run directories; what is none is passed over with a word
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
 }
 
 impl Report {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let path = daf_report::write(&self.run)?;
-        Ok(writeln!(context.out, "report: {}", path.display())?)
+        for path in each_run(&self.runs, daf_report::write)? {
+            writeln!(context.out, "report: {}", path.display())?;
+        }
+        Ok(())
     }
 }

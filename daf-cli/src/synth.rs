@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::Counter;
 
@@ -55,7 +56,10 @@ struct Preview {
 
 impl Preview {
     fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let samples = samples(&self.pipeline.load(&context.environment)?)?;
+        let pipeline = self.pipeline.load(&context.environment)?;
+        let inputs = Inputs::of(&pipeline).and(&self.pipeline.file, "the pipeline file");
+        inputs.spare(&self.output)?;
+        let samples = samples(&pipeline)?;
         let mut counter = Counter::new("synthesizing");
         let number = self.number as usize;
         let (mut drawn, mut shares, mut times) = (Vec::new(), Vec::new(), Vec::new());
@@ -72,9 +76,7 @@ impl Preview {
             counter.set(done + 1, number);
         }
         counter.finish();
-        overlay::samples(&drawn)
-            .save(&self.output)
-            .map_err(|error| daf_core::Error::data(&self.output, error.to_string()))?;
+        overlay::save(&overlay::samples(&drawn), &self.output)?;
 
         let out = &mut context.out;
         let damaged = shares.len();

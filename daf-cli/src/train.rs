@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use daf_core::block::MultiplyAdds;
+use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
 use daf_core::results::{MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name};
@@ -10,8 +11,12 @@ use daf_core::{Detector, Pipeline, Split};
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
+use crate::check::forgotten_masks;
+use crate::data;
+use crate::ending;
 use crate::environment::Environment;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
+use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::{Counter, Training};
 
@@ -44,6 +49,10 @@ pub(crate) struct Train {
     /// Go on with the run directory if it exists, from its newest checkpoint
     #[arg(long)]
     resume: bool,
+    /// Go on although images were added, removed or changed since. Those that were learned from stay so and are not held
+    /// out
+    #[arg(long, requires = "resume")]
+    accept_data: bool,
     /// Delete the run directory first if it exists
     #[arg(long, conflicts_with = "resume")]
     replace: bool,
@@ -54,6 +63,9 @@ impl RunVerb {
         let pipeline = self.train.pipeline.load(&context.environment)?;
         // Before the training: a fault in the test images would come hours later otherwise.
         let tests = pipeline.items(Split::Test)?;
+        if let Some(suspicion) = forgotten_masks(&tests) {
+            writeln!(context.out, "{suspicion}")?;
+        }
         let run = self.train.train(pipeline, context)?;
         if tests.is_empty() {
             writeln!(context.out, "there are no test images, so nothing was measured")?;
@@ -72,14 +84,30 @@ impl Train {
 
     fn report(run: &Run, context: &mut Context) -> Result<(), Failure> {
         let weights = run.dir().join("weights");
-        writeln!(context.out, "weights: {}", weights.display())?;
+        if let Some(doubt) = Calibration::read(run.dir())?.and_then(|calibration| calibration.doubt()) {
+            writeln!(context.out, "{doubt}")?;
+        }
         let page = daf_report::write(run.dir())?;
+        writeln!(context.out, "weights: {}", weights.display())?;
         Ok(writeln!(context.out, "report:  {}", page.display())?)
     }
 
     fn train(&self, pipeline: Pipeline, context: &mut Context) -> Result<Run, Failure> {
         let run = self.open(pipeline)?;
+        let left_out = run.pipeline().data.left_out();
+        if !left_out.is_empty() {
+            writeln!(context.out, "{left_out}")?;
+        }
+        ending::advise("continue with --resume");
+        if self.accept_data {
+            run.accept_images()?;
+        }
+        // A trained run keeps what was found when it learned.
+        let found = (!run.is_trained()).then(|| data::examine(&run));
         learn(&run, &context.environment, ())?;
+        if let Some(found) = found {
+            data::keep(&run, &found)?;
+        }
         Ok(run)
     }
 
@@ -93,7 +121,14 @@ impl Train {
         // Whatever else the folder may be, only a run is deleted: one that is not wanted any more, or that failed before it
         // had anything to lose.
         if self.replace && dir.exists() {
-            Run::open(&dir)?.delete()?;
+            let run = Run::open(&dir)?;
+            let mut inputs = Inputs::of(&pipeline);
+            // What a run wrote of its settings it will write again.
+            if run.config_file() != self.pipeline.file {
+                inputs = inputs.and(&self.pipeline.file, "the pipeline file");
+            }
+            inputs.spare_folder(&dir)?;
+            run.delete()?;
         } else if let Ok(run) = Run::open(&dir)
             && run.is_empty()?
         {
@@ -124,10 +159,10 @@ impl Train {
 /// Trains a run, from where it was broken off, unless it is trained already; `observer` watches as well.
 pub(crate) fn learn(run: &Run, environment: &Environment, observer: impl Observer) -> Result<(), Failure> {
     if run.is_trained() {
-        return Ok(());
+        return Ok(run.check_images()?);
     }
     let events = TrainingEvents::new(run.dir().to_path_buf());
-    let mut observer = (Training::new()?, (events, observer));
+    let mut observer = (Training::default(), (events, observer));
     let trained = train::train(run, &environment.weight_folders(), &mut observer);
     if let Some(error) = observer.1.0.failure() {
         tracing::warn!("TensorBoard will not see all of the training: {error}");
@@ -150,6 +185,14 @@ pub(crate) fn measure(
         progress(done, all);
     })?;
     counter.finish();
+    // That of an earlier evaluation shows other images.
+    let page = dir.join(daf_report::FILE);
+    if page.exists() {
+        std::fs::remove_file(&page).map_err(daf_core::Error::io(&page))?;
+    }
+    // All is written before anything is printed: nobody may be there to read it.
+    write_metrics(&Results::read(&dir)?)?;
+    daf_report::write(&dir)?;
     print(&found, context)?;
     writeln!(context.out)?;
     writeln!(context.out, "metrics: {}", dir.join(METRICS).display())?;
@@ -157,9 +200,12 @@ pub(crate) fn measure(
     if maps {
         writeln!(context.out, "maps:    {}", dir.join(MAPS).display())?;
     }
-    write_metrics(&Results::read(&dir)?)?;
-    writeln!(context.out, "report:  {}", daf_report::write(&dir)?.display())?;
-    Ok(())
+    writeln!(context.out, "report:  {}", page.display())?;
+    context.out.flush()?;
+    failure::left_out(&[
+        (found.unreadable, "image or mask", "images or masks", "read"),
+        (found.undrawn, "heat map", "heat maps", "drawn"),
+    ])
 }
 
 /// The metrics that the table shows; all of them are in metrics.json.
@@ -213,12 +259,18 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
         found.images_per_second,
         work(found.multiply_adds)
     )?;
-    if let (Some(calibration), Some(at)) = (&found.calibration, &found.at_threshold) {
-        writeln!(
-            out,
-            "at the threshold {:.4}: {} of {} normal images over it, {} of {} defective ones under it",
-            calibration.image.threshold, at.false_alarms, at.normal, at.missed, at.anomalous
-        )?;
+    if let Some(calibration) = &found.calibration {
+        if let (Some(scale), Some(at)) = (calibration.image.scale(), &found.at_threshold) {
+            writeln!(
+                out,
+                "at the threshold {:.4}: {} of {} normal images over it, {} of {} defective ones under it",
+                scale.threshold, at.false_alarms, at.normal, at.missed, at.anomalous
+            )?;
+            writeln!(out, "it was {}", calibration.basis)?;
+        }
+        if let Some(doubt) = calibration.doubt() {
+            writeln!(out, "{doubt}")?;
+        }
     }
     if let Some(error) = found.pixel_error {
         writeln!(out, "pixel metrics are within {error:.1e} of the exact ones")?;

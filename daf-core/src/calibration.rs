@@ -1,11 +1,14 @@
 //! Where good ends and bad begins: thresholds from normal images, and scores on a scale with a meaning.
 
+use std::fmt;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::config::Validation;
+use crate::data::Normals;
 use crate::results::read_json;
 
 /// How a threshold is chosen.
@@ -42,7 +45,7 @@ pub enum Source {
 pub struct Scale {
     /// Median score of what is normal.
     pub median: f64,
-    /// Score from which on something is anomalous.
+    /// Score from which on something is anomalous; over the median.
     pub threshold: f64,
 }
 
@@ -71,14 +74,84 @@ impl Scale {
     }
 }
 
-/// Thresholds of a trained run, and what they rest on: `calibration.json`.
+/// A scale, or why none could be chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, from = "Stored")]
+pub enum Chosen {
+    /// A scale whose threshold lies over its median.
+    Scale(Scale),
+    /// There is no threshold, so that nothing counts as normal or anomalous.
+    Missing {
+        /// The reason.
+        unavailable: String,
+    },
+}
+
+impl Chosen {
+    /// The scale through a median and a threshold, if the threshold lies over the median: on any other one half of the
+    /// normal images, or all of them, would be anomalous.
+    #[must_use]
+    pub fn new(median: f64, threshold: f64) -> Self {
+        if median.is_finite() && threshold.is_finite() && apart(median, threshold) {
+            return Self::Scale(Scale { median, threshold });
+        }
+        Self::missing(format!(
+            "the threshold {threshold:.4} does not lie over the median of what is normal, {median:.4}"
+        ))
+    }
+
+    /// No scale, and why.
+    pub fn missing(reason: impl Into<String>) -> Self {
+        Self::Missing {
+            unavailable: reason.into(),
+        }
+    }
+
+    /// The scale, if there is one.
+    #[must_use]
+    pub const fn scale(&self) -> Option<Scale> {
+        match self {
+            Self::Scale(scale) => Some(*scale),
+            Self::Missing { .. } => None,
+        }
+    }
+
+    /// Why there is no scale.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Scale(_) => None,
+            Self::Missing { unavailable } => Some(unavailable),
+        }
+    }
+}
+
+/// Whether `high` lies over `low` by more than single precision may be off: the same image scored in another batch differs by
+/// that much.
+fn apart(low: f64, high: f64) -> bool {
+    high - low > 1e-5 * low.abs().max(high.abs())
+}
+
+/// What files hold: those of earlier versions have scales whose threshold is the median.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Scale { median: f64, threshold: f64 },
+    Missing { unavailable: String },
+}
+
+impl From<Stored> for Chosen {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Scale { median, threshold } => Self::new(median, threshold),
+            Stored::Missing { unavailable } => Self::Missing { unavailable },
+        }
+    }
+}
+
+/// What thresholds rest on. Its `Display` says so: `chosen from 40 normal images held out of training, by …`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// For image scores.
-    pub image: Scale,
-    /// For pixel scores. Its threshold is meant for whole images: no more of the normal ones than `false_alarms` have
-    /// a pixel over it.
-    pub pixel: Scale,
+pub struct Basis {
     /// How the thresholds were chosen.
     pub rule: Rule,
     /// The images they were chosen with.
@@ -91,6 +164,117 @@ pub struct Calibration {
     pub false_alarms: f64,
 }
 
+impl Basis {
+    /// Fewer scores tell too little of their tail for an extreme-value fit.
+    const FEWEST_TO_FIT: usize = 12;
+
+    /// The basis of the thresholds of a training with `images` normal images, before damaged ones are made and before the test
+    /// split is looked at.
+    #[must_use]
+    pub fn of(settings: &Validation, images: usize) -> Self {
+        let held_out = Normals::held_out(images, settings.share);
+        let source = match settings.threshold {
+            _ if held_out == 0 => Source::Training,
+            Rule::Synthetic => Source::Synthetic,
+            Rule::ExtremeValue | Rule::Quantile | Rule::F1Max => Source::HeldOut,
+        };
+        Self {
+            rule: settings.threshold,
+            source,
+            normal_images: if held_out == 0 { images } else { held_out },
+            anomalous_images: 0,
+            false_alarms: settings.false_alarms,
+        }
+    }
+
+    /// Why thresholds on this basis are not to be relied on, if so: too few images, or images that were learned from.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let (images, were) = match self.normal_images {
+            1 => ("one normal image".to_owned(), "was"),
+            count => (format!("{count} normal images"), "were"),
+        };
+        let share = percent(self.false_alarms);
+        if self.source == Source::Training {
+            return Some(format!(
+                "the thresholds rest on {images} that {were} trained with, and such scores tend to be too low: expect false alarms; \
+                 images are held out where validation.share makes at least {} of them",
+                Normals::FEWEST_HELD_OUT
+            ));
+        }
+        if self.rule == Rule::Quantile && self.normal_images as f64 * self.false_alarms < 1.0 {
+            return Some(format!(
+                "the thresholds rest on {images} held out of training, too few for a quantile of {share} %, which takes at \
+                 least {:.0}: they lie close to the largest score",
+                (1.0 / self.false_alarms).ceil()
+            ));
+        }
+        if self.rule != Rule::F1Max && self.normal_images < Self::FEWEST_TO_FIT {
+            let what = match self.rule {
+                Rule::Synthetic => "are a rough estimate".to_owned(),
+                _ => format!("tell only roughly which score {share} % of normal images exceed"),
+            };
+            return Some(format!(
+                "the thresholds rest on {images} held out of training and {what}; a dozen or more are better \
+                 (more images, or a larger validation.share)"
+            ));
+        }
+        None
+    }
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (normal, anomalous) = (self.normal_images, self.anomalous_images);
+        match self.source {
+            Source::HeldOut => write!(f, "chosen from {normal} normal images held out of training, ")?,
+            Source::Training => write!(
+                f,
+                "chosen from {normal} training images, whose scores tend to be too low, "
+            )?,
+            Source::Synthetic => write!(
+                f,
+                "chosen from {normal} held-out normal images and {anomalous} damaged ones, "
+            )?,
+            Source::Test => write!(
+                f,
+                "chosen from {normal} normal and {anomalous} anomalous test images, "
+            )?,
+        }
+        let allowed = percent(self.false_alarms);
+        match self.rule {
+            Rule::ExtremeValue => write!(
+                f,
+                "by an extreme-value fit so that {allowed} % of normal images exceed it"
+            ),
+            Rule::Quantile => write!(f, "as a quantile so that {allowed} % of normal images exceed it"),
+            Rule::Synthetic => f.write_str("where F1 is largest"),
+            Rule::F1Max => {
+                f.write_str("where F1 is largest on the test images, so the figures at it are too good")
+            }
+        }
+    }
+}
+
+/// A share in percent with as many digits as it has, up to three.
+fn percent(share: f64) -> String {
+    let text = format!("{:.3}", 100.0 * share);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Thresholds of a trained run, and what they rest on: `calibration.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// For image scores.
+    pub image: Chosen,
+    /// For pixel scores. Its threshold is meant for whole images: no more of the normal ones than `false_alarms` have
+    /// a pixel over it.
+    pub pixel: Chosen,
+    /// What they rest on.
+    #[serde(flatten)]
+    pub basis: Basis,
+}
+
 impl Calibration {
     pub(crate) const FILE: &str = "calibration.json";
 
@@ -100,6 +284,45 @@ impl Calibration {
     /// If the file is damaged.
     pub fn read(run: &Path) -> Result<Option<Self>> {
         read_json(&run.join(Self::FILE))
+    }
+
+    /// Why there is no threshold for images, or why it is not to be relied on.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        match self.image.reason() {
+            Some(reason) => Some(format!("{reason}: no threshold can be chosen")),
+            None => self.basis.doubt(),
+        }
+    }
+}
+
+/// The scores that normal images had, if they tell of a spread: one score does not, nor do equal ones.
+///
+/// # Errors
+/// Why no threshold can rest on them.
+pub fn spread(scores: &[f64], source: Source) -> std::result::Result<(), String> {
+    let (low, high) = scores
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), score| {
+            (low.min(*score), high.max(*score))
+        });
+    let what = match source {
+        Source::Training => "training",
+        Source::HeldOut | Source::Synthetic => "held-out",
+        Source::Test => "test",
+    };
+    match scores.len() {
+        0 => Err(format!("there are no {what} scores")),
+        1 => Err(format!(
+            "one {what} score ({high:.4}) says nothing of how far scores spread"
+        )),
+        _ if scores.iter().any(|score| !score.is_finite()) => {
+            Err(format!("the {what} scores are not all finite"))
+        }
+        _ if apart(low, high) => Ok(()),
+        count => Err(format!(
+            "the {what} scores do not differ ({count} images score {high:.4})"
+        )),
     }
 }
 
@@ -176,6 +399,109 @@ mod tests {
         assert_eq!(upper_quantile(&[1.0, 2.0, 3.0, 4.0, 5.0], 0.25), Some(4.0));
         assert_eq!(upper_quantile(&[5.0, 1.0], 0.25), Some(4.0));
         assert_eq!(upper_quantile(&[1.0, 2.0], 0.0), Some(2.0));
+    }
+
+    #[test]
+    fn equal_scores_or_a_single_one_give_no_threshold() {
+        let reason = |scores: &[f64], source| spread(scores, source).unwrap_err();
+        assert_eq!(
+            reason(&[1.2474; 25], Source::HeldOut),
+            "the held-out scores do not differ (25 images score 1.2474)"
+        );
+        // The same image in another batch: rounding is no spread.
+        let rounded = [1.247_402_6, 1.247_402_8, 1.247_402_6];
+        assert!(reason(&rounded, Source::Training).starts_with("the training scores do not differ"));
+        assert!(reason(&[0.0, 0.0], Source::HeldOut).contains("do not differ"));
+        assert!(reason(&[1.0], Source::Training).starts_with("one training score (1.0000)"));
+        assert!(reason(&[], Source::HeldOut).starts_with("there are no"));
+        assert!(reason(&[1.0, f64::NAN], Source::HeldOut).contains("finite"));
+        assert_eq!(spread(&[1.0, 1.001], Source::HeldOut), Ok(()));
+        assert_eq!(spread(&[1e-9, 2e-9], Source::HeldOut), Ok(()));
+    }
+
+    #[test]
+    fn a_threshold_lies_over_the_median_or_there_is_none() {
+        assert_eq!(
+            Chosen::new(1.0, 2.0).scale(),
+            Some(Scale {
+                median: 1.0,
+                threshold: 2.0
+            })
+        );
+        for (median, threshold) in [
+            (1.0, 1.0),
+            (2.0, 1.0),
+            (0.0, 0.0),
+            (f64::NEG_INFINITY, 1.0),
+            (1.0, f64::INFINITY),
+            (1.0, f64::NAN),
+        ] {
+            let chosen = Chosen::new(median, threshold);
+            assert_eq!(chosen.scale(), None, "{median} {threshold}");
+            assert!(chosen.reason().is_some());
+        }
+    }
+
+    #[test]
+    fn files_of_earlier_versions_are_read_and_an_empty_scale_in_them_is_none() {
+        let read = |median: f64, threshold: f64| -> Calibration {
+            let scale = format!("{{\"median\": {median}, \"threshold\": {threshold}}}");
+            serde_json::from_str(&format!(
+                r#"{{"image": {scale}, "pixel": {scale}, "rule": "extreme_value", "source": "held_out",
+                    "normal_images": 25, "anomalous_images": 0, "false_alarms": 0.01}}"#
+            ))
+            .unwrap()
+        };
+        let sound = read(1.0, 2.0);
+        assert_eq!(sound.basis.normal_images, 25);
+        assert_eq!(sound.doubt(), None);
+        assert_eq!(sound.image.scale().unwrap().threshold, 2.0);
+        let empty = read(1.2474, 1.2474);
+        assert_eq!((empty.image.scale(), empty.pixel.scale()), (None, None));
+        assert!(empty.doubt().unwrap().ends_with(": no threshold can be chosen"));
+        for calibration in [sound, empty] {
+            let text = serde_json::to_string(&calibration).unwrap();
+            assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap(), calibration);
+        }
+    }
+
+    #[test]
+    fn what_thresholds_rest_on_is_known_before_the_training_and_doubted_where_it_is_little() {
+        let of = |threshold, images| {
+            let settings = Validation {
+                threshold,
+                ..Validation::default()
+            };
+            Basis::of(&settings, images)
+        };
+        let few = of(Rule::ExtremeValue, 20);
+        assert_eq!((few.source, few.normal_images), (Source::Training, 20));
+        assert!(
+            few.doubt()
+                .unwrap()
+                .contains("20 normal images that were trained with")
+        );
+        let some = of(Rule::ExtremeValue, 60);
+        assert_eq!((some.source, some.normal_images), (Source::HeldOut, 6));
+        assert!(
+            some.doubt()
+                .unwrap()
+                .contains("6 normal images held out of training")
+        );
+        assert!(
+            some.to_string()
+                .ends_with("so that 1 % of normal images exceed it")
+        );
+        assert_eq!(of(Rule::ExtremeValue, 120).doubt(), None);
+        assert!(of(Rule::Quantile, 500).doubt().unwrap().contains("at least 100"));
+        assert_eq!(of(Rule::Quantile, 1000).doubt(), None);
+        assert_eq!(of(Rule::Synthetic, 120).source, Source::Synthetic);
+        assert!(
+            of(Rule::ExtremeValue, 1)
+                .doubt()
+                .unwrap()
+                .contains("one normal image that was trained")
+        );
     }
 
     proptest! {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use image::RgbImage;
+use image::{GrayImage, RgbImage};
 use tch::{Device, Kind, Tensor};
 
 use crate::block::{self, Mode, MultiplyAdds};
 use crate::calibration::Calibration;
 use crate::config::DeviceChoice;
-use crate::data::geometry::{Frame, Window};
+use crate::data::geometry::{Frame, MaskRule, Window};
+use crate::data::{InputImage, InputView};
 use crate::run::Run;
 use crate::{BoxError, Error, Model, Pipeline, Rect, Result, ScoreMap, concurrent, data};
 
@@ -101,7 +102,7 @@ impl Detector {
     ///
     /// # Errors
     /// Names the file and why it cannot be used.
-    pub fn read(&self, path: impl AsRef<Path>) -> Result<RgbImage> {
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<InputImage> {
         self.run.pipeline().input.reading().open(path)
     }
 
@@ -127,12 +128,12 @@ impl Detector {
         Ok(model.parameters())
     }
 
-    /// Scores one image of any size.
+    /// Scores one image of any size, an [`RgbImage`] or what [`read`](Self::read) gives.
     ///
     /// # Errors
     /// As [`detect_batch`](Self::detect_batch).
-    pub fn detect(&self, image: &RgbImage) -> Result<Detection> {
-        let mut found = self.detect_batch(&[image])?;
+    pub fn detect<'i>(&self, image: impl Into<InputView<'i>>) -> Result<Detection> {
+        let mut found = self.detect_batch(&[image.into()])?;
         found
             .pop()
             .ok_or_else(|| Error::data("image", "the scorer gave no score"))
@@ -143,13 +144,18 @@ impl Detector {
     ///
     /// # Errors
     /// If an image has no pixels, or a part refuses its work.
-    pub fn detect_batch(&self, images: &[&RgbImage]) -> Result<Vec<Detection>> {
-        let scored = self.scoring.score(self.run.pipeline(), images)?;
+    pub fn detect_batch<'i>(&self, images: &[impl Into<InputView<'i>> + Copy]) -> Result<Vec<Detection>> {
+        let images: Vec<InputView> = images.iter().map(|image| (*image).into()).collect();
+        let scored = self.scoring.score(self.run.pipeline(), &images)?;
+        let scale = self
+            .calibration
+            .as_ref()
+            .and_then(|calibration| calibration.image.scale());
         Ok(scored
             .into_iter()
             .map(|(score, map)| Detection {
                 score,
-                calibrated: self.calibration.map(|c| c.image.calibrated(score)),
+                calibrated: scale.map(|scale| scale.calibrated(score)),
                 map,
             })
             .collect())
@@ -178,16 +184,16 @@ impl Scoring {
     }
 
     /// Scores and maps of images of any sizes.
-    pub(crate) fn score(&self, pipeline: &Pipeline, images: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
+    pub(crate) fn score(&self, pipeline: &Pipeline, images: &[InputView]) -> Result<Vec<(f64, ScoreMap)>> {
         self.in_passes(pipeline, images, |images| self.score_together(pipeline, images))
     }
 
     /// The results of `pass` for as many images at a time as go together.
-    fn in_passes(
+    fn in_passes<T>(
         &self,
         pipeline: &Pipeline,
-        images: &[&RgbImage],
-        pass: impl Fn(&[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>>,
+        images: &[T],
+        pass: impl Fn(&[T]) -> Result<Vec<(f64, ScoreMap)>>,
     ) -> Result<Vec<(f64, ScoreMap)>> {
         let mut scored = Vec::with_capacity(images.len());
         for images in images.chunks(self.together(pipeline)) {
@@ -205,35 +211,42 @@ impl Scoring {
         }
     }
 
-    fn score_together(&self, pipeline: &Pipeline, images: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
+    fn score_together(&self, pipeline: &Pipeline, images: &[InputView]) -> Result<Vec<(f64, ScoreMap)>> {
         let geometry = pipeline.input.geometry();
         let frames: Vec<Frame> = images
             .iter()
-            .map(|image| geometry.frame(image.width(), image.height()))
+            .map(|image| geometry.frame(image.rgb.width(), image.rgb.height()))
             .collect();
         // Images that the network sees through one window each take one pass together.
         if frames.iter().all(|frame| frame.len() == 1) {
             let inputs = images
                 .iter()
                 .zip(&frames)
-                .map(|(image, frame)| Ok(frame.only_window(frame.content(image)?)))
+                .map(|(image, frame)| Ok(frame.only_window(frame.content(image.rgb)?)))
                 .collect::<Result<Vec<_>>>()?;
             let inputs: Vec<&RgbImage> = inputs.iter().map(AsRef::as_ref).collect();
             let raw = self.look(pipeline, &inputs)?;
-            if frames.iter().all(Frame::is_whole) {
+            if frames.iter().all(Frame::is_whole) && images.iter().all(|image| image.visible.is_none()) {
                 return finish(pipeline, &raw);
             }
             let raw = &raw;
-            let rows = (0..).zip(&frames).flat_map(|(row, frame)| {
-                let insides = frame.windows().map(|window| frame.inside(window));
-                insides.map(move |inside| finish(pipeline, &raw.part(row, inside)))
-            });
+            let rows = (0..)
+                .zip(images.iter().zip(&frames))
+                .flat_map(|(row, (image, frame))| {
+                    let insides = frame.windows().map(|window| frame.inside(window));
+                    insides.map(move |inside| {
+                        finish(pipeline, &raw.part(row, inside).seen(image.visible, frame)?)
+                    })
+                });
             return Ok(rows.collect::<Result<Vec<_>>>()?.concat());
         }
         let mut scored = Vec::with_capacity(images.len());
         for (image, frame) in images.iter().zip(&frames) {
-            let content = frame.content(image)?;
-            scored.extend(finish(pipeline, &self.tiled(pipeline, &content, frame)?)?);
+            let content = frame.content(image.rgb)?;
+            let raw = self
+                .tiled(pipeline, &content, frame)?
+                .seen(image.visible, frame)?;
+            scored.extend(finish(pipeline, &raw)?);
         }
         Ok(scored)
     }
@@ -328,6 +341,21 @@ impl Raw {
             pixels: rows.narrow(2, inside.x.into(), inside.width.into()),
             images: self.images.as_ref().map(|scores| scores.narrow(0, row, 1)),
         }
+    }
+
+    /// The same of one content, with 0 for pixels that are not visible.
+    fn seen(self, visible: Option<&GrayImage>, frame: &Frame) -> Result<Self> {
+        let Some(visible) = visible else {
+            return Ok(self);
+        };
+        let (width, height) = (frame.width, frame.height);
+        let visible = frame.mask(visible, MaskRule::Nearest, width, height)?;
+        let visible = Tensor::from_slice(visible.as_raw()).view([1, i64::from(height), i64::from(width)]);
+        let seen = visible.gt(0).to_device(self.pixels.device());
+        Ok(Self {
+            pixels: self.pixels * seen,
+            ..self
+        })
     }
 }
 

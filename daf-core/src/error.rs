@@ -87,6 +87,18 @@ pub enum Error {
         /// The operating system's answer.
         source: std::io::Error,
     },
+    /// The images are not those that a run was started with.
+    #[error(
+        "{}: the images are not those that the run was started with: {difference}; start another run, or take them up with \
+         --resume --accept-data",
+        run.display()
+    )]
+    OtherImages {
+        /// The run directory.
+        run: PathBuf,
+        /// Which are more, gone or changed.
+        difference: String,
+    },
     /// Work was stopped on request after everything was saved.
     #[error("stopped on request at step {step}; continue with --resume")]
     Interrupted {
@@ -128,6 +140,9 @@ impl Error {
     /// Whether the user's configuration or arguments are at fault, rather than the work itself.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config { .. } | Self::Registry(_))
+        matches!(
+            self,
+            Self::Config { .. } | Self::Registry(_) | Self::OtherImages { .. }
+        )
     }
 }

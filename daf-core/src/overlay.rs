@@ -1,14 +1,15 @@
 //! Score maps, and pictures of them.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{BufWriter, Cursor, Write};
 use std::path::Path;
 
 use fast_image_resize::ResizeAlg;
-use image::imageops::{FilterType, replace, resize};
-use image::{GrayImage, Rgb, RgbImage};
+use image::imageops::{self, FilterType, resize};
+use image::{GrayImage, ImageFormat, Rgb, RgbImage};
 
 use crate::data::{self, Sample};
+use crate::run::replace;
 use crate::{Error, Outcome, Result};
 
 /// Scores of the pixels of an image, row by row.
@@ -154,6 +155,20 @@ pub fn colours(map: &ScoreMap, scale: (f32, f32), width: u32, height: u32) -> Rg
     picture
 }
 
+/// Writes a picture in the format that its name ends in: the old file or the new, never a part.
+///
+/// # Errors
+/// If there is no such format, the disk is full or the folder cannot be written to.
+pub fn save(picture: &RgbImage, path: &Path) -> Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    ImageFormat::from_path(path)
+        .and_then(|format| picture.write_to(&mut bytes, format))
+        .map_err(|error| Error::data(path, error.to_string()))?;
+    replace(path, |temporary| {
+        fs::write(temporary, bytes.get_ref()).map_err(Error::io(path))
+    })
+}
+
 /// Side by side the image, the image with the outline of the true mask if that is known, the heat map, and the heat map
 /// over the image.
 #[must_use]
@@ -237,7 +252,7 @@ pub fn sheet(rows: &[Vec<RgbImage>]) -> RgbImage {
     for (row, height) in rows.iter().zip(&heights) {
         let mut left = 0;
         for (picture, width) in row.iter().zip(&widths) {
-            replace(&mut sheet, picture, i64::from(left), i64::from(top));
+            imageops::replace(&mut sheet, picture, i64::from(left), i64::from(top));
             left += width + GAP;
         }
         top += height + GAP;

@@ -2,10 +2,12 @@
 //!
 //! libtorch's own reader knows TorchScript's dialect only: it takes the `OrderedDict` of a state dict for nothing. The
 //! format is an uncompressed zip of a pickle and one file per storage. A pickle is a program for a small stack machine;
-//! this one knows the few calls that make up a state dict and refuses all others by name.
+//! this one knows the few calls that make up a state dict and refuses all others by name. What it builds is shared where the
+//! program names it again, and is about as large as the file at most.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -28,11 +30,10 @@ fn tensors(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, String> {
         return Err("it holds no dictionary of tensors".into());
     };
     let entries = entries.borrow();
-    let tensors = entries.iter().filter_map(|(name, value)| match (name, value) {
-        (Value::Text(name), Value::Tensor(tensor)) => Some((name.clone(), tensor.shallow_clone())),
-        _ => None,
-    });
-    let tensors: Vec<_> = tensors.collect();
+    let tensors = entries.iter();
+    let tensors: Vec<_> = tensors
+        .map(|(name, tensor)| (name.to_string(), tensor.shallow_clone()))
+        .collect();
     if tensors.is_empty() {
         return Err("its dictionary holds no tensors".into());
     }
@@ -136,22 +137,43 @@ impl<'a> Archive<'a> {
 enum Value {
     None,
     Int(i64),
-    Text(String),
+    Text(Rc<str>),
     /// A name of Python's: a function or class.
-    Global(String),
-    Tuple(Vec<Value>),
-    List(Rc<RefCell<Vec<Value>>>),
-    Dict(Rc<RefCell<Vec<(Value, Value)>>>),
-    Storage(Kind, String),
+    Global(Rc<str>),
+    Tuple(Rc<[Value]>),
+    /// No tensor needs what is in a list.
+    List,
+    /// The tensors of a dictionary by name; its other entries are left out.
+    Dict(Rc<RefCell<Vec<(Rc<str>, Rc<Tensor>)>>>),
+    Storage(Kind, Rc<str>),
     Tensor(Rc<Tensor>),
     Mark,
+}
+
+impl Value {
+    /// A tuple. What tensors need are tuples of numbers and of names, and one around them.
+    fn tuple(values: Vec<Value>) -> Result<Self, String> {
+        let is_tuple = |value: &Value| matches!(value, Value::Tuple(_));
+        let inner = |value: &Value| matches!(value, Value::Tuple(inner) if inner.iter().any(is_tuple));
+        if values.iter().any(inner) {
+            return Err("it holds tuples of tuples of tuples, which no tensor needs".into());
+        }
+        Ok(Self::Tuple(values.into()))
+    }
 }
 
 struct Machine<'a> {
     archive: &'a Archive<'a>,
     stack: Vec<Value>,
     memo: HashMap<usize, Value>,
+    /// The numbers of a storage, by its kind and name.
+    storages: HashMap<(Kind, Rc<str>), Tensor>,
+    /// How many bytes of tensors may still be made.
+    room: usize,
 }
+
+/// Tensors may share a storage, but not so often that they take up many times the file.
+const TIMES: usize = 8;
 
 impl<'a> Machine<'a> {
     fn new(archive: &'a Archive<'a>) -> Self {
@@ -159,6 +181,8 @@ impl<'a> Machine<'a> {
             archive,
             stack: Vec::new(),
             memo: HashMap::new(),
+            storages: HashMap::new(),
+            room: archive.0.values().map(|file| file.len()).sum::<usize>() * TIMES,
         }
     }
 
@@ -203,24 +227,26 @@ impl<'a> Machine<'a> {
                 }
                 b'X' => {
                     let length = code.number(4)?;
-                    Value::Text(code.text(length)?)
+                    Value::Text(code.text(length)?.into())
                 }
                 0x8c | b'U' => {
                     let length = code.number(1)?;
-                    Value::Text(code.text(length)?)
+                    Value::Text(code.text(length)?.into())
                 }
-                b'c' => Value::Global(format!("{}.{}", code.line()?, code.line()?)),
+                b'c' => Value::Global(format!("{}.{}", code.line()?, code.line()?).into()),
                 0x93 => match (self.pop()?, self.pop()?) {
-                    (Value::Text(name), Value::Text(module)) => Value::Global(format!("{module}.{name}")),
+                    (Value::Text(name), Value::Text(module)) => {
+                        Value::Global(format!("{module}.{name}").into())
+                    }
                     _ => return Err(damaged()),
                 },
-                b')' => Value::Tuple(Vec::new()),
-                b']' => Value::List(Rc::default()),
+                b')' => Value::tuple(Vec::new())?,
+                b']' => Value::List,
                 b'}' => Value::Dict(Rc::default()),
-                b't' => Value::Tuple(self.pop_to_mark()?),
+                b't' => Value::tuple(self.pop_to_mark()?)?,
                 count @ 0x85..=0x87 => {
                     let start = self.stack.len().checked_sub(usize::from(count - 0x84));
-                    Value::Tuple(self.stack.split_off(start.ok_or_else(damaged)?))
+                    Value::tuple(self.stack.split_off(start.ok_or_else(damaged)?))?
                 }
                 b'q' => {
                     self.remember(code.number(1)?)?;
@@ -237,13 +263,13 @@ impl<'a> Machine<'a> {
                 b'h' => self.recall(code.number(1)?)?,
                 b'j' => self.recall(code.number(4)?)?,
                 b'a' => {
-                    let value = self.pop()?;
-                    self.append(vec![value])?;
+                    self.pop()?;
+                    self.expect_list()?;
                     continue;
                 }
                 b'e' => {
-                    let values = self.pop_to_mark()?;
-                    self.append(values)?;
+                    self.pop_to_mark()?;
+                    self.expect_list()?;
                     continue;
                 }
                 b's' => {
@@ -300,12 +326,11 @@ impl<'a> Machine<'a> {
         self.memo.get(&place).cloned().ok_or_else(damaged)
     }
 
-    fn append(&self, values: Vec<Value>) -> Result<(), String> {
-        let Some(Value::List(list)) = self.stack.last() else {
-            return Err(damaged());
-        };
-        list.borrow_mut().extend(values);
-        Ok(())
+    fn expect_list(&self) -> Result<(), String> {
+        match self.stack.last() {
+            Some(Value::List) => Ok(()),
+            _ => Err(damaged()),
+        }
     }
 
     fn set(&self, values: Vec<Value>) -> Result<(), String> {
@@ -314,12 +339,14 @@ impl<'a> Machine<'a> {
         };
         let mut values = values.into_iter();
         while let (Some(key), Some(value)) = (values.next(), values.next()) {
-            dict.borrow_mut().push((key, value));
+            if let (Value::Text(name), Value::Tensor(tensor)) = (key, value) {
+                dict.borrow_mut().push((name, tensor));
+            }
         }
         Ok(())
     }
 
-    fn call(&self, function: &str, arguments: &[Value]) -> Result<Value, String> {
+    fn call(&mut self, function: &str, arguments: &[Value]) -> Result<Value, String> {
         match (function, arguments) {
             ("collections.OrderedDict", []) => Ok(Value::Dict(Rc::default())),
             ("torch._utils._rebuild_parameter", [tensor @ Value::Tensor(_), ..]) => Ok(tensor.clone()),
@@ -343,9 +370,9 @@ impl<'a> Machine<'a> {
     }
 
     fn tensor(
-        &self,
+        &mut self,
         kind: Kind,
-        key: &str,
+        key: &Rc<str>,
         offset: i64,
         size: &[i64],
         stride: &[i64],
@@ -364,10 +391,23 @@ impl<'a> Machine<'a> {
         if negative || !fits || size.len() != stride.len() {
             return Err(format!("a tensor in it reaches beyond its storage `{key}`"));
         }
-        let whole = Tensor::f_from_data_size(bytes, &[length], kind).map_err(|e| e.to_string())?;
-        let part = whole
-            .f_as_strided(size, stride, offset)
-            .map_err(|e| e.to_string())?;
+        let taken = count.unwrap_or(0) as usize * kind.elt_size_in_bytes();
+        self.room = self
+            .room
+            .checked_sub(taken)
+            .ok_or_else(|| format!("its tensors take up more than {TIMES} times the file"))?;
+        let refused = |error: tch::TchError| {
+            let text = error.to_string();
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        let whole = match self.storages.entry((kind, Rc::clone(key))) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let bytes = &bytes[..length as usize * kind.elt_size_in_bytes()];
+                entry.insert(Tensor::f_from_data_size(bytes, &[length], kind).map_err(refused)?)
+            }
+        };
+        let part = whole.f_as_strided(size, stride, offset).map_err(refused)?;
         Ok(part.contiguous().copy())
     }
 }
@@ -392,7 +432,7 @@ fn storage(id: Value) -> Result<Value, String> {
     let [Value::Text(word), Value::Global(class), Value::Text(key), ..] = &id[..] else {
         return Err(damaged());
     };
-    let kind = match class.as_str() {
+    let kind = match &**class {
         "torch.FloatStorage" => Kind::Float,
         "torch.DoubleStorage" => Kind::Double,
         "torch.HalfStorage" => Kind::Half,
@@ -405,8 +445,68 @@ fn storage(id: Value) -> Result<Value, String> {
         "torch.BoolStorage" => Kind::Bool,
         other => return Err(format!("it holds numbers of the unknown class `{other}`")),
     };
-    if word != "storage" {
+    if &**word != "storage" {
         return Err(damaged());
     }
-    Ok(Value::Storage(kind, key.clone()))
+    Ok(Value::Storage(kind, Rc::clone(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(code: &[u8], storage: &[u8]) -> Result<Value, String> {
+        let files = [("data.pkl", code), ("data/0", storage)];
+        let archive = Archive(files.map(|(name, file)| (name.to_owned(), file)).into());
+        Machine::new(&archive).run()
+    }
+
+    /// A call for all of a storage of so many float32.
+    fn tensor(count: u32) -> Vec<u8> {
+        [
+            &b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x02tQK\x00J"[..],
+            &count.to_le_bytes()[..],
+            &b"\x85K\x01\x85tR"[..],
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn what_a_small_pickle_builds_stays_small() {
+        // A tuple of the last one twice, again and again.
+        let doubling = [&b"N\x85q\0"[..], &b"h\0h\0\x86q\0".repeat(60), b"."].concat();
+        assert!(run(&doubling, b"").err().unwrap().contains("tuples of tuples"));
+        assert!(run(&[&b"N"[..], &b"\x85".repeat(1_000_000), b"."].concat(), b"").is_err());
+        // Lists and dictionaries within each other.
+        let lists = [b"]".repeat(1_000_000), b"a".repeat(999_999), b".".to_vec()].concat();
+        assert!(matches!(run(&lists, b""), Ok(Value::List)));
+        let keyed = [
+            b"}N".repeat(100_000),
+            b"}".to_vec(),
+            b"s".repeat(100_000),
+            b".".to_vec(),
+        ]
+        .concat();
+        assert!(matches!(run(&keyed, b""), Ok(Value::Dict(_))));
+        // A text of a megabyte, named a million times.
+        let text = [
+            b"X\0\0\x10\0".to_vec(),
+            vec![b'a'; 1 << 20],
+            b"q\0".to_vec(),
+            b"h\0".repeat(1_000_000),
+            b".".to_vec(),
+        ];
+        assert!(matches!(run(&text.concat(), b""), Ok(Value::Text(_))));
+    }
+
+    #[test]
+    fn tensors_may_share_a_storage_but_not_without_end() {
+        let storage: Vec<u8> = (0..1u32 << 18).flat_map(|n| (n as f32).to_le_bytes()).collect();
+        let shared = |times: usize| run(&[tensor(1 << 18).repeat(times), b".".to_vec()].concat(), &storage);
+        let Ok(Value::Tensor(last)) = shared(TIMES) else {
+            panic!("no tensor");
+        };
+        assert_eq!(last.double_value(&[77_777]), 77_777.0);
+        assert!(shared(1000).err().unwrap().contains("more than 8 times the file"));
+    }
 }

@@ -16,6 +16,7 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use crate::part::backbone::Backbone;
+use crate::words::listed;
 use crate::{Error, Result, pickle};
 
 /// Where the weights of a backbone come from. In YAML: `imagenet`, `auto`, `random` or the path of a file.
@@ -308,16 +309,49 @@ fn download(
 /// # Errors
 /// If the file is missing, damaged or of another format.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    fs::metadata(path).map_err(Error::io(path))?;
+    let found = File::open(path).and_then(|file| file.metadata());
+    if found.map_err(Error::io(path))?.is_dir() {
+        return Err(Error::checkpoint(
+            path,
+            "expected a file of weights, found a folder",
+        ));
+    }
     if matches!(path.extension().and_then(|e| e.to_str()), Some("pth" | "pt")) {
         return pickle::read(path);
     }
-    Tensor::read_safetensors(path).map_err(|e| {
-        // libtorch's errors carry a C++ stack trace after the first line.
-        let text = e.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        Error::checkpoint(path, format!("damaged or not a safetensors file: {first}"))
+    Tensor::read_safetensors(path).map_err(|error| {
+        let reason = in_plain_words(&error);
+        Error::checkpoint(path, format!("damaged or not a safetensors file: {reason}"))
     })
+}
+
+/// What keeps a safetensors file from being read or written. The library tells it as Rust prints its values.
+fn in_plain_words(error: &tch::TchError) -> String {
+    let text = match error {
+        tch::TchError::SafeTensorError { err, .. } => err.to_string(),
+        other => other.to_string(),
+    };
+    let system = text
+        .split_once("message: \"")
+        .and_then(|(_, rest)| rest.split('"').next());
+    let any = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+    if let Some(system) = system {
+        system.to_owned()
+    } else if any(&["InvalidHeader", "HeaderToo", "JsonError"]) {
+        "it does not begin with a list of tensors".into()
+    } else if any(&["MetadataIncompleteBuffer"]) {
+        "it is cut short, or longer than its list of tensors says".into()
+    } else if any(&[
+        "TensorInvalidInfo",
+        "InvalidOffset",
+        "ValidationOverflow",
+        "InvalidTensorView",
+    ]) {
+        "its list of tensors does not fit what is in it".into()
+    } else {
+        // libtorch's errors carry a C++ stack trace after the first line.
+        text.lines().next().unwrap_or_default().to_owned()
+    }
 }
 
 /// Copies named tensors into the variables of a store.
@@ -408,16 +442,7 @@ fn load_into(
     }
     if !faults.is_empty() {
         faults.sort();
-        let (shown, more) = (faults.len().min(3), faults.len().saturating_sub(3));
-        let rest = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        let reason = format!(
-            "the weights are of another network: {}{rest}",
-            faults[..shown].join(", ")
-        );
+        let reason = format!("the weights are of another network: {}", listed(&faults, 3));
         return Err(Error::checkpoint(path, reason));
     }
     tch::no_grad(|| {
@@ -451,7 +476,7 @@ pub fn write(path: &Path, mut tensors: Vec<(String, Tensor)>) -> Result<()> {
         .collect();
     let pairs: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
     Tensor::write_safetensors(&pairs, path)
-        .map_err(|e| Error::checkpoint(path, format!("cannot be written: {e}")))?;
+        .map_err(|error| Error::checkpoint(path, format!("cannot be written: {}", in_plain_words(&error))))?;
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(Error::io(path))

@@ -29,16 +29,17 @@ impl Categories<'_> {
     fn pattern(&self) -> Option<&str> {
         let name = self.category?;
         // A folder named like a pattern is a folder.
-        (name.contains(['*', '?', '[']) && !self.root.join(name).is_dir()).then_some(name)
+        let is_pattern = files::is_pattern(Path::new(name));
+        (is_pattern && !files::locate(&self.root.join(name)).is_dir()).then_some(name)
     }
 
     /// What `list` finds in the folder of the category, or in each that the pattern fits, by name.
     pub(crate) fn survey(&self, list: impl Fn(&Path) -> Result<Listing>) -> Listing {
         let Some(pattern) = self.pattern() else {
-            let folder = match self.category {
+            let folder = files::locate(&match self.category {
                 None | Some("") => self.root.to_path_buf(),
                 Some(category) => self.root.join(category),
-            };
+            });
             if !folder.is_dir() {
                 return Listing::failed(files::missing(&folder));
             }
@@ -54,20 +55,18 @@ impl Categories<'_> {
             for item in &mut found.items {
                 item.category = Some(files::name(&folder));
             }
-            all.items.append(&mut found.items);
-            all.faults.append(&mut found.faults);
+            all.extend(found);
         }
         all
     }
 
     fn fitting(&self, pattern: &str) -> Result<Vec<PathBuf>> {
-        let parsed = Pattern::new(pattern).map_err(|e| {
-            Error::data(
-                self.root,
-                format!("category: {pattern}: not a valid pattern: {e}"),
-            )
+        let root = files::locate(self.root);
+        let parsed = Pattern::new(&files::spelled(pattern.as_ref())).map_err(|e| {
+            let reason = format!("category: {pattern}: not a valid pattern: {e}");
+            Error::data(&root, reason)
         })?;
-        let mut folders = files::folders(self.root)?;
+        let mut folders = files::folders(&root)?;
         folders.retain(|folder| {
             parsed.matches(&files::name(folder)) && self.marks.iter().any(|mark| folder.join(mark).is_dir())
         });
@@ -75,9 +74,9 @@ impl Categories<'_> {
             let reason = format!(
                 "no category fits `{pattern}`: expected folders that hold {}, found {}",
                 self.marks.join(" or "),
-                files::contents(self.root)
+                files::contents(&root)
             );
-            return Err(Error::data(self.root, reason));
+            return Err(Error::data(root, reason));
         }
         Ok(folders)
     }
@@ -86,8 +85,10 @@ impl Categories<'_> {
 /// Refuses an empty list of images to learn from or to measure with, and says what lies in `folder` instead.
 pub(crate) fn require(listing: Listing, folder: &Path, expected: &str) -> Result<Listing> {
     if listing.items.is_empty() && listing.faults.is_empty() {
-        let found = files::contents(folder);
-        return Err(Error::data(folder, format!("{expected}, found {found}")));
+        return Err(Error::data(
+            folder,
+            format!("{expected}, found {}", listing.left_out.beside(folder)),
+        ));
     }
     Ok(listing)
 }

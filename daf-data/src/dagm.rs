@@ -7,7 +7,7 @@ use daf_core::{BoxError, Dataset, Item, Listing, Result, Split, typetag};
 use serde::{Deserialize, Serialize};
 
 use crate::category::{Categories, require};
-use crate::masks;
+use crate::masks::{self, Mirrored, Placed};
 
 /// DAGM 2007, ten classes of drawn textures.
 ///
@@ -60,18 +60,35 @@ impl Dagm {
             Split::Train => "Train",
             Split::Test => "Test",
         });
-        let images = files::images(&folder)?;
+        let label_folder = folder.join("Label");
         // Required: without the labels defective images would be learned as normal.
-        let labels = files::images(&folder.join("Label"))?;
-        let mut listing = Listing::default();
-        let labels = masks::matched(&images, &labels, "_label", &mut listing.faults);
+        if !label_folder.is_dir() {
+            return Err(files::missing(&label_folder));
+        }
+        let found = files::images(&folder)?;
+        let (labels, images): (Vec<_>, Vec<_>) = found
+            .images
+            .into_iter()
+            .partition(|file| file.starts_with(&label_folder));
+        let placed = |folder: &Path, files: Vec<PathBuf>| -> Vec<_> {
+            files
+                .into_iter()
+                .map(|file| Placed::below(folder, file))
+                .collect()
+        };
+        let (labels, images) = (placed(&label_folder, labels), placed(&folder, images));
+        let mut listing = Listing {
+            left_out: found.left_out,
+            ..Default::default()
+        };
+        let labels = masks::matched(&images, &labels, &["_label"], &Mirrored, &mut listing.faults);
         for (image, label) in images.into_iter().zip(labels) {
             match (split, label) {
-                (_, None) => listing.items.push(Item::normal(image)),
+                (_, None) => listing.items.push(Item::normal(image.path)),
                 (Split::Train, Some(_)) => {}
                 (Split::Test, label) => {
                     let mask = label.filter(|_| self.weak_masks);
-                    listing.items.push(Item::anomalous(image, mask, "defect"));
+                    listing.items.push(Item::anomalous(image.path, mask, "defect"));
                 }
             }
         }

@@ -1,19 +1,20 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use daf_core::data::files::{self, Found};
 use daf_core::schemars::{self, JsonSchema};
-use daf_core::{BoxError, Dataset, Error, Item, Listing, Result, Split, typetag};
-use glob::{MatchOptions, Pattern};
+use daf_core::{BoxError, Dataset, Error, Item, Listing, Split, typetag};
 use serde::{Deserialize, Serialize};
 
-use crate::masks;
-use daf_core::data::files;
+use crate::kind;
+use crate::masks::{self, ByKind, Placed};
+use crate::table::ABNORMAL;
 
 /// Your own images, by folder or glob pattern.
 ///
 /// A folder of good images is enough to train: `data: {type: folder, normal: ["good/*.png"]}`. In patterns `*` stands
 /// for any part of a name, `**` for any folders; a pattern that names a folder means all images within.
-/// The kind of a defect is the name of its image's folder.
+/// The kind of a defect is the name of its image's folder, with `; ` in place of `, `: several kinds are for tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
@@ -28,9 +29,13 @@ pub struct Folder {
     /// Defective images to measure with.
     #[serde(default)]
     pub abnormal: Vec<String>,
-    /// Masks of the defects, named as their images are, `_mask` appended or not. Images without a mask are allowed.
+    /// Masks of the defects, named as their images are, with or without one of `mask_suffix`. Images without a mask are
+    /// allowed. A mask in a folder named for a kind of defect belongs to an image of that kind.
     #[serde(default)]
     pub masks: Vec<String>,
+    /// What the names of masks may add to those of their images, in either case.
+    #[serde(default = "masks::suffixes")]
+    pub mask_suffix: Vec<String>,
 }
 daf_core::register!(Dataset: Folder = "folder");
 
@@ -43,89 +48,38 @@ impl Default for Folder {
             test_normal: pattern("test/good/*.png"),
             abnormal: pattern("test/scratch/*.png"),
             masks: pattern("masks/scratch/*.png"),
+            mask_suffix: masks::suffixes(),
         }
     }
 }
 
+/// Files by path, with the folders that lead to them from the start of their pattern.
+type Files = BTreeMap<PathBuf, Placed>;
+
 impl Folder {
-    /// The images of a list of patterns, each once, by path. A pattern without any is a fault.
-    fn find(&self, field: &str, patterns: &[String], faults: &mut Vec<BoxError>) -> BTreeSet<PathBuf> {
-        let mut found = BTreeSet::new();
-        for pattern in patterns {
-            match self.expand(pattern) {
-                Ok(images) if images.is_empty() => faults.push(self.nothing(field, pattern).into()),
-                Ok(images) => found.extend(images),
-                Err(fault) => faults.push(fault.into()),
+    /// The images of the patterns of a field, each once, by path. A pattern without any is a fault.
+    fn find(&self, field: &str, patterns: &[String], listing: &mut Listing) -> Files {
+        let root = files::locate(&self.root);
+        let mut all = Files::new();
+        for pattern in patterns.iter().map(Path::new) {
+            let found = match files::expand(&root, pattern) {
+                Ok(found) => found,
+                Err(fault) => {
+                    listing.faults.push(fault.into());
+                    continue;
+                }
+            };
+            if found.images.is_empty() {
+                listing.faults.push(nothing(&root, field, pattern, &found).into());
             }
-        }
-        found
-    }
-
-    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>> {
-        let path = self.root.join(pattern);
-        // A name such as `batch[3]` is a pattern by its looks and a folder or file in fact.
-        if path.is_dir() {
-            return files::images_below(&path);
-        }
-        if path.is_file() {
-            return Ok(if files::is_image(&path) {
-                vec![path]
-            } else {
-                Vec::new()
-            });
-        }
-        // Only the user's pattern is one: the root may contain brackets.
-        let root = Pattern::escape(&self.root.to_string_lossy());
-        let whole = Path::new(&root).join(pattern);
-        let options = MatchOptions {
-            require_literal_leading_dot: true,
-            ..MatchOptions::new()
-        };
-        let mut images = Vec::new();
-        let matches = glob::glob_with(&whole.to_string_lossy(), options)
-            .map_err(|e| Error::data(pattern, format!("not a valid pattern: {e}")))?;
-        for path in matches {
-            let path = path.map_err(|e| Error::io(e.path().to_path_buf())(e.into()))?;
-            if path.is_dir() {
-                images.extend(files::images_below(&path)?);
-            } else if files::is_image(&path) {
-                images.push(path);
+            let start = files::literal_part(&root, pattern);
+            for image in found.images {
+                let placed = Placed::below(&start, image.clone());
+                all.entry(image).or_insert(placed);
             }
+            listing.left_out.extend(found.left_out);
         }
-        Ok(images)
-    }
-
-    /// A pattern without images: shows the deepest folder that it leads to.
-    fn nothing(&self, field: &str, pattern: &str) -> Error {
-        let path = self.root.join(pattern);
-        let mut folder = PathBuf::new();
-        for part in path.components() {
-            if part.as_os_str().to_string_lossy().contains(['*', '?', '[']) {
-                break;
-            }
-            folder.push(part);
-        }
-        if folder.is_file() || (folder == path && !folder.is_dir() && files::is_image(&folder)) {
-            folder.pop();
-        }
-        if folder.as_os_str().is_empty() {
-            folder.push(".");
-        }
-        let why = if folder.is_dir() {
-            format!(
-                "expected png, jpeg, bmp or tiff images; {} holds {}",
-                folder.display(),
-                files::contents(&folder)
-            )
-        } else {
-            files::missing(&folder).to_string()
-        };
-        let kind = match field {
-            "normal" => "no normal images",
-            "masks" => "no masks",
-            _ => "no images",
-        };
-        Error::data(pattern, format!("{kind} match this pattern of `{field}`: {why}"))
+        all
     }
 
     fn train(&self) -> Listing {
@@ -133,50 +87,94 @@ impl Folder {
             let reason = "no normal images: expected patterns in `normal`, found an empty list";
             return Listing::failed(Error::data(&self.root, reason));
         }
-        let mut faults = Vec::new();
-        let mut images = self.find("normal", &self.normal, &mut faults);
+        let mut listing = Listing::default();
+        let mut images = self.find("normal", &self.normal, &mut listing);
         // Measuring on images that were learned from flatters every method; found here, before any work.
         for (field, patterns) in [("test_normal", &self.test_normal), ("abnormal", &self.abnormal)] {
-            for both in self.find(field, patterns, &mut faults) {
-                if images.remove(&both) {
+            let mut of_field = Listing::default();
+            for both in self.find(field, patterns, &mut of_field).into_keys() {
+                if images.remove(&both).is_some() {
                     let reason =
                         format!("is in `normal` and in `{field}`: test images must not be learned from");
-                    faults.push(Error::data(both, reason).into());
+                    of_field.faults.push(Error::data(both, reason).into());
                 }
             }
+            // What these patterns leave out is counted with the images to measure with.
+            listing.faults.append(&mut of_field.faults);
         }
-        let items = images.into_iter().map(Item::normal).collect();
-        Listing { items, faults }
+        // Another pattern may name what one leaves out.
+        listing.left_out.retain(|path, _| !images.contains_key(path));
+        listing.items = images.into_keys().map(Item::normal).collect();
+        listing
     }
 
     fn test(&self) -> Listing {
-        let mut faults = Vec::new();
-        let masks = self.find("masks", &self.masks, &mut faults);
-        let mut normal = self.find("test_normal", &self.test_normal, &mut faults);
+        let mut listing = Listing::default();
+        let masks = self.find("masks", &self.masks, &mut listing);
+        let mut normal = self.find("test_normal", &self.test_normal, &mut listing);
         // Masks often lie beside their images, where `*.png` means both.
-        let images: Vec<_> = self
-            .find("abnormal", &self.abnormal, &mut faults)
-            .into_iter()
-            .filter(|image| !masks.contains(image))
-            .collect();
-        for both in &images {
-            if normal.remove(both) {
-                faults.push(Error::data(both, "is in `test_normal` and in `abnormal`").into());
+        let mut images = self.find("abnormal", &self.abnormal, &mut listing);
+        images.retain(|image, _| !masks.contains_key(image));
+        for both in images.keys() {
+            if normal.remove(both).is_some() {
+                let fault = Error::data(both, "is in `test_normal` and in `abnormal`");
+                listing.faults.push(fault.into());
             }
         }
-        let masks: Vec<_> = masks.into_iter().collect();
-        let masks = masks::matched(&images, &masks, "_mask", &mut faults);
-        let mut items: Vec<_> = normal.into_iter().map(Item::normal).collect();
+        (listing.left_out).retain(|path, _| {
+            ![&masks, &normal, &images]
+                .iter()
+                .any(|files| files.contains_key(path))
+        });
+        listing.items = normal.into_keys().map(Item::normal).collect();
+        let (images, masks): (Vec<_>, Vec<_>) =
+            (images.into_values().collect(), masks.into_values().collect());
+        let places = ByKind::new(&images, &masks);
+        let masks = masks::matched(&images, &masks, &self.mask_suffix, &places, &mut listing.faults);
+        let mut kinds: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
         for (image, mask) in images.into_iter().zip(masks) {
-            let defect = image.parent().map(files::name).filter(|name| !name.is_empty());
-            items.push(Item::anomalous(
-                image,
-                mask,
-                defect.unwrap_or_else(|| "abnormal".to_owned()),
-            ));
+            let folder = image.path.parent().unwrap_or(Path::new(""));
+            if !kinds.contains_key(folder) {
+                let kind = match folder.file_name() {
+                    Some(_) => kind::of_folder(folder)
+                        .map_err(|fault| listing.faults.push(fault.into()))
+                        .ok(),
+                    None => Some(ABNORMAL.to_owned()),
+                };
+                kinds.insert(folder.to_path_buf(), kind);
+            }
+            if let Some(kind) = kinds.get(folder).cloned().flatten() {
+                listing.items.push(Item::anomalous(image.path, mask, kind));
+            }
         }
-        Listing { items, faults }
+        listing
     }
+}
+
+/// A pattern without images: shows the deepest folder that it leads to.
+fn nothing(root: &Path, field: &str, pattern: &Path, found: &Found) -> Error {
+    let mut folder = files::literal_part(root, pattern);
+    if (folder.exists() && !folder.is_dir())
+        || (folder == root.join(pattern) && !folder.is_dir() && files::is_image(&folder))
+    {
+        folder.pop();
+    }
+    if folder.as_os_str().is_empty() {
+        folder.push(".");
+    }
+    let why = if folder.is_dir() {
+        let there = found.left_out.beside(&folder);
+        let (formats, folder) = (files::FORMATS, folder.display());
+        format!("expected {formats} images; {folder} holds {there}")
+    } else {
+        files::missing(&folder).to_string()
+    };
+    let kind = match field {
+        "normal" => "no normal images",
+        "masks" => "no masks",
+        _ => "no images",
+    };
+    Error::data(pattern, format!("{kind} match this pattern of `{field}`: {why}"))
 }
 
 #[typetag::serde(name = Folder::NAME)]
@@ -186,8 +184,9 @@ impl Dataset for Folder {
     }
 
     fn survey(&self, split: Split) -> Listing {
-        if !self.root.as_os_str().is_empty() && !self.root.is_dir() {
-            return Listing::failed(files::missing(&self.root));
+        let root = files::locate(&self.root);
+        if !root.as_os_str().is_empty() && !root.is_dir() {
+            return Listing::failed(files::missing(&root));
         }
         match split {
             Split::Train => self.train(),
@@ -204,10 +203,8 @@ impl Dataset for Folder {
         }
         let fields = [&self.normal, &self.test_normal, &self.abnormal, &self.masks];
         for pattern in fields.into_iter().flatten() {
-            if !self.root.join(pattern).exists() {
-                Pattern::new(pattern).map_err(|e| format!("{pattern}: not a valid pattern: {e}"))?;
-            }
+            files::check_pattern(&files::locate(&self.root), Path::new(pattern))?;
         }
-        Ok(())
+        masks::check_suffixes(&self.mask_suffix)
     }
 }

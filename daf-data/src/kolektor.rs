@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::category::require;
+use crate::masks::{self, Mirrored, Placed};
 
 /// Kolektor surface defects, KolektorSDD or KolektorSDD2, told apart by their folders.
 ///
@@ -47,10 +48,11 @@ impl Default for Kolektor {
 
 impl Kolektor {
     fn list(&self, split: Split) -> Result<Listing> {
-        if !self.root.is_dir() {
-            return Err(files::missing(&self.root));
+        let root = files::locate(&self.root);
+        if !root.is_dir() {
+            return Err(files::missing(&root));
         }
-        let own_split = ["train", "test"].map(|split| self.root.join(split));
+        let own_split = ["train", "test"].map(|split| root.join(split));
         let mut listing = Listing::default();
         if own_split.iter().any(|folder| folder.is_dir()) {
             let [train, test] = own_split;
@@ -62,7 +64,7 @@ impl Kolektor {
                 Split::Test => listing = labelled(&test, "_GT")?,
             }
         } else {
-            let mut commutators = files::folders(&self.root)?;
+            let mut commutators = files::folders(&root)?;
             commutators.retain(|folder| files::name(folder).starts_with("kos"));
             for (number, folder) in (1..).zip(commutators) {
                 let held_out = number % self.test_every.max(2) == 0;
@@ -71,8 +73,7 @@ impl Kolektor {
                     Split::Train => !held_out && !item.is_anomalous(),
                     Split::Test => held_out || item.is_anomalous(),
                 });
-                listing.items.append(&mut found.items);
-                listing.faults.append(&mut found.faults);
+                listing.extend(found);
             }
         }
         let expected = format!(
@@ -80,25 +81,28 @@ impl Kolektor {
             if split == Split::Train { "normal" } else { "test" },
             split.name()
         );
-        require(listing, &self.root, &expected)
+        require(listing, &root, &expected)
     }
 }
 
-/// The images of a folder, normal where the mask beside them is black all over.
+/// The images of a folder and those within, normal where the mask beside them is black all over.
 fn labelled(folder: &Path, suffix: &str) -> Result<Listing> {
     let is_label = |path: &Path| {
         path.file_stem()
             .is_some_and(|stem| stem.to_string_lossy().ends_with(suffix))
     };
-    let (labels, images): (Vec<_>, Vec<_>) = files::images(folder)?
-        .into_iter()
-        .partition(|path| is_label(path));
-    let mut listing = Listing::default();
-    let labels = crate::masks::matched(&images, &labels, suffix, &mut listing.faults);
+    let found = files::images(folder)?;
+    let mut listing = Listing {
+        left_out: found.left_out,
+        ..Default::default()
+    };
+    let placed = found.images.into_iter().map(|file| Placed::below(folder, file));
+    let (labels, images): (Vec<_>, Vec<_>) = placed.partition(|file| is_label(&file.path));
+    let labels = masks::matched(&images, &labels, &[suffix], &Mirrored, &mut listing.faults);
     let found: Vec<_> = images
         .into_par_iter()
         .zip(labels)
-        .map(|(image, label)| item(image, label, suffix))
+        .map(|(image, label)| item(image.path, label, suffix))
         .collect();
     for item in found {
         match item {

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use daf_core::data::files;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::{BoxError, Dataset, Item, Listing, Split, typetag};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::table;
 ///
 /// Paths start at the table's folder. `path` and `split` (`train` or `test`) are required; other columns may be empty or
 /// left out, and columns of other names are passed over. Without `label` an image is abnormal if it has a `defect` or a
-/// `mask`. A mask is white, or more than half so, where the defect is.
+/// `mask`; in a table that has labels, a test image with none of the three is a fault. A mask is white, or more than half so, where the defect is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -42,8 +43,9 @@ impl Dataset for Manifest {
     }
 
     fn survey(&self, split: Split) -> Listing {
-        let base = self.file.parent().unwrap_or(Path::new(""));
-        table::list(&self.file, base, table::MANIFEST, split, |_| true).unwrap_or_else(Listing::failed)
+        let file = files::locate(&self.file);
+        let base = file.parent().unwrap_or(Path::new(""));
+        table::list(&file, base, table::MANIFEST, split, |_| true).unwrap_or_else(Listing::failed)
     }
 
     fn check(&self) -> Result<(), BoxError> {

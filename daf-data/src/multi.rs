@@ -76,6 +76,7 @@ impl Dataset for Multi {
         let mut all = Listing::default();
         for (name, dataset) in &self.of {
             let found = dataset.survey(split);
+            all.left_out.extend(found.left_out);
             all.items.extend(found.items.into_iter().map(|item| Item {
                 category: Some(match &item.category {
                     Some(within) => format!("{name}{WITHIN}{within}"),

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
-use daf_core::data::files;
+use daf_core::data::files::{self, Spellings};
 use daf_core::registry::nearest;
+use daf_core::words::listed;
 use daf_core::{Error, Item, Listing, Result, Split};
+
+use crate::kind;
 
 /// What the columns are called in one kind of table.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +111,12 @@ impl Header {
         (!text.is_empty()).then_some(text)
     }
 
-    fn row(&self, record: &StringRecord, base: &Path) -> Result<(Split, Item), Fault> {
+    fn row(
+        &self,
+        record: &StringRecord,
+        base: &Path,
+        spellings: &mut Spellings,
+    ) -> Result<(Split, Item), Fault> {
         let Columns {
             path,
             split,
@@ -120,6 +128,7 @@ impl Header {
         let cell = |column| self.cell(record, column);
         let image =
             base.join(cell(path).ok_or_else(|| (path, "expected an image file, found nothing".into()))?);
+        let image = spellings.locate(&image);
         let of_split = match cell(split) {
             Some("train") => Split::Train,
             Some("test") => Split::Test,
@@ -140,7 +149,12 @@ impl Header {
             }
         };
         let kind = cell(defect).and_then(kinds);
-        let mask_file = cell(mask).map(|mask| base.join(mask));
+        for kind in kind.iter().flat_map(|kinds| kinds.split(Item::BETWEEN_KINDS)) {
+            if abnormal != Some(false) {
+                kind::check(kind).map_err(|reason| (defect, reason))?;
+            }
+        }
+        let mask_file = cell(mask).map(|mask| spellings.locate(&base.join(mask)));
         let item = match (abnormal, kind, mask_file) {
             (Some(false), Some(kind), _) => {
                 return Err((
@@ -181,10 +195,11 @@ pub(crate) fn annotations(file: &Path, base: &Path) -> Result<HashMap<PathBuf, S
         return Ok(HashMap::new());
     };
     let mut annotations = HashMap::new();
+    let mut spellings = Spellings::default();
     for record in reader.records() {
         let record = record.map_err(failed)?;
         if let Some(kinds) = kinds(&record[label]).filter(|kinds| kinds != "normal") {
-            annotations.insert(base.join(&record[image]), kinds);
+            annotations.insert(spellings.locate(&base.join(&record[image])), kinds);
         }
     }
     Ok(annotations)
@@ -213,6 +228,9 @@ pub(crate) fn list(
         Header::new(columns, header).map_err(|reason| Error::data(file, format!("line 1, {reason}")))?;
     let mut listing = Listing::default();
     let mut seen: HashMap<PathBuf, u64> = HashMap::new();
+    let mut spellings = Spellings::default();
+    let mut has_labels = false;
+    let mut without_label = Vec::new();
     let mut record = StringRecord::new();
     loop {
         match reader.read_record(&mut record) {
@@ -238,7 +256,7 @@ pub(crate) fn list(
             let reason = format!("line {line}, column `{column}`: {reason}");
             listing.faults.push(Error::data(file, reason).into());
         };
-        let (of_split, item) = match header.row(&record, base) {
+        let (of_split, item) = match header.row(&record, base, &mut spellings) {
             Ok(row) => row,
             Err((column, reason)) => {
                 fault(column, reason);
@@ -257,6 +275,8 @@ pub(crate) fn list(
             continue;
         }
         seen.insert(item.image.clone(), line);
+        let label = header.cell(&record, columns.label);
+        has_labels |= label.is_some();
         if of_split != split {
             continue;
         }
@@ -272,10 +292,29 @@ pub(crate) fn list(
             let place = place.map_or(String::new(), |folder| {
                 format!(": {} is no folder either", folder.display())
             });
-            fault(column, format!("no such file: {}{place}", path.display()));
+            let hint = files::hint(path);
+            let path = path.display();
+            fault(column, format!("no such file: {path}{place}{hint}"));
             continue;
         }
+        if split == Split::Test && !item.is_anomalous() && label.is_none() {
+            without_label.push((listing.items.len(), line));
+        }
         listing.items.push(item);
+    }
+    // Not labelled yet is not normal. Where no line has a label, the table tells defects otherwise.
+    if has_labels && !without_label.is_empty() {
+        let lines: Vec<u64> = without_label.iter().map(|&(_, line)| line).collect();
+        listing
+            .faults
+            .push(Error::data(file, unlabelled(&lines, columns.label)).into());
+        let mut without_label = without_label.into_iter().map(|(index, _)| index).peekable();
+        let mut indices = 0..;
+        (listing.items).retain(|_| {
+            without_label
+                .next_if_eq(&indices.next().unwrap_or_default())
+                .is_none()
+        });
     }
     if split == Split::Train && listing.items.is_empty() && listing.faults.is_empty() {
         let reason = format!(
@@ -286,6 +325,16 @@ pub(crate) fn list(
         return Err(Error::data(file, reason));
     }
     Ok(listing)
+}
+
+/// Test rows of which nobody has said what they show.
+fn unlabelled(lines: &[u64], column: &str) -> String {
+    let (rows, at) = match lines.len() {
+        1 => ("1 test row".to_owned(), "line"),
+        many => (format!("{many} test rows"), "lines"),
+    };
+    let told = listed(lines, 8);
+    format!("{rows} without a label ({at} {told}): write normal or abnormal in `{column}`, or take them out")
 }
 
 fn unreadable(file: &Path, error: csv::Error) -> Error {

@@ -51,9 +51,10 @@ impl Default for Visa {
 
 impl Visa {
     fn list(&self, split: Split) -> Result<Listing> {
-        let file = self.root.join("split_csv").join("1cls.csv");
+        let root = daf_core::data::files::locate(&self.root);
+        let file = root.join("split_csv").join("1cls.csv");
         let pattern =
-            Pattern::new(&self.category).map_err(|e| Error::data(&self.root, not_a_pattern(self, &e)))?;
+            Pattern::new(&self.category).map_err(|e| Error::data(&root, not_a_pattern(self, &e)))?;
         let objects = RefCell::new(BTreeSet::new());
         let keep = |object: Option<&str>| {
             let object = object.unwrap_or_default();
@@ -62,7 +63,7 @@ impl Visa {
             }
             pattern.matches(object)
         };
-        let listed = table::list(&file, &self.root, COLUMNS, split, keep);
+        let listed = table::list(&file, &root, COLUMNS, split, keep);
         let objects = objects.into_inner();
         if !objects.is_empty() && !objects.iter().any(|object| pattern.matches(object)) {
             let names: Vec<_> = objects.iter().map(String::as_str).collect();
@@ -77,7 +78,7 @@ impl Visa {
         }
         let mut listing = listed?;
         for object in objects.iter().filter(|object| pattern.matches(object)) {
-            let mut kinds = table::annotations(&self.root.join(object).join("image_anno.csv"), &self.root)?;
+            let mut kinds = table::annotations(&root.join(object).join("image_anno.csv"), &root)?;
             for item in listing.items.iter_mut().filter(|item| item.is_anomalous()) {
                 if let Some(kinds) = kinds.remove(&item.image) {
                     item.defect = Some(kinds);

@@ -7,16 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daf_core::image::{GrayImage, ImageBuffer, Luma, RgbImage};
+use daf_core::data::Reading;
+use daf_core::image::codecs::jpeg::JpegEncoder;
+use daf_core::image::{DynamicImage, GrayImage, ImageBuffer, ImageEncoder, Luma, Rgb, RgbImage};
 use daf_core::{BoxError, Dataset, Item, Split, typetag};
 use daf_data::audit::{Audit, Count, Format, Size};
 use daf_data::{Demo, Finding, Mvtec, audit};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tree::{coloured, put, save, spot, text};
 
 fn quiet(data: &dyn Dataset) -> Audit {
-    audit(data, &|_, _| {})
+    audit(data, Reading::default(), &|_, _| {})
 }
 
 fn planted() -> (TempDir, Mvtec) {
@@ -49,6 +53,7 @@ fn planted() -> (TempDir, Mvtec) {
     let data = Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     };
     (folder, data)
 }
@@ -111,17 +116,12 @@ fn everything_planted_is_found_and_nothing_else() {
         |number: u8| path(&format!("test/dent/{number}.png")),
         |number: u8| path(&format!("ground_truth/dent/{number}_mask.png")),
     );
-    let empty = |number, largest| Finding::EmptyMask {
-        image: image(number),
-        mask: mask(number),
-        largest: Some(largest),
-    };
     let mut told = report.findings.iter().map(ToString::to_string);
     for words in [
         "6_mask.png: a mask without its image",
         "dnet/0_mask.png: a mask without its image",
+        "train/good/3.png: every pixel has the grey level 35",
         "train/good/4.png: the file is empty",
-        "1 of 255",
         "an empty mask",
         "9×6",
         "4.png: an image of a defect without a mask",
@@ -131,10 +131,12 @@ fn everything_planted_is_found_and_nothing_else() {
         assert!(line.contains(words), "{line}: expected {words}");
     }
     assert_eq!(
-        report.findings[3..7],
+        report.findings[4..7],
         [
-            empty(1, 1),
-            empty(2, 0),
+            Finding::EmptyMask {
+                image: image(2),
+                mask: mask(2),
+            },
             Finding::MaskSize {
                 image: image(3),
                 mask: mask(3),
@@ -149,6 +151,7 @@ fn everything_planted_is_found_and_nothing_else() {
         [
             Finding::Duplicates {
                 leak: false,
+                conflict: false,
                 images: vec![
                     (Split::Train, path("train/good/0.png")),
                     (Split::Train, path("train/good/2.png"))
@@ -156,6 +159,7 @@ fn everything_planted_is_found_and_nothing_else() {
             },
             Finding::Duplicates {
                 leak: true,
+                conflict: false,
                 images: vec![
                     (Split::Train, path("train/good/1.png")),
                     (Split::Test, path("test/good/0.bmp"))
@@ -164,7 +168,7 @@ fn everything_planted_is_found_and_nothing_else() {
         ]
     );
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!(json["findings"][6]["finding"], "no_mask");
+    assert_eq!(json["findings"][7]["finding"], "no_mask");
     assert_eq!(json["counts"][2]["defect"], "dent");
 }
 
@@ -185,7 +189,9 @@ fn the_report_does_not_depend_on_the_number_of_threads() {
 fn progress_counts_every_image_once() {
     let (_folder, data) = planted();
     let told = Mutex::new(Vec::new());
-    audit(&data, &|done, of| told.lock().unwrap().push((done, of)));
+    audit(&data, Reading::default(), &|done, of| {
+        told.lock().unwrap().push((done, of))
+    });
     let mut told = told.into_inner().unwrap();
     told.sort_unstable();
     assert_eq!(told, (1..=12).map(|done| (done, 12)).collect::<Vec<_>>());
@@ -213,7 +219,11 @@ fn drawn_images_have_no_files_and_no_faults() {
 fn a_data_set_that_cannot_be_listed_is_a_finding() {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("absent");
-    let report = quiet(&Mvtec { root, category: None });
+    let report = quiet(&Mvtec {
+        root,
+        category: None,
+        ..Default::default()
+    });
     // Both splits fail for the same reason, which is told once.
     assert_eq!(report.findings.len(), 1);
     assert!(report.findings[0].to_string().contains("absent: no such folder"));
@@ -240,11 +250,11 @@ impl Dataset for Plugin {
         }
     }
 
-    fn image(&self, item: &Item) -> Result<RgbImage, BoxError> {
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
         OPENED.fetch_add(1, Ordering::Relaxed);
         match item.image.to_str() {
             Some("frame 0") => Err("frame 0: lost".into()),
-            _ => Ok(coloured(3, 3, 0)),
+            _ => Ok(coloured(3, 3, 0).into()),
         }
     }
 
@@ -276,4 +286,264 @@ fn a_plugins_data_set_is_audited_through_its_trait() {
         ]
     );
     assert!(fs::metadata("frame 1").is_err());
+}
+
+/// Other pixels for every seed, everywhere.
+fn noise(width: u32, height: u32, seed: u64) -> RgbImage {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let level = (rng.next_u32() % 100) as u8;
+    RgbImage::from_fn(width, height, |x, _| {
+        Rgb([0, 20, 50].map(|colour| level + (x / 8) as u8 + colour + (rng.next_u32() % 30) as u8))
+    })
+}
+
+fn jpeg(root: &Path, file: &str, image: &RgbImage, quality: u8) {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode_image(image)
+        .unwrap();
+    put(root, &[file]);
+    fs::write(root.join(file), bytes).unwrap();
+}
+
+fn folder(root: &Path) -> Mvtec {
+    Mvtec {
+        root: root.into(),
+        category: None,
+        ..Default::default()
+    }
+}
+
+/// What is told of a data set but for missing masks.
+fn findings(root: &Path) -> Vec<String> {
+    let report = quiet(&folder(root));
+    let told = report
+        .findings
+        .iter()
+        .filter(|finding| finding.kind() != "no_mask");
+    told.map(|finding| finding.to_string().replace(&format!("{}/", root.display()), ""))
+        .collect()
+}
+
+#[test]
+fn what_a_file_is_tells_good_from_bad() {
+    let tell = |good: &dyn Fn(&Path, &str, u64), bad: &dyn Fn(&Path, &str, u64)| {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path();
+        for seed in 0..6 {
+            good(root, &format!("train/good/{seed}.png"), seed);
+            good(root, &format!("test/good/{seed}.png"), 10 + seed);
+            bad(root, &format!("test/dent/{seed}.png"), 20 + seed);
+        }
+        fs::create_dir_all(root.join("ground_truth")).unwrap();
+        findings(root)
+    };
+    let png = |root: &Path, file: &str, seed| save(root, file, noise(32, 24, seed));
+    let quality =
+        |quality| move |root: &Path, file: &str, seed| jpeg(root, file, &noise(32, 24, seed), quality);
+    assert_eq!(tell(&png, &png), [""; 0]);
+    assert_eq!(
+        tell(&quality(80), &png),
+        [
+            "all 6 defective test images are png, all 6 normal test images are jpeg: a method can tell them by the file \
+             format alone"
+        ]
+    );
+    assert_eq!(
+        tell(&quality(90), &quality(55)),
+        [
+            "all 6 defective test images are of JPEG quality 55, all 6 normal test images are of JPEG quality 90: a method \
+             can tell them by the JPEG quality alone"
+        ]
+    );
+    let larger = |root: &Path, file: &str, seed| save(root, file, noise(40, 24, seed));
+    assert_eq!(
+        tell(&png, &larger),
+        [
+            "all 6 defective test images are 40×24, all 6 normal test images are 32×24: a method can tell them by the size \
+             alone"
+        ]
+    );
+    let grey = |root: &Path, file: &str, seed| {
+        save(
+            root,
+            file,
+            daf_core::image::DynamicImage::from(noise(32, 24, seed)).into_luma8(),
+        );
+    };
+    let told = tell(&png, &grey);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("by the number of channels alone"), "{told:?}");
+    let grey_in_three = |root: &Path, file: &str, seed| {
+        let grey = daf_core::image::DynamicImage::from(noise(32, 24, seed)).into_luma8();
+        save(root, file, daf_core::image::DynamicImage::from(grey).into_rgb8());
+    };
+    let told = tell(&png, &grey_in_three);
+    assert!(
+        told[0].contains("are grey, all 6 normal test images are in color"),
+        "{told:?}"
+    );
+    let photo = |root: &Path, file: &str, seed| {
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 80);
+        // A single entry: the camera's model.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x10\x01\x02\0\x04\0\0\0One\0\0\0\0\0";
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.encode_image(&noise(32, 24, seed)).unwrap();
+        put(root, &[file]);
+        fs::write(root.join(file), bytes).unwrap();
+    };
+    let told = tell(&quality(80), &photo);
+    assert!(
+        told[0].contains("are from One, all 6 normal test images are without EXIF data"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn splits_that_differ_in_what_their_files_are_are_found() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    for seed in 0..6 {
+        jpeg(root, &format!("train/good/{seed}.jpg"), &noise(32, 24, seed), 80);
+        let kind = if seed % 2 == 0 { "good" } else { "dent" };
+        save(root, &format!("test/{kind}/{seed}.png"), noise(32, 24, 10 + seed));
+    }
+    fs::create_dir_all(root.join("ground_truth")).unwrap();
+    assert_eq!(
+        findings(root),
+        ["all 6 test images are png, all 6 training images are jpeg: the splits differ in their file format"]
+    );
+}
+
+#[test]
+fn an_image_that_was_learned_from_is_known_again_after_compression() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    for seed in 0..6 {
+        save(root, &format!("train/good/{seed}.png"), noise(64, 48, seed));
+    }
+    jpeg(root, "test/good/copy.jpg", &noise(64, 48, 3), 85);
+    save(root, "test/good/other.png", noise(64, 48, 9));
+    assert_eq!(
+        findings(root),
+        [
+            "train/good/3.png and test/good/copy.jpg: nearly the same image to learn from and to measure with, as after \
+             another compression"
+        ]
+    );
+}
+
+#[test]
+fn a_camera_that_hangs_is_found() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    for number in 0..12_u32 {
+        let mut image = noise(64, 48, 1);
+        // A clock in the picture.
+        image.put_pixel(number, 0, Rgb([255; 3]));
+        save(root, &format!("train/good/{number}.png"), image);
+        save(
+            root,
+            &format!("test/good/{number}.png"),
+            noise(64, 48, 50 + u64::from(number)),
+        );
+    }
+    let told = findings(root);
+    assert!(
+        told[0].starts_with("12 of 12 training images are nearly identical"),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn images_of_one_color_wide_masks_and_contradictions_are_found() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    save(root, "train/good/0.png", noise(64, 48, 0));
+    save(
+        root,
+        "train/good/1.png",
+        RgbImage::from_pixel(64, 48, Rgb([0, 0, 9])),
+    );
+    let mut nearly = RgbImage::new(64, 48);
+    nearly.put_pixel(3, 3, Rgb([200, 0, 0]));
+    save(root, "train/good/2.png", nearly);
+    save(root, "test/good/0.png", noise(64, 48, 7));
+    save(root, "test/dent/0.png", noise(64, 48, 7));
+    let mut mask = GrayImage::from_pixel(64, 48, Luma([255]));
+    for x in 0..16 {
+        (0..48).for_each(|y| mask.put_pixel(x, y, Luma([0])));
+    }
+    save(root, "ground_truth/dent/0_mask.png", mask);
+    assert_eq!(
+        findings(root),
+        [
+            "train/good/1.png: every pixel has the color 0, 0, 9",
+            "train/good/2.png: every pixel but one has the grey level 0",
+            "ground_truth/dent/0_mask.png: marks 75 % of the image test/dent/0.png; a defect is expected to be white on \
+             black",
+            "test/dent/0.png and test/good/0.png: the same image once as normal and once as defective",
+        ]
+    );
+}
+
+#[test]
+fn masks_that_lie_among_the_images_are_found() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    save(root, "train/good/0.png", noise(64, 48, 0));
+    save(root, "test/dent/0.png", noise(64, 48, 7));
+    save(root, "test/dent/0_mask.png", spot(64, 48, 255));
+    // A photo of that name is one.
+    save(root, "test/dent/1.png", noise(64, 48, 8));
+    save(root, "test/dent/1_mask.png", noise(64, 48, 9));
+    fs::create_dir_all(root.join("ground_truth")).unwrap();
+    assert_eq!(
+        findings(root),
+        [
+            "test/dent/0_mask.png: every pixel but one has the grey level 0",
+            "test/dent/0_mask.png: counts as an image, but it is named as the mask of test/dent/0.png, and black and white"
+        ]
+    );
+}
+
+/// Names that a plugin gives.
+#[derive(Debug, Serialize, Deserialize)]
+struct Names {}
+
+#[typetag::serde(name = "names")]
+impl Dataset for Names {
+    fn items(&self, split: Split) -> Result<Vec<Item>, BoxError> {
+        let kinds = ["Scratch", "scratch", "good", "dent", "all"];
+        let kinds = kinds.map(|kind| Item::anomalous(kind, None, kind));
+        Ok(if split == Split::Test {
+            kinds.to_vec()
+        } else {
+            Vec::new()
+        })
+    }
+
+    fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
+        let seed = item.image.to_string_lossy().bytes().map(u64::from).sum();
+        Ok(noise(8, 8, seed).into())
+    }
+}
+
+#[test]
+fn names_that_mean_something_else_or_differ_in_case_only_are_found() {
+    let told: Vec<_> = quiet(&Names {})
+        .findings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "one image has the kind of defect `all`, which is what the row of all images is called; rename it",
+            "one image has the kind of defect `good`, which is what normal images are called; rename it",
+            "the kinds of defects `Scratch` and `scratch` differ in letter case or spaces only, and count as 2",
+        ]
+    );
 }

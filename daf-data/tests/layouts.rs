@@ -16,6 +16,7 @@ fn mvtec(root: &Path, category: &str) -> Mvtec {
     Mvtec {
         root: root.into(),
         category: Some(category.into()),
+        ..Default::default()
     }
 }
 
@@ -94,6 +95,7 @@ fn the_masks_of_mvtec_loco_are_the_union_of_a_folder() {
     let data = Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     };
     assert_eq!(
         listed(root, &data, Split::Test),
@@ -130,6 +132,7 @@ fn mpdd_and_btad_differ_from_mvtec_in_names_only() {
     let tubes = Mpdd {
         root: root.into(),
         category: Some("tubes".into()),
+        ..Default::default()
     };
     assert_eq!(
         listed(root, &tubes, Split::Train),
@@ -145,6 +148,7 @@ fn mpdd_and_btad_differ_from_mvtec_in_names_only() {
     let mut product = Btad {
         root: root.into(),
         category: Some("01".into()),
+        ..Default::default()
     };
     assert_eq!(listed(root, &product, Split::Train), ["01/train/ok/0.BMP good -"]);
     assert_eq!(
@@ -523,7 +527,7 @@ fn several_data_sets_are_one_and_each_opens_its_own_images() {
         .iter()
         .find(|item| item.category.as_deref() == Some("kept/cable"))
         .unwrap();
-    assert_eq!(data.image(inner).unwrap(), coloured(7, 5, 3));
+    assert_eq!(data.image(inner).unwrap().into_rgb8(), coloured(7, 5, 3));
     let stray = Item {
         category: Some("lost".into()),
         ..inner.clone()
@@ -564,11 +568,12 @@ fn deep_and_grey_images_come_as_three_channels_whatever_the_case_of_their_extens
     let data = Mvtec {
         root: root.into(),
         category: None,
+        ..Default::default()
     };
     let items = data.items(Split::Train).unwrap();
     assert_eq!(items.len(), 3);
     for item in &items {
-        let image = data.image(item).unwrap();
+        let image = data.image(item).unwrap().into_rgb8();
         assert!(
             image
                 .enumerate_pixels()
@@ -576,4 +581,62 @@ fn deep_and_grey_images_come_as_three_channels_whatever_the_case_of_their_extens
             "{item:?}"
         );
     }
+}
+
+#[test]
+fn a_test_row_without_a_label_in_a_table_of_labels_is_a_fault() {
+    let head = "path,split,label,defect,mask\na.png,train,normal,,\n";
+    let (_folder, data) = manifest(
+        format!("{head}b.PNG,test,,,\nc d.jpg,test,abnormal,,\nsub/e.tif,test,,,masks/e.png\n").as_bytes(),
+    );
+    let refused = refusal(&data, Split::Test);
+    assert!(
+        refused.contains("list.csv: 1 test row without a label (line 3): write normal or abnormal"),
+        "{refused}"
+    );
+    assert_eq!(data.survey(Split::Test).items.len(), 2);
+    assert_eq!(data.items(Split::Train).unwrap().len(), 1);
+    // Nothing but kinds of defects, or nothing but masks.
+    let (_folder, data) =
+        manifest(b"path,split,label,defect\na.png,train,,\nb.PNG,test,,\nc d.jpg,test,,dent\n");
+    assert_eq!(data.items(Split::Test).unwrap().len(), 2);
+    for kind in ["good", "Normal", "\"dent, all\""] {
+        let (_folder, data) = manifest(format!("{head}b.PNG,test,abnormal,{kind},\n").as_bytes());
+        let refused = refusal(&data, Split::Test);
+        assert!(
+            refused.contains("line 3, column `defect`: expected the name of a kind"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn dagm_and_kolektor_look_through_folders_within() {
+    let folder = folder_with(&[
+        "Class1/Train/a/0001.PNG",
+        "Class1/Train/a/0002.PNG",
+        "Class1/Train/b/0002.PNG",
+        "Class1/Train/Label/a/0002_label.PNG",
+    ]);
+    let root = folder.path();
+    let class = Dagm {
+        root: root.into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        listed(root, &class, Split::Train),
+        ["Class1/Train/a/0001.PNG good -", "Class1/Train/b/0002.PNG good -"]
+    );
+    for place in ["train/x", "train/y", "test/x"] {
+        save(root, &format!("{place}/1.png"), coloured(6, 9, 0));
+        save(root, &format!("{place}/1_GT.png"), spot(6, 9, 0));
+    }
+    let data = Kolektor {
+        root: root.into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        listed(root, &data, Split::Train),
+        ["train/x/1.png good -", "train/y/1.png good -"]
+    );
 }

@@ -53,8 +53,10 @@ fn counts(map: &RankedMap, thresholds: &[f32]) -> Vec<(u64, f64)> {
         .collect()
 }
 
-/// `numpy.arange(min, max, (max - min) / 200)` of float32 in its own arithmetic: 200 thresholds, or 201 where the
-/// rounding of the step asks for one more.
+/// `numpy.arange(min, max, (max - min) / 200)` of float32 scalars in numpy's arithmetic: the step and the second threshold
+/// are float32, all thresholds are float64. They are 200, or 201 where the rounding of the step asks for one more.
+///
+/// A float32 lies above a threshold if it lies above the largest float32 that the threshold reaches, which stands for it.
 fn thresholds(maps: &PixelMaps) -> Result<Vec<f32>, Unavailable> {
     let (high, low) = maps.keys();
     let (max, min) = (score(high), score(low));
@@ -63,6 +65,18 @@ fn thresholds(maps: &PixelMaps) -> Result<Vec<f32>, Unavailable> {
         return Err(Unavailable::NoScoreRange);
     }
     let count = ((max - min) / step).ceil() as usize;
-    let step = (min + step) - min;
-    Ok((0..count).map(|i| min + i as f32 * step).collect())
+    let start = f64::from(min);
+    let step = f64::from(min + step) - start;
+    Ok((0..count)
+        .map(|i| rounded_down(start + i as f64 * step))
+        .collect())
+}
+
+fn rounded_down(number: f64) -> f32 {
+    let near = number as f32;
+    if f64::from(near) > number {
+        near.next_down()
+    } else {
+        near
+    }
 }

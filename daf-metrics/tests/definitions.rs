@@ -200,10 +200,10 @@ fn slow_pro_200(maps: &[Map]) -> Option<f64> {
     );
     let step = (max - min) / 200.0;
     let mut points = Vec::new();
-    let mut i = 0;
+    let mut i = 0u16;
     while step > 0.0 && (i as f32) < (max - min) / step {
-        let threshold = min + i as f32 * ((min + step) - min);
-        points.push(point(maps, |s| s > threshold));
+        let threshold = f64::from(min) + f64::from(i) * (f64::from(min + step) - f64::from(min));
+        points.push(point(maps, |s| f64::from(s) > threshold));
         i += 1;
     }
     points.retain(|p| p.0 < 0.3);
@@ -453,6 +453,41 @@ fn scores_that_are_not_finite_are_counted() {
         f1_max(&[f32::NAN, 2.0], &[false, true]),
         Err(Unavailable::NonFiniteScores { count: 1 })
     );
+}
+
+/// The values are those of the official function with numpy 2.4.6 and scipy's labels. Many scores lie at a threshold: with
+/// thresholds of float32 these would be 0.297292, 0.242966 and 0.273742.
+#[test]
+fn thresholds_of_the_official_pro_are_float64() {
+    for (seed, expected) in [
+        (1u32, 0.297_212_230_215_827_27),
+        (2, 0.244_264_588_329_336_53),
+        (3, 0.273_842_592_592_592_64),
+    ] {
+        let mut state = seed;
+        let mut maps = PixelMaps::new();
+        for image in 0..2 {
+            let inside = |x: usize, y: usize| match image {
+                0 => {
+                    ((3..9).contains(&x) && (2..6).contains(&y))
+                        || ((10..14).contains(&x) && (10..12).contains(&y))
+                }
+                _ => (8..11).contains(&x) && (8..13).contains(&y),
+            };
+            let mask: Vec<u8> = (0..256).map(|at| u8::from(inside(at % 16, at / 16))).collect();
+            let scores: Vec<f32> = mask
+                .iter()
+                .map(|defect| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let score = ((state >> 8) % 1001) as f32 * 0.001;
+                    if *defect == 1 { score * 0.5 + 0.5 } else { score }
+                })
+                .collect();
+            maps.push(&scores, &mask, 16, 16).unwrap();
+        }
+        let found = maps.evaluate().pro_200().unwrap();
+        assert!(near(found, expected), "{seed}: {found}");
+    }
 }
 
 #[test]

@@ -129,7 +129,9 @@ const PROBES: usize = 16;
 impl<'a> Gallery<'a> {
     /// The pictures of a run's test images, in at most `budget` bytes.
     pub(crate) fn of(results: &'a Results, budget: usize) -> Self {
-        let scale = results.thresholds().map(|calibration| calibration.image);
+        let scale = results
+            .thresholds()
+            .and_then(|calibration| calibration.image.scale());
         let errors = errors(&results.predictions, scale);
         let mut order: Vec<usize> = (0..errors.len()).collect();
         order.sort_by(|a, b| errors[*b].total_cmp(&errors[*a]));

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use askama::Template;
-use daf_core::calibration::{Calibration, Rule, Scale, Source};
+use daf_core::calibration::{Chosen, Scale};
 use daf_core::overlay::colours;
-use daf_core::results::{Measurements, Prediction, Record, Results, short_name};
+use daf_core::results::{Findings, Measurements, Prediction, Record, Results, short_name};
 use daf_core::run::write_file;
 use daf_core::{Error, Result, ScoreMap};
 
@@ -40,7 +40,10 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
 /// If the contact sheet of synthetic samples is damaged.
 pub fn page(results: &Results) -> Result<String> {
     let metrics = results.metrics.as_ref();
-    let calibration = results.thresholds().copied();
+    let scale = results
+        .thresholds()
+        .and_then(|calibration| calibration.image.scale());
+    let colours = metrics.and_then(|metrics| metrics.colours);
     let gallery = Gallery::of(results, GALLERY);
     let shown = gallery.exhibits.len();
     let left_out = (shown < gallery.all).then(|| {
@@ -58,26 +61,27 @@ pub fn page(results: &Results) -> Result<String> {
     let page = Page {
         name: name(results),
         summary: summary(results),
+        findings: results.findings.as_deref().unwrap_or_default(),
         cards: cards(metrics),
         tables: metrics.map(tables).unwrap_or_default(),
         conditions: metrics.map(conditions).unwrap_or_default(),
-        curves: curves(results, calibration.as_ref())?,
+        curves: curves(results, scale)?,
         training: training(&results.history)?,
         colours: stops(),
-        scale_ends: scale_ends(metrics.and_then(|metrics| metrics.colours)),
-        scale_note: if calibration.is_some() {
+        scale_ends: scale_ends(colours),
+        scale_note: if colours.is_some() {
             "All heat maps have this one scale. The overlay lets the image show through where the map is cold. The outline \
              is that of the true defect."
         } else {
-            "The run has no thresholds, so each heat map has a scale of its own."
+            "The run has no threshold for pixels, so each heat map has a scale of its own."
         },
-        error_note: if calibration.is_some() {
+        error_note: if scale.is_some() {
             "The error of an image is how far its score lies on the wrong side of the threshold."
         } else {
             "The run has no threshold: the error of an image is the share of images between it and the end of the ranking \
              where it belongs."
         },
-        judged: calibration.is_some(),
+        judged: scale.is_some(),
         left_out,
         kinds,
         exhibits,
@@ -100,6 +104,8 @@ pub fn page(results: &Results) -> Result<String> {
 struct Page<'a> {
     name: String,
     summary: String,
+    /// What was found in the images, by kind.
+    findings: &'a [Findings],
     cards: Vec<Figure>,
     tables: Vec<Table>,
     conditions: Vec<String>,
@@ -253,54 +259,38 @@ fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
 }
 
 fn threshold_card(metrics: Option<&Measurements>) -> Figure {
-    let found = metrics.and_then(|metrics| Some((metrics.calibration?, metrics.at_threshold)));
-    let reason = match metrics {
-        None => NOT_EVALUATED,
-        Some(metrics) if metrics.changed.is_empty() => "the run has no calibration",
-        Some(_) => {
+    let calibration = metrics.and_then(|metrics| metrics.calibration.as_ref());
+    let value = match (metrics, calibration) {
+        (None, _) => Err(NOT_EVALUATED.to_owned()),
+        (Some(_), Some(calibration)) => match &calibration.image {
+            Chosen::Scale(scale) => Ok(significant(scale.threshold)),
+            Chosen::Missing { unavailable } => Err(unavailable.clone()),
+        },
+        (Some(metrics), None) if metrics.changed.is_empty() => Err("the run has no calibration".to_owned()),
+        (Some(_), None) => Err(
             "the run was measured with settings that give other scores than those its thresholds are for"
-        }
+                .to_owned(),
+        ),
     };
-    let counts = found.and_then(|(_, at)| at).map(|at| {
-        format!(
-            "{} of {} normal images over it, {} of {} with a defect under it",
-            at.false_alarms, at.normal, at.missed, at.anomalous
-        )
-    });
+    let chosen = calibration.filter(|_| value.is_ok());
+    let counts = chosen
+        .and(metrics.and_then(|metrics| metrics.at_threshold))
+        .map(|at| {
+            format!(
+                "{} of {} normal images over it, {} of {} with a defect under it",
+                at.false_alarms, at.normal, at.missed, at.anomalous
+            )
+        });
     Figure {
         name: "Threshold".into(),
-        value: found
-            .map(|(calibration, _)| significant(calibration.image.threshold))
-            .ok_or_else(|| reason.to_owned()),
+        value,
         unit: "",
         interval: counts.unwrap_or_default(),
-        meaning: found
-            .map(|(calibration, _)| origin(&calibration))
+        meaning: chosen
+            .map(|calibration| calibration.basis.to_string())
             .unwrap_or_default(),
         wide: true,
     }
-}
-
-/// How the thresholds came about.
-fn origin(calibration: &Calibration) -> String {
-    let allowed = format!(
-        "so that {} % of normal images exceed it",
-        percent(calibration.false_alarms)
-    );
-    let rule = match calibration.rule {
-        Rule::ExtremeValue => format!("by an extreme-value fit {allowed}"),
-        Rule::Quantile => format!("as a quantile {allowed}"),
-        Rule::Synthetic => "where F1 is largest".to_owned(),
-        Rule::F1Max => "where F1 is largest on the test images, so the figures at it are too good".to_owned(),
-    };
-    let (normal, anomalous) = (calibration.normal_images, calibration.anomalous_images);
-    let source = match calibration.source {
-        Source::HeldOut => format!("from {normal} normal images held out of training"),
-        Source::Training => format!("from {normal} training images, whose scores tend to be too low"),
-        Source::Synthetic => format!("from {normal} held-out normal images and {anomalous} damaged ones"),
-        Source::Test => format!("from {normal} normal and {anomalous} anomalous test images"),
-    };
-    format!("chosen {source}, {rule}")
 }
 
 fn tables(metrics: &Measurements) -> Vec<Table> {
@@ -350,7 +340,7 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
     lines
 }
 
-fn curves(results: &Results, calibration: Option<&Calibration>) -> Result<Vec<Chart>> {
+fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
     let metric = |name: &str| {
         let values = results.metrics.as_ref().map(|metrics| metrics.overall.values());
         let value = values.and_then(|values| values.iter().find(|(known, _)| *known == name)?.1.number());
@@ -388,10 +378,7 @@ fn curves(results: &Results, calibration: Option<&Calibration>) -> Result<Vec<Ch
             [named("regions", Scores::Pixel, "pixel_pro")],
             limit.as_ref(),
         )?,
-        charts::scores(
-            results,
-            calibration.map(|calibration| calibration.image.threshold),
-        )?,
+        charts::scores(results, scale.map(|scale| scale.threshold))?,
     ])
 }
 
@@ -478,6 +465,10 @@ fn facts(results: &Results) -> Vec<(&'static str, String)> {
         ("Device", manifest.device.clone()),
         ("Threads", manifest.threads.to_string()),
     ];
+    if let Some([]) = results.findings.as_deref() {
+        let text = "every image was looked through and nothing was found to be wrong";
+        facts.push(("Images", text.to_owned()));
+    }
     match &results.metrics {
         Some(metrics) => facts.extend(metrics.weights.iter().map(|origin| {
             (

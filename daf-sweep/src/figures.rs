@@ -512,6 +512,8 @@ mod tests {
             mask_rule: "nearest".into(),
             pro_limit: 0.3,
             without_mask: 0,
+            unreadable: 0,
+            undrawn: 0,
             pixel_error: None,
             images_per_second: 10.0,
             multiply_adds: MultiplyAdds::default(),

@@ -1,14 +1,16 @@
 //! The file that describes a sweep, and how it becomes a manifest.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use daf_core::config::{Layers, Plugins, read_file};
+use daf_core::config::{Layers, Plugins, Setting, Settings, read_file};
 use daf_core::{Error, Result};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::manifest::{AxisNames, Job, Manifest};
-use crate::view::{Checker, Panels, Plot, Selection, Table, View, plain};
+use crate::view::{Checker, Panels, Plot, Selection, Table, View};
 
 /// A sweep as its file has it.
 #[derive(Debug, Clone)]
@@ -28,7 +30,7 @@ struct Written {
     output: Option<PathBuf>,
     #[serde(default)]
     base: Base,
-    axes: Map<String, Value>,
+    axes: Settings,
     #[serde(default)]
     exclude: Vec<Selection>,
     #[serde(default)]
@@ -42,16 +44,34 @@ struct Written {
 }
 
 /// Settings that all jobs have in common, or the pipeline file that holds them.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, expecting = "expected settings or the path of a pipeline file")]
+#[derive(Debug, Clone)]
 enum Base {
     File(PathBuf),
-    Inline(Map<String, Value>),
+    Inline(Settings),
 }
 
 impl Default for Base {
     fn default() -> Self {
-        Self::Inline(Map::new())
+        Self::Inline(Settings::new())
+    }
+}
+
+impl<'de> Deserialize<'de> for Base {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = Base;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("settings or the path of a pipeline file")
+            }
+            fn visit_str<E>(self, path: &str) -> Result<Base, E> {
+                Ok(Base::File(path.into()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Base, A::Error> {
+                Settings::deserialize(MapAccessDeserializer::new(map)).map(Base::Inline)
+            }
+        }
+        deserializer.deserialize_any(Written)
     }
 }
 
@@ -67,17 +87,20 @@ struct Variant {
     name: String,
     settings: Layer,
     /// What the small form of a sweep sets on top.
-    smoke: Map<String, Value>,
+    smoke: Settings,
 }
 
 /// How a variant's settings were written.
 #[derive(Debug, Clone)]
 enum Layer {
     /// A map, which merges as a file does.
-    Map(Map<String, Value>),
+    Map(Settings),
     /// The value of the key that the axis is named after.
-    Value(Value),
+    Value(Setting),
 }
+
+/// Places of a grid; every one of them is read as a pipeline before any job begins.
+const LARGEST_GRID: usize = 100_000;
 
 /// In a variant, settings for the small form of the sweep.
 const SMOKE: &str = "smoke";
@@ -145,6 +168,14 @@ impl SweepFile {
         if names.is_empty() {
             let hint = "for example `axes: { seed: [1, 2, 3] }`".to_owned();
             return Err(checker.fault("axes", "expected at least one, found none".into(), Some(hint)));
+        }
+        let places = file
+            .axes
+            .iter()
+            .try_fold(1usize, |places, axis| places.checked_mul(axis.variants.len()));
+        if places.is_none_or(|places| places > LARGEST_GRID) {
+            let reason = format!("expected a grid of at most {LARGEST_GRID} places, found more");
+            return Err(checker.fault("axes", reason, None));
         }
         for (number, selection) in file.written.exclude.iter().enumerate() {
             let at = format!("exclude[{number}]");
@@ -331,30 +362,30 @@ impl SweepFile {
 }
 
 /// The settings with the names of the cell's variants in place of `{axis}` in texts.
-fn filled(settings: &Map<String, Value>, cell: &[(&Axis, &Variant)]) -> Map<String, Value> {
-    let fill = |value: &Value| fill(value, cell);
+fn filled(settings: &Settings, cell: &[(&Axis, &Variant)]) -> Settings {
+    let fill = |value: &Setting| fill(value, cell);
     settings
         .iter()
         .map(|(key, value)| (key.clone(), fill(value)))
         .collect()
 }
 
-fn fill(value: &Value, cell: &[(&Axis, &Variant)]) -> Value {
+fn fill(value: &Setting, cell: &[(&Axis, &Variant)]) -> Setting {
     match value {
-        Value::String(text) if text.contains('{') => {
+        Setting::Text(text) if text.contains('{') => {
             let put = |text: String, (axis, variant): &(&Axis, &Variant)| {
                 text.replace(&format!("{{{}}}", axis.name), &variant.name)
             };
-            Value::String(cell.iter().fold(text.clone(), put))
+            Setting::Text(cell.iter().fold(text.clone(), put))
         }
-        Value::Object(map) => Value::Object(filled(map, cell)),
-        Value::Array(list) => Value::Array(list.iter().map(|value| fill(value, cell)).collect()),
+        Setting::Map(map) => Setting::Map(filled(map, cell)),
+        Setting::List(list) => Setting::List(list.iter().map(|value| fill(value, cell)).collect()),
         other => other.clone(),
     }
 }
 
 impl Axis {
-    fn read(file: &Path, name: &str, value: &Value) -> Result<Self> {
+    fn read(file: &Path, name: &str, value: &Setting) -> Result<Self> {
         let at = format!("axes.{name}");
         let checker = Checker { file, axes: &[] };
         let fault = |at: &str, reason: &str, hint: &str| {
@@ -369,16 +400,16 @@ impl Axis {
             ));
         }
         let variants = match value {
-            Value::Object(map) => map
+            Setting::Map(map) => map
                 .iter()
                 .map(|(variant, settings)| Variant::read(&checker, &at, variant, settings))
                 .collect::<Result<Vec<_>>>()?,
-            Value::Array(list) => {
-                let variant = |(place, value): (usize, &Value)| match plain(value) {
+            Setting::List(list) => {
+                let variant = |(place, value): (usize, &Setting)| match value.written() {
                     Some(name) => Ok(Variant {
-                        name,
+                        name: name.into(),
                         settings: Layer::Value(value.clone()),
-                        smoke: Map::new(),
+                        smoke: Settings::new(),
                     }),
                     None => Err(fault(
                         &format!("{at}[{place}]"),
@@ -412,18 +443,18 @@ impl Axis {
 }
 
 impl Variant {
-    fn read(checker: &Checker, axis: &str, name: &str, value: &Value) -> Result<Self> {
+    fn read(checker: &Checker, axis: &str, name: &str, value: &Setting) -> Result<Self> {
         let at = format!("{axis}.{name}");
         let expected =
             |at: &str| checker.fault(at, "expected a map of settings, as in a pipeline".into(), None);
         let mut settings = match value {
-            Value::Object(map) => map.clone(),
-            Value::Null => Map::new(),
+            Setting::Map(map) => map.clone(),
+            Setting::Null => Settings::new(),
             _ => return Err(expected(&at)),
         };
         let smoke = match settings.shift_remove(SMOKE) {
-            Some(Value::Object(map)) => map,
-            Some(Value::Null) | None => Map::new(),
+            Some(Setting::Map(map)) => map,
+            Some(Setting::Null) | None => Settings::new(),
             Some(_) => return Err(expected(&format!("{at}.{SMOKE}"))),
         };
         Ok(Self {
@@ -637,6 +668,51 @@ smoke: { data: { type: demo, size: 96 }, trainer: { steps: 2 } }
     }
 
     #[test]
+    fn values_and_names_are_what_was_written_and_maps_are_merged() {
+        let text = "
+x-common: &common { data: { type: mvtec, root: nowhere }, trainer: { steps: 3 } }
+base: { <<: *common, x-own: 1 }
+axes:
+  data.category: [01, 02, 1.0]
+  strategy: { 01: { synthesizer: { type: dra } }, B: { <<: *common, synthesizer: { type: cutpaste } } }
+exclude: [{ strategy: 01, data.category: [02, 1.0] }]
+smoke: { data: { type: demo } }
+";
+        let file = read(text).unwrap();
+        assert_eq!(file.axes()[0].variants, ["01", "02", "1.0"]);
+        assert_eq!(file.axes()[1].variants, ["01", "B"]);
+        let defaults = Layers::new(daf_models::DEFAULTS).unwrap();
+        let cells = file.cells();
+        assert_eq!(cells.len(), 4);
+        let layers = file.layers(&defaults, &cells[0], &Plan::default()).unwrap();
+        let pipeline = serde_json::to_value(layers.resolve().unwrap()).unwrap();
+        assert_eq!(pipeline["data"]["root"], "nowhere");
+        assert_eq!(pipeline["data"]["category"], "01");
+        assert_eq!(pipeline["trainer"]["steps"], 3);
+        let plan = Plan {
+            smoke: true,
+            ..Plan::default()
+        };
+        assert_eq!(planned(text, plan).jobs.len(), 2);
+    }
+
+    #[test]
+    fn a_grid_without_end_is_refused() {
+        let axis = |name: &str| {
+            format!(
+                "  {name}: [{}]\n",
+                (0..100).map(|v| v.to_string()).collect::<Vec<_>>().join(", ")
+            )
+        };
+        let axes: String = ["seed", "trainer.steps", "trainer.epochs"].map(axis).concat();
+        let message = refused(&format!("base: {{ data: {{ type: demo }} }}\naxes:\n{axes}"));
+        assert_eq!(
+            message,
+            "axes: expected a grid of at most 100000 places, found more"
+        );
+    }
+
+    #[test]
     fn a_base_may_be_a_file_beside_the_sweep() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("p.yaml"), "data: { type: demo }\nseed: 5").unwrap();
@@ -769,11 +845,11 @@ smoke: { data: { type: demo, size: 96 }, trainer: { steps: 2 } }
             ),
             (
                 &format!("{axes}exclude: [{{ methd: DAF }}]"),
-                "exclude[0].methd: there is no axis `methd`, only `seed`, `method` (did you mean `method`?)",
+                "exclude[0].methd: there is no axis `methd`, only `seed` and `method` (did you mean `method`?)",
             ),
             (
                 &format!("{axes}exclude: [{{ method: DAV }}]"),
-                "exclude[0].method: there is no variant of `method` `DAV`, only `DAF`, `T-S` (did you mean `DAF`?)",
+                "exclude[0].method: there is no variant of `method` `DAV`, only `DAF` and `T-S` (did you mean `DAF`?)",
             ),
             (
                 &format!("{axes}exclude: [{{}}]"),

@@ -86,8 +86,10 @@ impl Job {
     /// # Errors
     /// If a part's crate is not linked, or a part finds fault with this machine, e.g. for want of a folder.
     pub fn pipeline(&self, manifest: &Path) -> Result<Pipeline> {
+        let settings = self.pipeline.clone().into_iter();
+        let settings = settings.map(|(key, value)| (key, value.into())).collect();
         Layers::new("")?
-            .settings(manifest, &format!("job {}", self.hash), self.pipeline.clone())
+            .settings(manifest, &format!("job {}", self.hash), settings)
             .resolve()
     }
 }

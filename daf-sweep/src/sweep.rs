@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use daf_core::results::METRICS;
+use daf_core::results::{METRICS, from_json};
 use daf_core::run::{write_file, write_json};
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,7 @@ impl Sweep {
             _ => Error::io(&path)(error),
         })?;
         let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|error| Error::data(&path, format!("damaged: {error}")))?;
+            from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))?;
         if let Some(job) = manifest.altered() {
             let reason = format!(
                 "the pipeline of job {} is not the one that the hash was made of; a manifest is frozen: change the \

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use daf_core::config::Setting;
 use daf_core::registry::nearest;
 use daf_core::results::{Measurements, short_name};
+use daf_core::words::listed;
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::manifest::AxisNames;
 
@@ -101,19 +102,20 @@ pub type Selection = BTreeMap<String, Names>;
 
 /// Names of variants; a single one needs no list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Value")]
+#[serde(try_from = "Setting")]
 pub struct Names(pub Vec<String>);
 
-impl TryFrom<Value> for Names {
+impl TryFrom<Setting> for Names {
     type Error = String;
-    fn try_from(value: Value) -> Result<Self, String> {
-        let name = |value: &Value| {
-            plain(value).ok_or_else(|| format!("expected a name or a list of names, found `{value}`"))
+    fn try_from(setting: Setting) -> Result<Self, String> {
+        let name = |setting: &Setting| setting.written().map(str::to_owned);
+        let names = match &setting {
+            Setting::List(list) => list.iter().map(name).collect(),
+            one => name(one).map(|name| vec![name]),
         };
-        match &value {
-            Value::Array(list) => list.iter().map(name).collect::<Result<_, _>>().map(Self),
-            one => Ok(Self(vec![name(one)?])),
-        }
+        names
+            .map(Self)
+            .ok_or_else(|| "expected the name of a variant or a list of names".into())
     }
 }
 
@@ -122,16 +124,6 @@ impl Names {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|known| known == name)
-    }
-}
-
-/// A lone value as the name of a variant.
-pub(crate) fn plain(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        _ => None,
     }
 }
 
@@ -258,6 +250,9 @@ impl Metric {
     }
 }
 
+/// As many names as a message shows.
+const SHOWN: usize = 32;
+
 /// Says where in a file a name stands that there is not.
 pub(crate) struct Checker<'a> {
     pub(crate) file: &'a Path,
@@ -279,7 +274,7 @@ impl Checker<'_> {
         let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
         self.fault(
             at,
-            format!("there is no {what} `{given}`, only {}", names.join(", ")),
+            format!("there is no {what} `{given}`, only {}", listed(&names, SHOWN)),
             near,
         )
     }

@@ -287,6 +287,8 @@ fn images_that_cannot_be_scored_are_reported_and_the_others_scored() {
     said.fails(1, &["new/missing.png: ", "one image could not be scored"]);
     assert!(said.out.contains("new/a.png"), "{}", said.out);
     run(folder, "detect run new/empty").fails(2, &["new/empty: there is no image"]);
+    let said = run(folder, "detect run ~/new");
+    said.fails(2, &["no such folder", "~ is expanded by a shell"]);
     run(folder, "detect run new/*.bmp").fails(2, &["new/*.bmp: there is no image"]);
     run(folder, "detect run new/a.png --device cuda:99").fails(2, &["cuda:99"]);
 
@@ -319,6 +321,285 @@ fn images_that_cannot_be_scored_are_reported_and_the_others_scored() {
     drop(child.stdout.take());
     let said = Said::from(child.wait_with_output().unwrap());
     assert_eq!((said.code, said.error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_folder_is_scored_with_all_folders_within_and_what_is_left_out_is_counted() {
+    let folder = with_images();
+    let folder = folder.path();
+    let said = succeed(folder, "train p.yaml -o run");
+    assert!(!said.out.contains("left out"), "{}", said.out);
+    fs::create_dir_all(folder.join("new/lot[1]/.AppleDouble")).unwrap();
+    for name in [
+        "a.png",
+        "lot[1]/B.PNG",
+        "lot[1]/.AppleDouble/B.PNG",
+        "._a.png",
+        "c.dat",
+    ] {
+        fs::copy(folder.join("data/test/good/0.png"), folder.join("new").join(name)).unwrap();
+    }
+    fs::write(folder.join("new/notes.heic"), "").unwrap();
+    let names = |said: &Said| -> Vec<String> {
+        let lines = said.out.lines().skip(1);
+        lines
+            .map(|line| line.split_whitespace().next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    for (given, images, left_out) in [
+        (
+            "new",
+            &["new/a.png", "new/lot[1]/B.PNG"][..],
+            "3 files and 1 folder left out: 1 .dat, 1 .heic, 1 hidden, 1 hidden folder",
+        ),
+        (
+            "new/**/*.png",
+            &["new/a.png", "new/lot[1]/B.PNG"],
+            "1 file and 1 folder left out: 1 hidden, 1 hidden folder",
+        ),
+        (
+            "new/lot[1]/*",
+            &["new/lot[1]/B.PNG"],
+            "1 folder left out: 1 hidden folder",
+        ),
+        ("new/lot[1]/B.PNG", &["new/lot[1]/B.PNG"], ""),
+        ("new/c.dat", &["new/c.dat"], ""),
+    ] {
+        let said = succeed(folder, &format!("detect run {given}"));
+        assert_eq!(names(&said), images, "{given}");
+        assert_eq!(said.error.trim(), left_out, "{given}");
+    }
+    // Heat maps of an earlier time are no images to score.
+    for _ in 0..2 {
+        let said = succeed(folder, "detect run new --maps new/maps");
+        assert_eq!(names(&said), ["new/a.png", "new/lot[1]/B.PNG"]);
+    }
+    fs::create_dir(folder.join("only")).unwrap();
+    fs::write(folder.join("only/a.heic"), "").unwrap();
+    run(folder, "detect run only").fails(2, &["only: there is no image: expected png, jpeg", "1 .heic"]);
+}
+
+#[test]
+fn all_faulty_training_images_and_textures_are_named_before_anything_is_learned() {
+    let folder = with_images();
+    let folder = folder.path();
+    for name in ["0.png", "1.jpg"] {
+        truncate(&folder.join("data/train/good").join(name));
+    }
+    train(folder, "a", "").fails(1, &["2 cannot be read", "good/0.png: ", "good/1.jpg: "]);
+    assert!(!folder.join("a/history.jsonl").exists());
+
+    let folder = with_images();
+    let folder = folder.path();
+    fs::create_dir(folder.join("textures")).unwrap();
+    for name in ["sound.png", "broken.png"] {
+        fs::copy(
+            folder.join("data/test/good/0.png"),
+            folder.join("textures").join(name),
+        )
+        .unwrap();
+    }
+    truncate(&folder.join("textures/broken.png"));
+    for synthesizer in [
+        "synthesizer={type: dra, textures: textures}",
+        "synthesizer={type: mixture, of: [{synthesizer: {type: simple_shape, textures: textures}}]}",
+        "synthesizer={type: foreground, of: {type: compose, texture: textures}}",
+    ] {
+        for (command, code) in [
+            ("train p.yaml -o b", 1),
+            ("check p.yaml", 2),
+            ("data check p.yaml", 1),
+        ] {
+            let output = daf(folder, &format!("{command} --set"))
+                .arg(synthesizer)
+                .output()
+                .unwrap();
+            Said::from(output).fails(code, &["textures/broken.png: "]);
+        }
+        assert!(!folder.join("b/history.jsonl").exists());
+    }
+}
+
+/// What `metrics.json` says.
+fn metrics(run: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(run.join("metrics.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn test_images_that_cannot_be_read_are_left_out_and_counted() {
+    let folder = with_images();
+    let folder = folder.path();
+    for number in 1..5 {
+        let (from, to) = ("data/test/good/0.png", format!("data/test/good/{number}.png"));
+        fs::copy(folder.join(from), folder.join(to)).unwrap();
+    }
+    truncate(&folder.join("data/test/good/2.png"));
+    let said = run(
+        folder,
+        "run p.yaml -o run --set output.maps=true --set evaluation.batch_size=2",
+    );
+    said.fails(
+        1,
+        &["data/test/good/2.png: ", "one image or mask could not be read"],
+    );
+    assert!(said.out.contains("scores:"), "{}", said.out);
+    let found = metrics(&folder.join("run"));
+    assert_eq!(found["unreadable"], 1);
+    assert_eq!(found["overall"]["normal"], 4);
+    let scores = fs::read_to_string(folder.join("run/predictions.csv")).unwrap();
+    assert_eq!(scores.lines().count(), 1 + 4 + 1, "{scores}");
+    for line in scores.lines().skip(1) {
+        let picture = line.rsplit(',').next().unwrap();
+        assert!(folder.join("run").join(picture).is_file(), "{line}");
+    }
+
+    // A mask is no image: the score of its image stays.
+    truncate(&folder.join("data/ground_truth/scratch/0_mask.png"));
+    let said = run(folder, "evaluate run");
+    said.fails(1, &["0_mask.png: ", "2 images or masks could not be read"]);
+    let found = metrics(&folder.join("run"));
+    assert_eq!(found["unreadable"], 2);
+    assert_eq!(found["without_mask"], 1);
+    assert!(found["overall"]["image_auroc"].is_number());
+
+    // Where all are, there is nothing to measure, and what was measured stays.
+    let before = snapshot(&folder.join("run"));
+    for number in 0..5 {
+        fs::write(folder.join(format!("data/test/good/{number}.png")), "").unwrap();
+    }
+    fs::write(folder.join("data/test/scratch/0.png"), "").unwrap();
+    run(folder, "evaluate run").fails(1, &["test images", "none of them can be read"]);
+    assert!(snapshot(&folder.join("run")) == before);
+}
+
+#[test]
+fn heat_maps_that_cannot_be_written_cost_no_scores() {
+    let folder = with_images();
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o run");
+    let images = "data/test/good/0.png data/test/scratch/0.png";
+    fs::create_dir_all(folder.join("found/data_test_good_0.png/inside")).unwrap();
+    let said = run(folder, &format!("detect run {images} --maps found --json"));
+    said.fails(
+        1,
+        &[
+            "found/data_test_good_0.png",
+            "error: one heat map could not be written",
+        ],
+    );
+    let lines: Vec<serde_json::Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["map"], serde_json::Value::Null);
+    assert_eq!(lines[1]["map"], "found/data_test_scratch_0.png");
+    assert!(lines.iter().all(|line| line["score"].is_number()), "{}", said.out);
+    let left: Vec<_> = fs::read_dir(folder.join("found")).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    // A file in the place of the folder.
+    fs::write(folder.join("file"), "").unwrap();
+    let said = run(folder, &format!("detect run {images} --maps file"));
+    said.fails(1, &["2 heat maps could not be written"]);
+    assert_eq!(said.out.lines().count(), 3, "{}", said.out);
+}
+
+#[test]
+fn an_evaluation_leaves_no_pictures_of_other_images() {
+    let folder = with_images();
+    let folder = folder.path();
+    succeed(folder, "run p.yaml -o run --set output.maps=true");
+    assert!(folder.join("run/maps/scratch/0.png").is_file());
+    // One that fails midway takes nothing away.
+    let before = snapshot(&folder.join("run"));
+    run(folder, "evaluate run --set data.root=elsewhere").fails(1, &["elsewhere"]);
+    assert!(snapshot(&folder.join("run")) == before);
+    succeed(folder, "evaluate run --set output.maps=false");
+    assert!(!folder.join("run/maps").exists());
+    let scores = fs::read_to_string(folder.join("run/predictions.csv")).unwrap();
+    assert!(!scores.contains("maps/"), "{scores}");
+}
+
+#[test]
+fn nothing_is_written_over_what_is_read() {
+    let folder = with_images();
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o run");
+    fs::create_dir(folder.join("maps")).unwrap();
+    let image = "data/test/good/0.png";
+    fs::hard_link(folder.join(image), folder.join("maps/data_test_scratch_0.png")).unwrap();
+    // Data that lie in the folder of a run.
+    fs::create_dir(folder.join("run/images")).unwrap();
+    fs::copy(
+        folder.join("data/train/good/0.png"),
+        folder.join("run/images/0.png"),
+    )
+    .unwrap();
+    let before = snapshot(folder);
+    for command in [
+        "synth preview p.yaml -o data/train/good/0.png".to_owned(),
+        "synth preview p.yaml -o data/train/../train/good/1.jpg".to_owned(),
+        format!("data check p.yaml --sheet {image}"),
+        "data check p.yaml --sheet data/ground_truth/scratch/0_mask.png".to_owned(),
+        "detect run data/test/scratch/0.png --maps maps".to_owned(),
+        "bench p.yaml --sizes 96,112 --plot p.yaml".to_owned(),
+    ] {
+        run(folder, &command).fails(2, &["would overwrite "]);
+    }
+    let replaced = "train p.yaml -o run --replace --set";
+    let output = daf(folder, replaced)
+        .arg("data={type: folder, normal: [run/images]}")
+        .output()
+        .unwrap();
+    Said::from(output).fails(2, &["is not deleted, since it holds an image of the data set"]);
+    assert!(snapshot(folder) == before);
+    succeed(folder, "synth preview p.yaml -n 1 -o sheet.png");
+    succeed(folder, "synth preview p.yaml -n 1 -o sheet.png");
+}
+
+#[test]
+fn what_is_no_run_is_passed_over_by_compare_and_report() {
+    let folder = folder(SMALL);
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o runs/a");
+    fs::create_dir(folder.join("runs/sweep")).unwrap();
+    fs::write(folder.join("runs/notes.txt"), "").unwrap();
+    let all = "runs/a runs/notes.txt runs/sweep";
+    for command in ["compare", "report"] {
+        let said = succeed(folder, &format!("{command} {all}"));
+        assert!(said.out.contains('a'), "{}", said.out);
+        for word in [
+            "passed over: runs/notes.txt: not a run directory but a file\n",
+            "passed over: runs/sweep: not a run directory: it holds no config.yaml\n",
+        ] {
+            assert!(said.error.contains(word), "{}", said.error);
+        }
+        run(folder, &format!("{command} runs/sweep runs/notes.txt"))
+            .fails(1, &["none of these is a run directory"]);
+        run(folder, &format!("{command} runs/sweep")).fails(1, &["runs/sweep: not a run directory"]);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_costs_a_run_none_of_its_files() {
+    let folder = with_images();
+    let folder = folder.path();
+    let mut child = daf(folder, "run p.yaml -o run")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let said = Said::from(child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert!(folder.join("run/report.html").is_file());
+    if let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") {
+        let output = daf(folder, "detect run data/test/good")
+            .stdout(full)
+            .output()
+            .unwrap();
+        Said::from(output).fails(1, &["error: standard output: "]);
+    }
 }
 
 #[test]

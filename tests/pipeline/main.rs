@@ -3,7 +3,10 @@
 mod bad_input;
 mod checkpoint;
 mod device;
+mod endings;
 mod golden;
+mod hostile_text;
+mod messages;
 mod plugins;
 mod program;
 mod registry;

@@ -1,5 +1,7 @@
 //! Runs that are broken off and go on.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,7 +110,7 @@ fn ctrl_c_and_sigterm_save_and_the_run_goes_on_from_there() {
 
     let run = folder.join("run");
     let mut stopped = 0;
-    for signal in ["INT", "TERM"] {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let mut process = Working::start(train("run"), &folder.join("log"));
         if stopped > 0 {
             process.wait_until("going on", |log| resumed_at(log) == Some(stopped));
@@ -117,9 +119,9 @@ fn ctrl_c_and_sigterm_save_and_the_run_goes_on_from_there() {
         process.signal(signal);
         let status = process.end();
         let log = process.log();
-        assert_eq!(status.code(), Some(1), "{signal}: {log}");
+        assert_eq!(status.code(), Some(code), "{signal}: {log}");
         stopped = history(&run).len() as u64;
-        let message = format!("error: stopped on request at step {stopped}; continue with --resume\n");
+        let message = format!("\nstopped on request at step {stopped}; continue with --resume\n");
         assert!(log.ends_with(&message), "{signal}: {log}");
         assert_eq!(checkpoints(&run), [stopped], "{signal}");
         assert!(!run.join("weights/complete").exists());
@@ -141,4 +143,96 @@ fn the_same_pipeline_gives_the_same_weights_for_any_number_of_workers_and_anothe
     for file in ["weights/student.safetensors", "weights/teacher.safetensors"] {
         assert!(!same(&folder.join("a").join(file), &folder.join("c").join(file)));
     }
+}
+
+#[test]
+fn a_run_goes_on_with_the_images_that_it_was_started_with() {
+    let folder = folder("");
+    let folder = folder.path();
+    fs::create_dir(folder.join("data")).unwrap();
+    let draw = |number: u8| {
+        let image = image::RgbImage::from_fn(96, 96, |x, y| image::Rgb([x as u8, y as u8, number]));
+        image.save(folder.join(format!("data/{number:02}.png"))).unwrap();
+    };
+    (0..60).for_each(draw);
+    let data = SMALL
+        .replace(
+            "{ type: demo, size: 96, train: 3, test: 1, test_good: 1 }",
+            "{ type: folder, normal: [data] }",
+        )
+        .replace("steps: 2,", "steps: 40,");
+    fs::write(folder.join("p.yaml"), data).unwrap();
+    let run = folder.join("run");
+    let stop = || {
+        let mut process = Working::start(daf(folder, "train p.yaml --resume -o run"), &folder.join("log"));
+        process.wait_until("a step", |_| !checkpoints(&run).is_empty());
+        process.signal("INT");
+        assert_eq!(process.end().code(), Some(130), "{}", process.log());
+    };
+    stop();
+    let images = || -> BTreeMap<String, bool> {
+        let text = fs::read_to_string(run.join("images.csv")).unwrap();
+        let line = |line: &str| {
+            let mut cells = line.split(',');
+            (cells.next().unwrap().to_owned(), cells.next() == Some("true"))
+        };
+        text.lines().skip(1).map(line).collect()
+    };
+    let before = images();
+    assert_eq!(
+        (
+            before.len(),
+            before.values().filter(|held_out| **held_out).count()
+        ),
+        (60, 6)
+    );
+    assert!(before.contains_key("data/07.png"), "{before:?}");
+
+    (60..90).for_each(draw);
+    fs::remove_file(folder.join("data/03.png")).unwrap();
+    fs::copy(folder.join("data/05.png"), folder.join("data/04.png")).unwrap();
+    let said = crate::program::run(folder, "train p.yaml -o run --resume");
+    said.fails(
+        2,
+        &[
+            "run: the images are not those that the run was started with: 30 more (data/60.png, data/61.png, data/62.png, …), \
+             1 gone (data/03.png), 1 changed (data/04.png); start another run",
+            "--resume --accept-data",
+        ],
+    );
+    assert_eq!(images(), before, "nothing was taken up");
+
+    succeed(folder, "train p.yaml -o run --resume --accept-data");
+    let after = images();
+    assert_eq!(after.len(), 89);
+    for (name, held_out) in &after {
+        assert_eq!(before.get(name).unwrap_or(held_out), held_out, "{name}");
+    }
+    let calibration = fs::read_to_string(run.join("calibration.json")).unwrap();
+    assert!(
+        calibration.contains("\"source\": \"held_out\"") && calibration.contains("\"normal_images\": 8"),
+        "{calibration}"
+    );
+
+    // Of a run that has ended nothing is learned any more.
+    fs::remove_file(folder.join("data/05.png")).unwrap();
+    crate::program::run(folder, "train p.yaml -o run --resume").fails(2, &["1 gone (data/05.png)"]);
+    crate::program::run(folder, "train p.yaml -o run --resume --accept-data")
+        .fails(1, &["run: its training has ended"]);
+}
+
+#[test]
+fn a_run_without_a_list_of_images_goes_on_with_a_word() {
+    let folder = folder(&SMALL.replace("steps: 2,", "steps: 40,"));
+    let folder = folder.path();
+    let run = folder.join("run");
+    let mut process = Working::start(daf(folder, "train p.yaml -o run"), &folder.join("log"));
+    process.wait_until("a step", |_| !checkpoints(&run).is_empty());
+    process.signal("INT");
+    process.end();
+    fs::remove_file(run.join("images.csv")).unwrap();
+    let said = succeed(folder, "train p.yaml -o run --resume");
+    assert!(said.error.contains("kept no list of images"), "{}", said.error);
+    assert!(run.join("images.csv").is_file());
+    succeed(folder, "train p.yaml -o run --resume");
 }

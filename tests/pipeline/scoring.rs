@@ -116,7 +116,8 @@ fn a_batch_of_several_passes_gives_every_image_the_scores_that_it_has_alone() {
         assert!((alone.score - found.score).abs() < 1e-5 * alone.score.abs());
         assert!(largest_difference(&alone.map.scores, &found.map.scores) < 1e-5);
     }
-    assert!(detector.detect_batch(&[]).unwrap().is_empty());
+    let none: [&RgbImage; 0] = [];
+    assert!(detector.detect_batch(&none).unwrap().is_empty());
 }
 
 #[test]
@@ -176,12 +177,19 @@ fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     let dir = folder.path().join("run");
     let calibration = Calibration::read(&dir).unwrap().unwrap();
     assert_eq!(
-        (calibration.rule, calibration.source),
+        (calibration.basis.rule, calibration.basis.source),
         (Rule::ExtremeValue, Source::HeldOut)
     );
-    assert_eq!((calibration.normal_images, calibration.anomalous_images), (8, 0));
-    assert!(calibration.image.threshold > calibration.image.median);
-    assert!(calibration.pixel.threshold > calibration.pixel.median);
+    assert_eq!(
+        (
+            calibration.basis.normal_images,
+            calibration.basis.anomalous_images
+        ),
+        (8, 0)
+    );
+    let scale = calibration.image.scale().unwrap();
+    assert!(scale.threshold > scale.median);
+    assert!(calibration.pixel.scale().is_some());
 
     succeed(folder.path(), "evaluate run");
     let results = Results::read(&dir).unwrap();
@@ -210,10 +218,7 @@ fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     let calibrated = line["calibrated"].as_f64().unwrap();
     assert!((calibrated - found.calibrated.unwrap()).abs() < 1e-4);
     assert_eq!(line["anomalous"].as_bool(), found.is_anomalous());
-    assert_eq!(
-        found.is_anomalous(),
-        Some(found.score >= calibration.image.threshold)
-    );
+    assert_eq!(found.is_anomalous(), Some(found.score >= scale.threshold));
 }
 
 #[test]
@@ -226,11 +231,19 @@ fn every_rule_for_thresholds_says_what_it_used() {
         let validation = format!("validation: {{ share: 0.5, threshold: {rule} }}\noutput: {{");
         let folder = trained(&[("train: 3", "train: 10"), ("output: {", &validation)]);
         let dir = folder.path().join("run");
-        assert_eq!(Calibration::read(&dir).unwrap().unwrap().source, before, "{rule}");
+        assert_eq!(
+            Calibration::read(&dir).unwrap().unwrap().basis.source,
+            before,
+            "{rule}"
+        );
         succeed(folder.path(), "evaluate run");
         let calibration = Calibration::read(&dir).unwrap().unwrap();
-        assert_eq!(calibration.source, after, "{rule}");
-        assert_eq!(calibration.anomalous_images > 0, rule != "quantile", "{rule}");
+        assert_eq!(calibration.basis.source, after, "{rule}");
+        assert_eq!(
+            calibration.basis.anomalous_images > 0,
+            rule != "quantile",
+            "{rule}"
+        );
         // Once more with its own result.
         succeed(folder.path(), "evaluate run");
         assert_eq!(Calibration::read(&dir).unwrap().unwrap(), calibration, "{rule}");
@@ -238,11 +251,11 @@ fn every_rule_for_thresholds_says_what_it_used() {
         succeed(folder.path(), "evaluate run --set validation.threshold=f1_max");
         assert_eq!(Calibration::read(&dir).unwrap().unwrap(), calibration, "{rule}");
         let measured = Results::read(&dir).unwrap().metrics.unwrap();
-        assert_eq!(measured.calibration.unwrap().source, Source::Test, "{rule}");
+        assert_eq!(measured.calibration.unwrap().basis.source, Source::Test, "{rule}");
     }
     let none = trained(&[]);
     let calibration = Calibration::read(&none.path().join("run")).unwrap().unwrap();
-    assert_eq!(calibration.source, Source::Training);
+    assert_eq!(calibration.basis.source, Source::Training);
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl<'a> Detecting<'a> {
 
     fn image(&self, number: usize) -> Result<RgbImage, Failure> {
         let item = &self.items[number % self.items.len()];
-        Ok(self.pipeline.open(item)?)
+        Ok(self.pipeline.open(item)?.rgb)
     }
 
     fn network(&self, images: &[RgbImage], clock: &mut Clock) -> Result<(), Failure> {
@@ -104,9 +104,11 @@ impl<'a> Detecting<'a> {
         let found = detector.detect(&images[0])?;
         let scale = detector
             .calibration()
-            .map(|calibration| calibration.pixel.colours());
+            .and_then(|calibration| calibration.pixel.scale())
+            .map(|scale| scale.colours());
         clock.single(Stage::Write, |_| {
-            detect::draw(&self.folder.path().join("map.png"), &images[0], &found, scale)
+            let path = self.folder.path().join("map.png");
+            Ok(detect::draw(&path, &images[0], &found, scale)?)
         })
     }
 

@@ -14,6 +14,7 @@ use daf_core::{Item, Pipeline, Split, tch};
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::ending::end_with_us;
 use crate::failure::Failure;
 use crate::pipeline::PipelineArgs;
 use clock::{Clock, Stage, Timing};
@@ -319,7 +320,7 @@ fn throw_away(bench: &Bench, folder: &Path) -> Result<PathBuf, Failure> {
     for setting in settings.iter().map(String::as_str).chain(QUICK) {
         command.args(["--set", setting]);
     }
-    let output = command
+    let output = end_with_us(&mut command)
         .output()
         .map_err(|error| Failure::work(format!("this program cannot be started again: {error}")))?;
     if output.status.success() {

@@ -10,7 +10,9 @@ use super::clock::Stage;
 use super::hardware::{Hardware, memory};
 use super::{Bench, Target, mebibytes, precision, print_heading, program, throw_away};
 use crate::Context;
+use crate::ending::end_with_us;
 use crate::failure::Failure;
+use crate::inputs::Inputs;
 
 /// What a row has of each half.
 const STAGES: [Stage; 2] = [Stage::TrainingStep, Stage::ScoreBatch];
@@ -28,6 +30,10 @@ pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
     }
     let target = bench.open(bench.sizes.first().copied(), None, context)?;
     let pipeline = target.pipeline();
+    if let Some(plot) = &bench.plot {
+        let inputs = Inputs::of(pipeline).and(&bench.target, "the pipeline file");
+        inputs.spare(plot)?;
+    }
     let own = pipeline.input.size;
     let sizes = match &bench.sizes[..] {
         [] if own.width() == own.height() => vec![own.width()],
@@ -212,7 +218,9 @@ fn measure(
     if let Some(detector) = detector {
         command.arg("--detector").arg(detector);
     }
-    let output = command.output().map_err(|error| error.to_string())?;
+    let output = end_with_us(&mut command)
+        .output()
+        .map_err(|error| error.to_string())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said

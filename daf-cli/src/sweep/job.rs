@@ -2,8 +2,6 @@ use std::io::{self, Read};
 use std::num::NonZero;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use daf_core::results::{METRICS, Record};
@@ -13,6 +11,7 @@ use daf_core::{Split, tch};
 use daf_sweep::{Claim, Job, Progress, State, Sweep};
 
 use crate::Context;
+use crate::ending::{self, Request};
 use crate::failure::{Failure, describe_panic};
 
 /// Run one job of a sweep in this process
@@ -33,7 +32,7 @@ pub(crate) struct JobVerb {
     /// Threads to work with; by default one per core
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// Stop after the step, as on Ctrl-C, when standard input ends: whoever started the process has gone
+    /// Stop as on SIGTERM when standard input ends: whoever started the process has gone
     #[arg(long, hide = true)]
     attended: bool,
 }
@@ -52,14 +51,13 @@ impl JobVerb {
         if let Some(threads) = self.threads {
             limit(threads)?;
         }
-        let abandoned = if self.attended {
-            watch_input()
-        } else {
-            Arc::default()
-        };
+        ending::advise("the same command goes on");
+        if self.attended {
+            std::thread::spawn(watch_input);
+        }
         // libtorch panics where a GPU has no memory left; `sweep status` is to tell why the job ended then too.
         let done = panic::catch_unwind(AssertUnwindSafe(|| {
-            work(&sweep, job, &claim, self.threads, &abandoned, context)
+            work(&sweep, job, &claim, self.threads, context)
         }));
         let done = match done {
             Ok(done) => done,
@@ -85,10 +83,9 @@ enum Work {
 
 impl From<Failure> for Work {
     fn from(failure: Failure) -> Self {
-        if failure.is_interruption() {
-            Self::Interrupted(failure)
-        } else {
-            Self::Failed(failure)
+        match failure {
+            Failure::Stopped(_) => Self::Interrupted(failure),
+            failure => Self::Failed(failure),
         }
     }
 }
@@ -98,7 +95,6 @@ fn work(
     job: &Job,
     claim: &Claim,
     threads: Option<NonZero<usize>>,
-    abandoned: &Arc<AtomicBool>,
     context: &mut Context,
 ) -> Result<(), Work> {
     let dir = sweep.run_dir(job);
@@ -112,7 +108,7 @@ fn work(
         let reason = "there are no test images, so there is nothing to measure";
         return Err(Failure::work(format!("job {}: {reason}", job.hash)).into());
     }
-    let mut reporter = Reporter::new(claim, Arc::clone(abandoned));
+    let mut reporter = Reporter::new(claim);
     crate::train::learn(&run, &context.environment, &mut reporter)?;
     let device = run.pipeline().device;
     crate::train::measure(run, device, context, |done, all| {
@@ -149,23 +145,17 @@ fn limit(threads: NonZero<usize>) -> Result<(), Failure> {
         .map_err(Failure::work)
 }
 
-/// A flag that is raised when standard input ends.
-fn watch_input() -> Arc<AtomicBool> {
-    let ended = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&ended);
-    std::thread::spawn(move || {
-        let mut input = io::stdin().lock();
-        let mut bytes = [0; 64];
-        while input.read(&mut bytes).is_ok_and(|count| count > 0) {}
-        flag.store(true, Ordering::SeqCst);
-    });
-    ended
+/// Asks to stop when standard input ends.
+fn watch_input() {
+    let mut input = io::stdin().lock();
+    let mut bytes = [0; 64];
+    while input.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    ending::ask(Request::Terminate);
 }
 
 /// Tells whoever looks at the sweep how far a job is.
 struct Reporter<'a> {
     claim: &'a Claim,
-    abandoned: Arc<AtomicBool>,
     plan: Option<Plan>,
     last: Option<Instant>,
 }
@@ -174,10 +164,9 @@ struct Reporter<'a> {
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl<'a> Reporter<'a> {
-    const fn new(claim: &'a Claim, abandoned: Arc<AtomicBool>) -> Self {
+    const fn new(claim: &'a Claim) -> Self {
         Self {
             claim,
-            abandoned,
             plan: None,
             last: None,
         }
@@ -219,10 +208,6 @@ impl Observer for &mut Reporter<'_> {
 
     fn calibrated(&mut self, done: usize, all: usize) {
         self.images("choosing thresholds", done, all);
-    }
-
-    fn stop(&mut self) -> bool {
-        self.abandoned.load(Ordering::SeqCst)
     }
 }
 

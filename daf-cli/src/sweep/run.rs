@@ -14,9 +14,9 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use super::{Found, Target, collect, job, status};
 use crate::Context;
 use crate::build;
+use crate::ending::{self, Request};
 use crate::environment::{Environment, VISIBLE_GPUS};
 use crate::failure::Failure;
-use crate::progress::Interrupt;
 
 /// Run the jobs of a sweep that are not finished, then make tables
 #[derive(Debug, clap::Args)]
@@ -245,8 +245,8 @@ impl<'a> Runner<'a> {
 
     /// Runs what is not finished; gives the number of jobs that failed.
     fn run(&mut self, context: &mut Context) -> Result<usize, Failure> {
-        let stop = Interrupt::new("stopping after the steps that are being made")?;
-        stop.hear(true);
+        ending::advise("the same command goes on");
+        ending::hear(Some("stopping after the steps that are being made"));
         let jobs = &self.sweep.manifest().jobs;
         let mut due = VecDeque::new();
         for (place, job) in jobs.iter().enumerate() {
@@ -273,10 +273,10 @@ impl<'a> Runner<'a> {
         self.display.refresh();
         let mut looked = Instant::now();
         loop {
-            let stopping = stop.is_asked();
+            let stopping = ending::asked().is_some();
             self.reap(&mut due, stopping)?;
             if !stopping {
-                self.start(&mut due, &stop)?;
+                self.start(&mut due)?;
             }
             let busy = self.slots.iter().any(|slot| slot.working.is_some());
             if !busy && (stopping || due.is_empty()) {
@@ -289,17 +289,17 @@ impl<'a> Runner<'a> {
             sleep(POLL);
         }
         self.display.clear();
-        stop.hear(false);
-        if stop.is_asked() {
+        if ending::asked().is_some() {
             let states = jobs
                 .iter()
                 .map(|job| self.sweep.state(job))
                 .collect::<Result<Vec<_>, _>>()?;
-            return Err(Failure::work(format!(
+            return Err(Failure::Stopped(format!(
                 "stopped on request with {}; the same command goes on",
                 status::counts(&states)
             )));
         }
+        ending::hear(None);
         Ok(self.display.failed)
     }
 
@@ -341,6 +341,12 @@ impl<'a> Runner<'a> {
                     after: Some(Instant::now() + WAIT),
                 }),
                 _ if stopping => self.display.say(&format!("{line}: stopped")),
+                // Ctrl-C goes to all processes of a terminal at once, and this one may hear of it last.
+                _ if Request::has_ended(status.code()) => due.push_front(Due {
+                    place: working.place,
+                    attempt: working.attempt,
+                    after: Some(Instant::now() + WAIT),
+                }),
                 state => {
                     let reason = match &state {
                         State::Failed(reason) => reason.lines().next().unwrap_or_default().to_owned(),
@@ -372,10 +378,10 @@ impl<'a> Runner<'a> {
     }
 
     /// Starts jobs in slots that are free.
-    fn start(&mut self, due: &mut VecDeque<Due>, stop: &Interrupt) -> Result<(), Failure> {
+    fn start(&mut self, due: &mut VecDeque<Due>) -> Result<(), Failure> {
         for slot in self.slots.iter_mut().filter(|slot| slot.working.is_none()) {
             for _ in 0..due.len() {
-                if stop.is_asked() {
+                if ending::asked().is_some() {
                     return Ok(());
                 }
                 let Some(next) = due.pop_front() else {

@@ -31,7 +31,11 @@ impl fmt::Display for Every {
 impl FromStr for Every {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("expected `N steps`, `N epochs` or `N s`, each over 0, found `{text}`");
+        let bad = || {
+            let number = text.trim().parse::<u64>().ok().filter(|number| *number > 0);
+            let unit = number.map_or(String::new(), |number| format!(" (write `{number} steps`)"));
+            format!("expected `N steps`, `N epochs` or `N s`, each over 0, found `{text}`{unit}")
+        };
         let text_parts: Vec<&str> = text.split_whitespace().collect();
         let [number, unit] = text_parts[..] else {
             return Err(bad());

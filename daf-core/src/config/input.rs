@@ -60,8 +60,8 @@ struct Written {
     /// [low, high], which 8-bit files are stretched by as well.
     #[serde(default)]
     depth: Depth,
-    /// What becomes of transparency: the image is laid over `black` (the default), `white` or a color [red, green, blue], or
-    /// `drop` shows the colors that transparent pixels hold.
+    /// What becomes of transparency: the image is laid over `black` (the default), `white` or a color [red, green, blue];
+    /// `mask` does not look at transparent pixels; `drop` shows the colors that they hold.
     #[serde(default)]
     alpha: Alpha,
     /// What a TIFF file of several pages stands for: an error (`refuse`, the default), its `first` page, or `all` pages as
@@ -209,6 +209,7 @@ impl Input {
         Reading {
             depth: self.depth,
             alpha: self.alpha,
+            pages: self.pages,
         }
     }
 

@@ -2,23 +2,25 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-use config::{FileFormat, Format, Source, ValueKind};
+use config::Source;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
-use super::{Pipeline, Plugins, words};
+use super::setting::{Setting, Settings};
+use super::{Pipeline, Plugins, words, yaml};
 use crate::{Error, Result, registry};
 
 /// What a pipeline is read from: the defaults, a file, the environment and arguments, each laid over those before. Directly
 /// over the defaults lies the recipe of the method that the layers name, if it brings one.
 ///
 /// Maps merge key by key and lists are replaced as a whole. A layer that names another `type` replaces the part, so that
-/// no settings of the old one are left; `null` switches a part off. Relative paths in a pipeline are relative to the
-/// current folder, whichever layer they stand in, but for those of `plugins` in a file: they are relative to that file.
+/// no settings of the old one are left; `null` switches a part off. Keys of the whole that begin with `x-` are the user's
+/// own, for example for anchors, and say nothing. Relative paths in a pipeline are relative to the current folder, whichever
+/// layer they stand in, but for those of `plugins` in a file: they are relative to that file.
 ///
 /// ```no_run
 /// # fn main() -> daf_core::Result<()> {
@@ -38,7 +40,7 @@ struct Layer {
     source: Origin,
     /// Where in the pipeline the value belongs; files are whole pipelines.
     at: KeyPath,
-    value: Value,
+    value: Setting,
 }
 
 /// Where a layer comes from, in the words of messages.
@@ -84,7 +86,7 @@ impl Layers {
     /// # Errors
     /// If it is not the YAML of a map.
     pub fn new(defaults: &str) -> Result<Self> {
-        let value = read(defaults, &Origin::Defaults)?;
+        let value = Setting::Map(read(defaults, &Origin::Defaults)?);
         Ok(Self(vec![Layer {
             source: Origin::Defaults,
             at: KeyPath::default(),
@@ -99,7 +101,7 @@ impl Layers {
     pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let layer = Layer::of_file(path)?;
-        if layer.value.as_object().is_some_and(Map::is_empty) {
+        if matches!(&layer.value, Setting::Map(map) if map.is_empty()) {
             return Err(layer
                 .source
                 .fault("is empty; a pipeline names at least `data`", Some(DATA.into())));
@@ -110,15 +112,12 @@ impl Layers {
 
     /// Lays settings over the layers so far that stand at `at` in a file of another kind, as those of a sweep do.
     #[must_use]
-    pub fn settings(mut self, file: &Path, at: &str, settings: Map<String, Value>) -> Self {
-        let mut value = Value::Object(settings);
-        if let Some(Value::Object(plugins)) = value.get_mut("plugins") {
-            root_paths(plugins, file);
-        }
+    pub fn settings(mut self, file: &Path, at: &str, mut settings: Settings) -> Self {
+        root_plugins(&mut settings, file);
         self.0.push(Layer {
             source: Origin::Within(format!("{}: {at}", file.display())),
             at: KeyPath::default(),
-            value,
+            value: Setting::Map(settings),
         });
         self
     }
@@ -127,7 +126,7 @@ impl Layers {
     ///
     /// # Errors
     /// If `key` is none.
-    pub fn setting(mut self, file: &Path, key: &str, value: Value) -> Result<Self> {
+    pub fn setting(mut self, file: &Path, key: &str, value: Setting) -> Result<Self> {
         let source = Origin::Within(format!("{}: axes.{key}", file.display()));
         let at = key.parse().map_err(|reason: String| source.fault(reason, None))?;
         self.0.push(Layer { source, at, value });
@@ -135,8 +134,8 @@ impl Layers {
     }
 
     /// Lays environment variables over the layers so far: `DAF__TRAINER__STEPS=600` sets `trainer.steps`. Others are
-    /// ignored. Values that read as `true`, `false` or a number are that, all others text; lists and `null` are for files
-    /// and arguments.
+    /// ignored. Values that read as `true`, `false` or a number are that unless the key takes text, all others text; lists
+    /// and `null` are for files and arguments.
     ///
     /// # Errors
     /// If a name has an empty part, as in `DAF__TRAINER____STEPS`.
@@ -149,17 +148,16 @@ impl Layers {
         let variables = config::Environment::with_prefix("DAF")
             .prefix_separator("__")
             .separator("__")
-            .try_parsing(true)
             .source(Some(variables.into_iter().collect()))
             .collect()
             .map_err(|error| Origin::Variable("DAF__…".into()).fault(error.to_string(), None))?;
         let layers = variables.into_iter().map(|(key, value)| {
             let source = Origin::Variable(format!("DAF__{}", key.to_uppercase().replace('.', "__")));
             let at = key.parse().map_err(|reason: String| source.fault(reason, None))?;
-            let value = match value.kind {
-                ValueKind::Float(number) if !number.is_finite() => Value::String(number.to_string()),
-                _ => json(value).map_err(|reason| source.fault(reason, None))?,
-            };
+            let text = value
+                .into_string()
+                .map_err(|error| source.fault(error.to_string(), None))?;
+            let value = Setting::of_variable(&text);
             Ok(Layer { source, at, value })
         });
         let layers = layers.collect::<Result<Vec<_>>>()?;
@@ -187,14 +185,9 @@ impl Layers {
                 .trim()
                 .parse()
                 .map_err(|reason: String| source.fault(reason, None))?;
-            // `config` reads maps only. On a line of its own the value may be a map as well.
-            let document = format!("value:\n  {}", text.replace('\n', "\n  "));
-            let value = match read(&document, &source) {
-                Ok(Value::Object(mut document)) if document.len() == 1 => {
-                    document.remove("value").unwrap_or_default()
-                }
-                _ => return Err(source.fault(format!("`{text}` is not a YAML value"), None)),
-            };
+            let value = yaml::read(text).map_err(|fault| {
+                source.fault(format!("`{text}` is not a YAML value: {}", fault.reason), None)
+            })?;
             Ok(Layer { source, at, value })
         });
         let layers = layers.collect::<Result<Vec<_>>>()?;
@@ -209,8 +202,9 @@ impl Layers {
     /// plugin that is not linked comes before all others, since they may be due to it.
     pub fn resolve(&self) -> Result<Pipeline> {
         let layers = self.with_recipe()?;
-        let pipeline = layers.resolve_network()?;
+        let mut pipeline = layers.resolve_network()?;
         pipeline.check_sources().map_err(|error| layers.locate(error))?;
+        pipeline.settle_depth();
         Ok(pipeline)
     }
 
@@ -224,13 +218,14 @@ impl Layers {
     fn with_recipe(&self) -> Result<Self> {
         let value = self.merged()?;
         let named = value
-            .pointer("/method/type")
-            .and_then(Value::as_str)
+            .get("method")
+            .and_then(|method| method.get("type"))
+            .and_then(Setting::as_text)
             .and_then(|name| registry::find(registry::Kind::Method, name));
         let mut layers = self.clone();
         if let Some((method, recipe)) = named.and_then(|method| Some((method, method.recipe?))) {
             let source = Origin::Recipe(method.name.into());
-            let value = read(recipe, &source)?;
+            let value = Setting::Map(read(recipe, &source)?);
             let defaults = layers
                 .0
                 .iter()
@@ -262,7 +257,7 @@ impl Layers {
         self.plugins_of(&self.merged()?)
     }
 
-    fn plugins_of(&self, value: &Value) -> Result<Plugins> {
+    fn plugins_of(&self, value: &Setting) -> Result<Plugins> {
         /// The part of a pipeline that can be read without any plugin.
         #[derive(Deserialize)]
         struct Head {
@@ -305,10 +300,8 @@ impl Layers {
     }
 
     /// What serde makes of the merged layers; a fault is given the layer that it came from.
-    fn typed<T: DeserializeOwned>(&self, value: &Value) -> Result<T> {
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let at = KeyPath::from(error.path());
-            let fault = words::explain(value, at, &error.inner().to_string());
+    fn typed<T: DeserializeOwned>(&self, value: &Setting) -> Result<T> {
+        words::typed(value).map_err(|fault| {
             // A part that lacks a key is the fault of the layer that named the part.
             let layer = match &fault.missing {
                 Some(_) => self
@@ -316,10 +309,7 @@ impl Layers {
                     .or_else(|| self.layer_of(&fault.at)),
                 None => self.layer_of(&fault.at),
             };
-            let at = fault
-                .missing
-                .map_or(fault.at.clone(), |key| fault.at.child(&key))
-                .to_string();
+            let at = fault.key().to_string();
             Error::Config {
                 layer: self.name(layer),
                 at,
@@ -331,10 +321,10 @@ impl Layers {
 
     /// All layers merged; `type` comes first in every map, wherever it stood, because typetag reads the other keys with
     /// their places only if it knows the type already.
-    pub(super) fn merged(&self) -> Result<Value> {
-        let mut value = Value::Object(Map::new());
+    pub(super) fn merged(&self) -> Result<Setting> {
+        let mut merged = Setting::Map(Settings::new());
         for layer in &self.0 {
-            put(&mut value, &layer.at.0, &layer.value).map_err(|reason| layer.source.fault(reason, None))?;
+            put(&mut merged, &layer.at.0, &layer.value).map_err(|reason| layer.source.fault(reason, None))?;
             // A length in the one unit takes the place of one in the other.
             let trainer = KeyPath::default().child("trainer");
             let gives = |unit| layer.fills(&trainer.child(unit));
@@ -343,14 +333,19 @@ impl Layers {
                 (false, true) => "epochs",
                 _ => continue,
             };
-            if let Some(Value::Object(trainer)) = value.get_mut("trainer") {
+            if let Setting::Map(pipeline) = &mut merged
+                && let Some(Setting::Map(trainer)) = pipeline.get_mut("trainer")
+            {
                 trainer.shift_remove(replaced);
             }
         }
-        if let Some(plugins) = value.get_mut("plugins") {
-            *plugins = tables(plugins.take());
+        if let Setting::Map(pipeline) = &mut merged {
+            pipeline.retain(|key, _| !key.starts_with("x-"));
+            if let Some(plugins) = pipeline.get_mut("plugins") {
+                *plugins = tables(std::mem::replace(plugins, Setting::Null));
+            }
         }
-        Ok(tag_first(value))
+        Ok(tag_first(merged))
     }
 
     /// Fills the layers into an error of [`Pipeline::check`], which knows the key only.
@@ -450,32 +445,13 @@ impl Layer {
     /// The map in a YAML file.
     fn of_file(path: &Path) -> Result<Self> {
         let source = Origin::File(path.display().to_string());
-        let bytes = fs::read(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => source.fault(
-                "there is no such file",
-                Some("`daf-cli init` writes one to start from".into()),
-            ),
-            std::io::ErrorKind::IsADirectory => source.fault("is a folder, not a pipeline file", None),
-            _ => source.fault(format!("cannot be read: {error}"), None),
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count();
-            source.fault(
-                format!("is not a text in UTF-8: line {line} has other bytes"),
-                None,
-            )
-        })?;
-        let mut value = read(&text, &source)?;
-        if let Some(Value::Object(plugins)) = value.get_mut("plugins") {
-            root_paths(plugins, path);
-        }
+        let text = text_of(path, &source)?;
+        let mut settings = read(&text, &source)?;
+        root_plugins(&mut settings, path);
         Ok(Self {
             source,
             at: KeyPath::default(),
-            value,
+            value: Setting::Map(settings),
         })
     }
 
@@ -489,15 +465,16 @@ impl Layer {
         self.says(at, |value| !value.is_null())
     }
 
-    /// Whether the layer sets something to `null` that `at` lies in.
+    /// Whether the layer replaces something as a whole that `at` lies in: with `null`, a list or a lone value.
     fn clears(&self, at: &KeyPath) -> bool {
         (0..at.0.len()).any(|length| {
             at.0[..length].starts_with(&self.at.0)
-                && get(&self.value, &at.0[self.at.0.len()..length]).is_some_and(Value::is_null)
+                && get(&self.value, &at.0[self.at.0.len()..length])
+                    .is_some_and(|value| !matches!(value, Setting::Map(_)))
         })
     }
 
-    fn says(&self, at: &KeyPath, counts: impl Fn(&Value) -> bool) -> bool {
+    fn says(&self, at: &KeyPath, counts: impl Fn(&Setting) -> bool) -> bool {
         let shared = self.at.0.iter().zip(&at.0).take_while(|(a, b)| a == b).count();
         if shared == at.0.len() && shared < self.at.0.len() {
             return true;
@@ -518,7 +495,7 @@ fn ordered(mut layers: Vec<Layer>) -> Vec<Layer> {
 
 /// The way to a value: `synthesizer.of[1].opacity`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct KeyPath(Vec<Step>);
+pub(crate) struct KeyPath(Vec<Step>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
@@ -541,8 +518,38 @@ impl KeyPath {
     }
 
     /// The value at this place.
-    pub(super) fn of<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+    pub(super) fn of<'v>(&self, value: &'v Setting) -> Option<&'v Setting> {
         get(value, &self.0)
+    }
+
+    /// The value at this place, to be changed.
+    pub(super) fn of_mut<'v>(&self, value: &'v mut Setting) -> Option<&'v mut Setting> {
+        self.0.iter().try_fold(value, |value, step| match (value, step) {
+            (Setting::Map(map), Step::Key(key)) => map.get_mut(key),
+            (Setting::List(list), Step::Index(index)) => list.get_mut(*index),
+            _ => None,
+        })
+    }
+
+    /// The places of all values in `value`, which is at this place, outermost first.
+    pub(super) fn below(&self, value: &Setting) -> Vec<Self> {
+        let longer = |step| Self(self.0.iter().cloned().chain([step]).collect());
+        let inside: Vec<(Self, &Setting)> = match value {
+            Setting::Map(map) => {
+                let entry = |(key, value): (&String, _)| (longer(Step::Key(key.clone())), value);
+                map.iter().map(entry).collect()
+            }
+            Setting::List(list) => {
+                let element = |(index, value)| (longer(Step::Index(index)), value);
+                list.iter().enumerate().map(element).collect()
+            }
+            _ => Vec::new(),
+        };
+        let deeper = inside.into_iter().flat_map(|(at, value)| {
+            let below = at.below(value);
+            std::iter::once(at).chain(below)
+        });
+        deeper.collect()
     }
 }
 
@@ -596,29 +603,32 @@ impl FromStr for KeyPath {
     }
 }
 
-fn get<'v>(value: &'v Value, steps: &[Step]) -> Option<&'v Value> {
-    steps.iter().try_fold(value, |value, step| match step {
-        Step::Key(key) => value.get(key),
-        Step::Index(index) => value.get(index),
+fn get<'v>(value: &'v Setting, steps: &[Step]) -> Option<&'v Setting> {
+    steps.iter().try_fold(value, |value, step| match (value, step) {
+        (Setting::Map(map), Step::Key(key)) => map.get(key),
+        (Setting::List(list), Step::Index(index)) => list.get(*index),
+        _ => None,
     })
 }
 
 /// Merges `value` into the place `steps` of `base`.
-fn put(base: &mut Value, steps: &[Step], value: &Value) -> Result<(), String> {
+fn put(base: &mut Setting, steps: &[Step], value: &Setting) -> Result<(), String> {
     match steps {
         [] => merge(base, value),
         [Step::Key(key)] => merge(
             base,
-            &Value::Object(Map::from_iter([(key.clone(), value.clone())])),
+            &Setting::Map(Settings::from_iter([(key.clone(), value.clone())])),
         ),
         [Step::Key(key), rest @ ..] => {
-            if !base.is_object() {
-                *base = Value::Object(Map::new());
+            if !matches!(base, Setting::Map(_)) {
+                *base = Setting::Map(Settings::new());
             }
-            put(&mut base[key], rest, value)?;
+            if let Setting::Map(map) = base {
+                put(map.entry(key.clone()).or_insert(Setting::Null), rest, value)?;
+            }
         }
         [Step::Index(index), rest @ ..] => {
-            let Value::Array(list) = base else {
+            let Setting::List(list) = base else {
                 return Err(format!(
                     "[{index}] picks from a list, but there is {}",
                     words::found(base)
@@ -635,16 +645,16 @@ fn put(base: &mut Value, steps: &[Step], value: &Value) -> Result<(), String> {
 }
 
 /// Lays `over` over `base`.
-fn merge(base: &mut Value, over: &Value) {
+fn merge(base: &mut Setting, over: &Setting) {
     match (base, over) {
-        (Value::Object(base), Value::Object(over)) => {
+        (Setting::Map(base), Setting::Map(over)) => {
             if let (Some(old), Some(new)) = (base.get("type"), over.get("type"))
                 && old != new
             {
                 base.clear();
             }
             for (key, value) in over {
-                merge(base.entry(key).or_insert(Value::Null), value);
+                merge(base.entry(key.clone()).or_insert(Setting::Null), value);
             }
         }
         (base, over) => base.clone_from(over),
@@ -652,30 +662,40 @@ fn merge(base: &mut Value, over: &Value) {
 }
 
 /// Makes the relative paths among the plugins of a file relative to that file.
-fn root_paths(plugins: &mut Map<String, Value>, file: &Path) {
+fn root_plugins(settings: &mut Settings, file: &Path) {
+    let Some(Setting::Map(plugins)) = settings.get_mut("plugins") else {
+        return;
+    };
     for plugin in plugins.values_mut() {
-        if let Some(Value::String(path)) = plugin.get_mut("path") {
-            let rooted = file.parent().unwrap_or(Path::new("")).join(&*path);
+        if let Setting::Map(plugin) = plugin
+            && let Some(path) = plugin.get_mut("path")
+            && let Some(written) = path.written()
+        {
+            let rooted = file.parent().unwrap_or(Path::new("")).join(written);
             // What does not exist is Cargo's to report.
             let rooted = fs::canonicalize(&rooted).or_else(|_| std::path::absolute(&rooted));
             if let Ok(rooted) = rooted {
-                *path = rooted.display().to_string();
+                *path = Setting::Text(rooted.display().to_string());
             }
         }
     }
 }
 
 /// Plugins in Cargo's long form: a version alone becomes a map. `null` takes a plugin out, as it does with parts.
-fn tables(plugins: Value) -> Value {
+fn tables(plugins: Setting) -> Setting {
     match plugins {
-        Value::Null => Value::Object(Map::new()),
-        Value::Object(plugins) => Value::Object(
+        Setting::Null => Setting::Map(Settings::new()),
+        Setting::Map(plugins) => Setting::Map(
             plugins
                 .into_iter()
                 .filter(|(_, plugin)| !plugin.is_null())
-                .map(|(name, plugin)| match plugin {
-                    Value::String(_) => (name, serde_json::json!({ "version": plugin })),
-                    other => (name, other),
+                .map(|(name, plugin)| match plugin.written() {
+                    Some(version) => {
+                        let version = Setting::Text(version.into());
+                        let table = Settings::from_iter([("version".to_owned(), version)]);
+                        (name, Setting::Map(table))
+                    }
+                    None => (name, plugin),
                 })
                 .collect(),
         ),
@@ -687,78 +707,78 @@ fn plugin_key(name: &str) -> KeyPath {
     KeyPath::default().child("plugins").child(name)
 }
 
-fn tag_first(value: Value) -> Value {
+fn tag_first(value: Setting) -> Setting {
     match value {
-        Value::Object(mut map) => {
+        Setting::Map(mut map) => {
             let tag = map.shift_remove("type").map(|tag| ("type".to_owned(), tag));
-            Value::Object(
+            Setting::Map(
                 tag.into_iter()
                     .chain(map)
                     .map(|(key, value)| (key, tag_first(value)))
                     .collect(),
             )
         }
-        Value::Array(list) => Value::Array(list.into_iter().map(tag_first).collect()),
+        Setting::List(list) => Setting::List(list.into_iter().map(tag_first).collect()),
         other => other,
     }
 }
 
-/// Reads a map from YAML.
-fn read(text: &str, source: &Origin) -> Result<Value> {
-    // Some editors begin files with a byte order mark.
-    let text = text.trim_start_matches('\u{feff}');
-    let map = FileFormat::Yaml.parse(None, text).map_err(|error| {
-        // `config` boxes this one twice.
-        let root = error.downcast_ref::<Box<config::ConfigError>>();
-        if let Some(config::ConfigError::Type { unexpected, .. }) = root.map(AsRef::as_ref) {
-            let reason = format!("expected keys and values, as in `seed: 1`, found a lone {unexpected}");
-            return source.fault(reason, None);
-        }
-        let text = error.to_string();
-        let Some((what, place)) = text.split_once(" at byte ") else {
-            return source.fault(text, None);
-        };
-        let line = place
-            .split_once("line ")
-            .map_or(place, |(_, line)| line)
-            .replacen(" column", ", column", 1);
-        // yaml-rust2 shows keys as Rust does: `String("seed")`.
-        let twice = what
-            .strip_suffix("): duplicated key in mapping")
-            .and_then(|key| key.split_once('('));
-        let what = twice.map_or_else(
-            || what.to_owned(),
-            |(_, key)| format!("the key {key} is given twice"),
+/// No file of settings is as large as this.
+const LARGEST: u64 = 4 << 20;
+
+/// The text in a file of settings.
+fn text_of(path: &Path, source: &Origin) -> Result<String> {
+    let mut bytes = Vec::new();
+    // Not its length: what a pipe or a device holds shows when it is read.
+    fs::File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => source.fault(
+                "there is no such file",
+                Some("`daf-cli init` writes one to start from".into()),
+            ),
+            std::io::ErrorKind::IsADirectory => source.fault("is a folder, not a pipeline file", None),
+            _ => source.fault(format!("cannot be read: {error}"), None),
+        })?;
+    if bytes.len() as u64 > LARGEST {
+        let reason = format!(
+            "is larger than {} MiB, which no file of settings is",
+            LARGEST >> 20
         );
-        source.fault(format!("line {line}: {what}"), None)
-    })?;
-    let map = map
-        .into_iter()
-        .map(|(key, value)| Ok((key, json(value)?)))
-        .collect::<Result<Map<_, _>, String>>();
-    Ok(Value::Object(map.map_err(|reason| source.fault(reason, None))?))
+        return Err(source.fault(reason, None));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        let hint = Some("save it in UTF-8".into());
+        return Err(source.fault("is a text in UTF-16, expected UTF-8", hint));
+    }
+    if bytes.contains(&0) {
+        return Err(source.fault("is not a text: it holds bytes of 0", None));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count();
+        source.fault(
+            format!("is not a text in UTF-8: line {line} has other bytes"),
+            None,
+        )
+    })
 }
 
-fn json(value: config::Value) -> Result<Value, String> {
-    Ok(match value.kind {
-        ValueKind::Nil => Value::Null,
-        ValueKind::Boolean(value) => value.into(),
-        ValueKind::I64(value) => value.into(),
-        ValueKind::U64(value) => value.into(),
-        ValueKind::I128(value) => return Err(format!("the number {value} is too large")),
-        ValueKind::U128(value) => return Err(format!("the number {value} is too large")),
-        // Not `null`, which JSON would make of it and which would switch something off.
-        ValueKind::Float(value) if !value.is_finite() => {
-            return Err("a number is not finite or too large".into());
+/// Reads a map from YAML.
+fn read(text: &str, source: &Origin) -> Result<Settings> {
+    // Some editors begin files with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
+    match yaml::read(text).map_err(|fault| source.fault(fault.to_string(), None))? {
+        Setting::Map(settings) => Ok(settings),
+        Setting::Null => Ok(Settings::new()),
+        other => {
+            let found = words::found(&other);
+            let reason = format!("expected keys and values, as in `seed: 1`, found {found}");
+            Err(source.fault(reason, None))
         }
-        ValueKind::Float(value) => value.into(),
-        ValueKind::String(value) => value.into(),
-        ValueKind::Array(list) => Value::Array(list.into_iter().map(json).collect::<Result<_, _>>()?),
-        ValueKind::Table(map) => {
-            let entries = map.into_iter().map(|(key, value)| Ok((key, json(value)?)));
-            Value::Object(entries.collect::<Result<_, String>>()?)
-        }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -770,7 +790,7 @@ mod tests {
     use rand::Rng;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
-    use serde_json::json;
+    use serde_json::{Value, json};
     use tch::Tensor;
 
     use super::*;
@@ -1060,7 +1080,7 @@ mod tests {
         );
         assert_eq!(calm["synthesizer"]["beta"], 1e-3);
         assert_eq!(calm["synthesizer"]["loud"], true);
-        assert_eq!(calm["data"]["name"], "NaN");
+        assert_eq!(calm["data"]["name"], "nan");
         assert_eq!(
             refused("", "DAF__TRAINER__STEPS=many", &[]),
             "environment DAF__TRAINER__STEPS: trainer.steps: expected a whole number of at least 0, found the text \"many\""
@@ -1167,7 +1187,7 @@ mod tests {
                 "plugins.x: expected `version`, `path` or `git`, found none of them",
             ),
             ("{ 'x = 1': '1' }", "plugins.x = 1: `x = 1` is no name of a crate"),
-            ("{ x: 1 }", "plugins.x: expected a map, found 1"),
+            ("{ x: [1] }", "plugins.x: expected a map, found a list"),
             ("[x]", "plugins: expected a map, found a list"),
         ] {
             let error = refused(&format!("plugins: {plugins}"), "", &[]);
@@ -1218,11 +1238,11 @@ mod tests {
             ),
             (
                 "synthesizer: { range: 3 }",
-                "synthesizer.range: expected a tuple of size 2, found 3",
+                "synthesizer.range: expected a list of 2 values, found 3",
             ),
             (
                 "synthesizer: { range: [3] }",
-                "synthesizer.range: expected a tuple of size 2, found 1 elements",
+                "synthesizer.range: expected a list of 2 values, found a list of 1",
             ),
             (
                 "seed: -1",
@@ -1239,7 +1259,11 @@ mod tests {
             ),
             (
                 "input: { size: [1, 2, 3] }",
-                "input.size: expected a number of pixels or [height, width]",
+                "input.size: expected a number of pixels or [height, width], found a list",
+            ),
+            (
+                "input: { size: \"256\" }",
+                "input.size: expected a number of pixels or [height, width], found the text \"256\" (leave the quotes out)",
             ),
             (
                 "input: { size: 250 }",
@@ -1251,7 +1275,7 @@ mod tests {
             ),
             (
                 "trainer: { checkpoint_every: 3 }",
-                "trainer.checkpoint_every: expected text, found 3 (quote it: \"3\")",
+                "trainer.checkpoint_every: expected `N steps`, `N epochs` or `N s`, each over 0, found `3` (write `3 steps`)",
             ),
             (
                 "trainer: { steps: 3, epochs: 4 }",
@@ -1259,7 +1283,7 @@ mod tests {
             ),
             (
                 "trainer: { batch_size: 0 }",
-                "trainer.batch_size: expected at least 1, found 0",
+                "trainer.batch_size: expected 1 to 65536, found 0",
             ),
         ] {
             assert_eq!(
@@ -1274,7 +1298,7 @@ mod tests {
     fn ranges_and_parts_are_blamed_on_the_layer_that_set_them() {
         assert_eq!(
             refused("trainer: { batch_size: 4 }", "DAF__TRAINER__BATCH_SIZE=0", &[]),
-            "environment DAF__TRAINER__BATCH_SIZE: trainer.batch_size: expected at least 1, found 0"
+            "environment DAF__TRAINER__BATCH_SIZE: trainer.batch_size: expected 1 to 65536, found 0"
         );
         assert_eq!(
             refused("synthesizer: { tries: 4 }", "", &["synthesizer.beta=-1"]),
@@ -1287,6 +1311,17 @@ mod tests {
         assert_eq!(
             refused("synthesizer: null", "", &["synthesizer.beta=0.5"]),
             "--set synthesizer.beta: synthesizer.type: missing (`daf-cli list` shows what there is)"
+        );
+    }
+
+    #[test]
+    fn a_key_missing_in_a_list_is_blamed_on_the_layer_that_gave_the_list() {
+        let defaults = "synthesizer: { type: chain, of: [{ type: calm }] }\nmethod: { type: idle }\nscorer: { type: blind }";
+        let layers = Layers::new(defaults).unwrap();
+        let layers = layers.set(["data={ type: shelf, name: x }", "synthesizer.of=[{ typ: calm }]"]);
+        assert_eq!(
+            layers.unwrap().resolve().unwrap_err().to_string(),
+            "--set synthesizer.of: synthesizer.of[0].type: missing (`daf-cli list` shows what there is)"
         );
     }
 
@@ -1324,19 +1359,19 @@ mod tests {
         assert_eq!(unreadable(b"# nothing yet\n"), empty);
         assert_eq!(
             unreadable(b"seed: 1\ndata: [1, 2\n"),
-            "line 3, column 1: while parsing a flow sequence, expected ',' or ']'"
+            "line 3, column 1: expected `,` or `]`: a list that begins with `[` is not closed"
         );
         assert_eq!(
             unreadable(b"seed: 1\nseed: 2\n"),
-            "line 2, column 7: the key \"seed\" is given twice"
+            "line 2, column 1: the key \"seed\" is given twice"
         );
         assert_eq!(
             unreadable(b"- 1\n- 2\n"),
-            "expected keys and values, as in `seed: 1`, found a lone sequence"
+            "expected keys and values, as in `seed: 1`, found a list"
         );
         assert_eq!(
             unreadable(b"just words"),
-            "expected keys and values, as in `seed: 1`, found a lone string \"just words\""
+            "expected keys and values, as in `seed: 1`, found the text \"just words\""
         );
         assert_eq!(
             unreadable(b"seed: 1\n# caf\xe9\n"),
@@ -1344,15 +1379,36 @@ mod tests {
         );
         assert_eq!(
             unreadable(b"seed: 1\n---\nseed: 2\n"),
-            "Got 2 YAML documents, expected 1"
+            "line 2, column 1: a second document begins (`---`); expected one"
         );
         assert_eq!(
             unreadable(b"seed: 1e999\n"),
-            "a number is not finite or too large"
+            "seed: expected a finite number, found 1e999"
         );
         assert_eq!(
             unreadable(b"seed: .inf\n"),
-            "Parsing .inf as floating point number failed"
+            "seed: expected a finite number, found .inf"
+        );
+        assert_eq!(
+            unreadable(b"\xef\xbb\xbfseed: x\r\n"),
+            "seed: expected a whole number of at least 0, found the text \"x\""
+        );
+        let utf_16: Vec<u8> = "\u{feff}seed: 1\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(
+            unreadable(&utf_16),
+            "is a text in UTF-16, expected UTF-8 (save it in UTF-8)"
+        );
+        assert_eq!(
+            unreadable(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
+            "is not a text: it holds bytes of 0"
+        );
+        let large = vec![b'#'; LARGEST as usize + 1];
+        assert_eq!(
+            unreadable(&large),
+            "is larger than 4 MiB, which no file of settings is"
         );
         let error = Layers::new("")
             .unwrap()
@@ -1375,11 +1431,12 @@ mod tests {
         );
         assert_eq!(
             refused("", "", &["seed=[1"]),
-            "--set seed: `[1` is not a YAML value"
+            "--set seed: `[1` is not a YAML value: expected `,` or `]`: a list that begins with `[` is not closed"
         );
-        assert_eq!(
-            refused("", "", &["seed=1\nx: 2"]),
-            "--set seed: `1\nx: 2` is not a YAML value"
+        let two = refused("", "", &["seed=1\nx: 2"]);
+        assert!(
+            two.starts_with("--set seed: `1\nx: 2` is not a YAML value: "),
+            "{two}"
         );
         for key in ["", ".", "a..b", "a[", "a[x]", "a[1]b", "[0]"] {
             let message = refused("", "", &[&format!("{key}=1")]);
@@ -1388,6 +1445,91 @@ mod tests {
         assert_eq!(resolved("", "", &["data.name=a=b"])["data"]["name"], "a=b");
         assert_eq!(resolved("", "", &["data.name='a: b'"])["data"]["name"], "a: b");
         assert_eq!(resolved("", "", &["data.name=\"007\""])["data"]["name"], "007");
+    }
+
+    #[test]
+    fn where_a_key_takes_text_it_is_what_was_written() {
+        let name = |file: &str, variables: &str, arguments: &[&str]| {
+            resolved(file, variables, arguments)["data"]["name"].clone()
+        };
+        for text in [
+            "01",
+            "1.0",
+            "1e5",
+            "0x1F",
+            "+5",
+            ".5",
+            "true",
+            "TRUE",
+            ".nan",
+            "1e999",
+            "18446744073709551616",
+        ] {
+            let layers = layers(&format!("data: {{ type: shelf, name: {text} }}"), "", &[]).unwrap();
+            let pipeline = serde_json::to_value(layers.resolve().unwrap()).unwrap();
+            assert_eq!(pipeline["data"]["name"], text);
+            assert_eq!(name("", &format!("DAF__DATA__NAME={text}"), &[]), text);
+            assert_eq!(name("", "", &[&format!("data.name={text}")]), text);
+            assert_eq!(name("", "", &[&format!("data.name='{text}'")]), text);
+        }
+        assert_eq!(
+            resolved("plugins: { daf-core: 0.10 }", "", &[])["plugins"]["daf-core"]["version"],
+            "0.10"
+        );
+    }
+
+    #[test]
+    fn the_key_of_an_optimizer_is_named() {
+        let refused =
+            |optimizer: &str| refused(&format!("trainer: {{ optimizer: {{ {optimizer} }} }}"), "", &[]);
+        for (optimizer, message) in [
+            (
+                "type: adam, learning_rate: \"2e-4\"",
+                "learning_rate: expected a number, found the text \"2e-4\" (leave the quotes out)",
+            ),
+            (
+                "learning_rate: fast, type: adamw",
+                "learning_rate: expected a number, found the text \"fast\"",
+            ),
+            (
+                "type: adam, betas: 0.9",
+                "betas: expected a list of 2 values, found 0.9",
+            ),
+            (
+                "type: adam, betas: [0.9]",
+                "betas: expected a list of 2 values, found a list of 1",
+            ),
+            (
+                "type: adam, betas: [0.9, x]",
+                "betas[1]: expected a number, found the text \"x\"",
+            ),
+            ("type: sgd", "learning_rate: missing"),
+            (
+                "type: sgd, learning_rate: .inf",
+                "learning_rate: expected a finite number, found .inf",
+            ),
+            (
+                "type: sgd, learning_rate: -1",
+                "learning_rate: must not be negative, found -1",
+            ),
+        ] {
+            assert_eq!(
+                refused(optimizer),
+                format!("pipeline.yaml: trainer.optimizer.{message}")
+            );
+        }
+    }
+
+    #[test]
+    fn maps_are_merged_and_keys_of_the_users_own_are_left_alone() {
+        let file = "x-common: &common { beta: 0.25, tries: 3 }\nx-note: { any: [thing] }\n\
+                    synthesizer: { <<: *common, type: calm, tries: 4 }\n";
+        let calm = resolved(file, "", &["x-more=1"]);
+        assert_eq!(calm["synthesizer"]["beta"], 0.25);
+        assert_eq!(calm["synthesizer"]["tries"], 4);
+        assert_eq!(calm.get("x-common"), None);
+        // They are the whole's alone.
+        assert!(refused("synthesizer: { x-beta: 1 }", "", &[]).contains("synthesizer.x-beta: unknown key"));
     }
 
     #[test]
@@ -1422,7 +1564,7 @@ mod tests {
             let again = Layers(vec![Layer {
                 source: Origin::Defaults,
                 at: KeyPath::default(),
-                value: read(&yaml, &Origin::Defaults).unwrap(),
+                value: Setting::Map(read(&yaml, &Origin::Defaults).unwrap()),
             }])
             .resolve()
             .unwrap_or_else(|error| panic!("{error}\n{yaml}"));

@@ -5,13 +5,15 @@ mod input;
 mod layers;
 mod moment;
 mod plugins;
+mod refusal;
 mod schema;
+mod setting;
 mod words;
+mod yaml;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use image::RgbImage;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ use tch::Device;
 use crate::block::{Mode, Precision};
 use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
-use crate::data::{Depth, Normals, SampleSettings, Samples, Values};
+use crate::data::{Depth, InputImage, Normals, SampleSettings, Samples, Values};
 use crate::weights::WeightFolders;
 use crate::{BuildContext, Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Split, Synthesizer};
 
@@ -30,6 +32,8 @@ pub use layers::{Layers, read_file};
 pub use moment::Moment;
 pub use plugins::{Dependency, Plugins};
 pub use schema::schema;
+pub use setting::{Plain, Setting, Settings};
+pub(crate) use words::typed;
 
 /// Images whose values `input.depth: auto` looks at, at most.
 const LOOKED_AT: usize = 1000;
@@ -427,7 +431,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Names the file and why it cannot be used.
-    pub fn open(&self, item: &Item) -> Result<RgbImage> {
+    pub fn open(&self, item: &Item) -> Result<InputImage> {
         self.data.open(item, self.input.reading())
     }
 
@@ -458,38 +462,38 @@ impl Pipeline {
     pub fn check(&mut self) -> Result<()> {
         self.check_network()?;
         self.check_sources()?;
-        self.settle_depth()
+        self.settle_depth();
+        Ok(())
     }
 
     /// Finds out which values of the training images are black and white, if that is left to `auto` and some are deeper than
     /// 8 bits. Of very many, some are looked at.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
-    fn settle_depth(&mut self) -> Result<()> {
+    pub(crate) fn settle_depth(&mut self) {
+        if self.input.depth != Depth::Auto {
+            return;
+        }
         // A faulty listing is for the command to report.
         let Ok(items) = self.items(Split::Train) else {
-            return Ok(());
+            return;
         };
-        if self.input.depth != Depth::Auto {
-            return Ok(());
-        }
         let step = items.len().div_ceil(LOOKED_AT).max(1);
         let found = (items.par_iter().step_by(step))
             // A file that cannot be read is for the training to report; drawn images have none.
             .filter_map(|item| Values::of_file(&item.image).ok().flatten())
             .reduce_with(Values::and);
         let Some(found) = found else {
-            return Ok(());
+            return;
         };
         self.input.depth = found.depth();
+        if self.input.depth == Depth::Bits(16) && found.bits == 16 {
+            return;
+        }
         let (low, high) = found.range;
         tracing::warn!(
             "the {}-bit training images hold values from {low} to {high}: they are read as {} (input.depth)",
             found.bits,
             self.input.depth
         );
-        Ok(())
     }
 
     /// What [`check`](Self::check) asks of data and synthesizer, such as whether their folders are there. Whoever scores
@@ -560,7 +564,31 @@ impl Pipeline {
             ));
         }
         let batch = self.evaluation.batch_size;
-        range("evaluation.batch_size", batch > 0, "at least 1", &batch)?;
+        range(
+            "evaluation.batch_size",
+            (1..=LARGEST_BATCH).contains(&batch),
+            &format!("1 to {LARGEST_BATCH}"),
+            &batch,
+        )?;
+        let resamples = self.evaluation.resamples;
+        range(
+            "evaluation.resamples",
+            resamples <= MOST_RESAMPLES,
+            &format!("at most {MOST_RESAMPLES}"),
+            &resamples,
+        )?;
+        for (at, memory) in [
+            ("evaluation.memory_mb", self.evaluation.memory_mb as u64),
+            ("trainer.cache_mb", self.trainer.cache_mb),
+            ("trainer.feature_cache_mb", self.trainer.feature_cache_mb),
+        ] {
+            range(
+                at,
+                memory <= LARGEST_MEMORY,
+                &format!("at most {LARGEST_MEMORY} MiB"),
+                &memory,
+            )?;
+        }
         if self.synthesizer.is_none() && self.method.needs_synthesis() {
             return Err(fault(
                 "synthesizer",
@@ -642,11 +670,20 @@ impl Trainer {
         {
             return Err(fault("trainer.schedule.milestones", "expected rising numbers"));
         }
-        if self.batch_size == 0 {
-            return Err(fault("trainer.batch_size", "expected at least 1, found 0"));
+        if !(1..=LARGEST_BATCH).contains(&self.batch_size) {
+            return Err(fault(
+                "trainer.batch_size",
+                format!("expected 1 to {LARGEST_BATCH}, found {}", self.batch_size),
+            ));
         }
-        if self.workers == Some(0) {
-            return Err(fault("trainer.workers", "expected at least 1, found 0"));
+        if let Some(workers) = self
+            .workers
+            .filter(|workers| !(1..=MOST_WORKERS).contains(workers))
+        {
+            return Err(fault(
+                "trainer.workers",
+                format!("expected 1 to {MOST_WORKERS}, found {workers}"),
+            ));
         }
         if !(0.0..=1.0).contains(&self.normal_share) {
             return Err(fault(
@@ -748,6 +785,15 @@ impl Trainer {
         step.saturating_mul(self.batch_size as u64) / if images == 0 { 1 } else { images as u64 }
     }
 }
+
+/// No machine computes more images at once; a larger number is a mistake.
+const LARGEST_BATCH: usize = 1 << 16;
+/// No machine has more cores.
+const MOST_WORKERS: usize = 4096;
+/// More would change nothing and take days.
+const MOST_RESAMPLES: u32 = 1_000_000;
+/// In MiB: no machine has more.
+const LARGEST_MEMORY: u64 = 1 << 34;
 
 /// Stands for the layer in faults of a pipeline that was not read from layers.
 const UNPLACED: &str = "pipeline";

@@ -11,7 +11,7 @@ use crate::Result;
 /// If the layers cannot be merged.
 pub fn schema(below: &Layers) -> Result<Schema> {
     let mut schema = schemars::schema_for!(Pipeline);
-    let given = below.merged()?;
+    let given = Value::from(below.merged()?);
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|key| key.as_str().is_none_or(|key| given.get(key).is_none()));
     }

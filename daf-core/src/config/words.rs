@@ -1,24 +1,40 @@
 //! Turns what serde says of a faulty pipeline into what the user needs to know.
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::layers::{DATA, KeyPath};
+use super::refusal::{missing, read, unknown};
+use super::setting::Setting;
 use crate::registry::{Kind, components, nearest};
+use crate::words::listed;
 
 /// A fault in the user's words.
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// The key at fault, or the map that lacks a key.
-    pub(super) at: KeyPath,
+    pub(crate) at: KeyPath,
     /// The key that is missing.
-    pub(super) missing: Option<String>,
+    pub(crate) missing: Option<String>,
     /// What was expected and what was found.
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// What to do about it.
-    pub(super) hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
-/// Explains the message with which serde refused `pipeline` at the place `at`.
-pub(super) fn explain(pipeline: &Value, mut at: KeyPath, message: &str) -> Fault {
+impl Fault {
+    /// The key at fault, be it there or missing.
+    pub(crate) fn key(&self) -> KeyPath {
+        let missing = self.missing.as_ref().map(|key| self.at.child(key));
+        missing.unwrap_or_else(|| self.at.clone())
+    }
+}
+
+/// What serde makes of a document.
+pub(crate) fn typed<T: DeserializeOwned>(document: &Setting) -> Result<T, Fault> {
+    read(document).map_err(|refusal| explain(document, refusal.place::<T>(document), &refusal.message))
+}
+
+/// Explains the message with which serde refused a document at the place `at`.
+fn explain(document: &Setting, mut at: KeyPath, message: &str) -> Fault {
     let plain = |at, reason: String| Fault {
         at,
         missing: None,
@@ -26,10 +42,6 @@ pub(super) fn explain(pipeline: &Value, mut at: KeyPath, message: &str) -> Fault
         hint: None,
     };
     if let Some((name, expected)) = unknown(message, "unknown field ") {
-        // Inside enums serde does not tell where it was, only what it met.
-        if at.key() != Some(name) {
-            at = at.child(name);
-        }
         let hint = match (nearest(name, expected.iter().copied()), expected.is_empty()) {
             (_, true) => "there are no keys here".into(),
             (Some(near), false) => format!("did you mean `{near}`? There are {}", list(&expected)),
@@ -64,10 +76,7 @@ pub(super) fn explain(pipeline: &Value, mut at: KeyPath, message: &str) -> Fault
             ..plain(at, reason)
         };
     }
-    if let Some(key) = message
-        .strip_prefix("missing field ")
-        .map(|key| key.trim_matches('`'))
-    {
+    if let Some(key) = missing(message) {
         let hint = match key {
             "data" if at == KeyPath::default() => Some(DATA.to_owned()),
             "type" => Some("`daf-cli list` shows what there is".into()),
@@ -83,25 +92,34 @@ pub(super) fn explain(pipeline: &Value, mut at: KeyPath, message: &str) -> Fault
         .iter()
         .find_map(|start| message.strip_prefix(start)?.split_once(", expected "))
     {
-        let value = at.of(pipeline);
+        let value = at.of(document);
         let hint = hint(value, &at, expected);
         let found = match value {
-            Some(value) if !message.starts_with("invalid length") => found(value),
-            _ if message.starts_with("invalid length") => format!("{found_words} elements"),
-            _ => found_words.to_owned(),
+            Some(Setting::List(list)) if message.starts_with("invalid length") => {
+                format!("a list of {}", list.len())
+            }
+            Some(value) => found(value),
+            None => found_words.to_owned(),
         };
         return Fault {
             hint,
-            ..plain(at, format!("expected {}, found {found}", wanted(expected)))
+            ..plain(at, format!("expected {}, found {found}", wanted(expected, value)))
+        };
+    }
+    if message.starts_with("data did not match any variant of untagged enum ") {
+        let found = at.of(document).map_or("something else".into(), found);
+        return plain(at, format!("{found} is none of the forms that this key takes"));
+    }
+    // What a type of our own expects, where serde found no form that fits.
+    if message.starts_with("expected ") && !message.contains("found ") {
+        let value = at.of(document);
+        let found = value.map_or("something else".into(), found);
+        return Fault {
+            hint: hint(value, &at, message),
+            ..plain(at, format!("{message}, found {found}"))
         };
     }
     plain(at, message.to_owned())
-}
-
-/// The name after `start` and the names that serde says there are.
-fn unknown<'m>(message: &'m str, start: &str) -> Option<(&'m str, Vec<&'m str>)> {
-    let (name, rest) = message.strip_prefix(start)?.strip_prefix('`')?.split_once('`')?;
-    Some((name, rest.split('`').skip(1).step_by(2).collect()))
 }
 
 /// The kind of part whose names these are.
@@ -115,13 +133,14 @@ fn kind_of(names: &[&str]) -> Option<Kind> {
     Kind::ALL.into_iter().find(same)
 }
 
+/// Names in messages; those of more than any part has keys are cut.
 fn list(names: &[&str]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    match names.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => names.concat(),
-    }
+    listed(&names, SHOWN)
 }
+
+/// As many names as a message shows.
+const SHOWN: usize = 32;
 
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
@@ -132,45 +151,83 @@ fn lower(text: &str) -> String {
 }
 
 /// A value as a message shows it.
-pub(super) fn found(value: &Value) -> String {
+pub(super) fn found(value: &Setting) -> String {
     match value {
-        Value::Null => "null".into(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(value) => value.to_string(),
-        Value::String(text) => format!("the text {text:?}"),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "a map".into(),
+        Setting::Null => "null".into(),
+        Setting::Plain(plain) => plain.text().to_owned(),
+        Setting::Text(text) => format!("the text {text:?}"),
+        Setting::List(_) => "a list".into(),
+        Setting::Map(_) => "a map".into(),
     }
 }
 
 /// What serde expects, without the names of Rust types.
-fn wanted(expected: &str) -> String {
+fn wanted(expected: &str, found: Option<&Setting>) -> String {
+    // The limits of a number are of interest to whoever is beyond them.
+    let above = |most: u64| {
+        let number = found
+            .and_then(Setting::written)
+            .and_then(|text| text.parse::<f64>().ok());
+        number.is_some_and(|number| number > most as f64)
+    };
+    let whole = |most: u64| match above(most) {
+        true => format!("a whole number of at most {most}"),
+        false => "a whole number of at least 0".into(),
+    };
+    let count = |text: &str| {
+        text.split_whitespace()
+            .find_map(|word| word.parse::<usize>().ok())
+    };
     match expected {
         "f32" | "f64" => "a number".into(),
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0".into(),
+        "u8" => whole(u8::MAX.into()),
+        "u16" => whole(u16::MAX.into()),
+        "u32" => whole(u32::MAX.into()),
+        // Larger ones are no whole numbers in YAML.
+        "u64" | "usize" => whole(i64::MAX as u64),
+        "i64" | "isize" if above(i64::MAX as u64) => whole(i64::MAX as u64),
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".into(),
         "a boolean" => "true or false".into(),
-        "a string" | "path string" | "str" => "text".into(),
+        "a string" | "path string" | "str" | "string" | "a borrowed string" => "text".into(),
+        "a character" => "one letter or sign".into(),
         "a sequence" => "a list".into(),
+        "unit" => "null".into(),
+        other if other.starts_with("a nonzero ") => "a whole number that is not 0".into(),
         other if other.starts_with("dyn ") => "a map with `type`".into(),
         other if other.starts_with("struct ") || other.starts_with("internally tagged enum ") => {
             "a map".into()
+        }
+        other if other.starts_with("adjacently tagged enum ") => "a map".into(),
+        other if other.contains("variant identifier") || other.starts_with("enum ") => {
+            "one of the names that there are".into()
+        }
+        other
+            if ["a tuple of ", "tuple struct ", "tuple variant ", "an array of "]
+                .iter()
+                .any(|start| other.starts_with(start))
+                || other.ends_with(" in sequence")
+                || other.ends_with(" in array") =>
+        {
+            match count(other) {
+                Some(1) => "a list of one value".into(),
+                Some(count) => format!("a list of {count} values"),
+                None => "a list of fewer values".into(),
+            }
         }
         other => other.strip_prefix("expected ").unwrap_or(other).to_owned(),
     }
 }
 
-fn hint(value: Option<&Value>, at: &KeyPath, expected: &str) -> Option<String> {
+fn hint(value: Option<&Setting>, at: &KeyPath, expected: &str) -> Option<String> {
+    let takes_text = wanted(expected, None) == "text";
     match value? {
-        Value::Null => Some("leave the key out to get its default".into()),
-        Value::String(name) if expected.starts_with("dyn ") => Some(format!(
+        Setting::Null => Some("leave the key out to get its default".into()),
+        Setting::Text(name) if expected.starts_with("dyn ") => Some(format!(
             "write `{}: {{ type: {name} }}`",
             at.key().unwrap_or("part")
         )),
-        Value::Number(number) if matches!(expected, "a string" | "path string") => {
-            Some(format!("quote it: \"{number}\""))
-        }
-        Value::String(text) if expected != "a string" && text.parse::<f64>().is_ok() => {
+        Setting::Plain(plain) if takes_text => Some(format!("quote it: \"{}\"", plain.text())),
+        Setting::Text(text) if !takes_text && matches!(Setting::of_text(text), Setting::Plain(_)) => {
             Some("leave the quotes out".into())
         }
         _ => None,

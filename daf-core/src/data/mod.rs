@@ -18,9 +18,9 @@ pub use loader::{Loader, batch};
 #[cfg(feature = "torch")]
 pub(crate) use read::resize;
 pub use read::{
-    Alpha, Depth, FORMATS, Header, Mask, MaskValues, Pages, Reading, Reduction, SampleType, Values,
-    read_header, read_image, read_mask, read_mask_any, read_mask_values, read_rgb, reduce_rgb, resize_mask,
-    resize_rgb,
+    Alpha, Depth, FORMATS, Header, InputImage, InputView, Mask, MaskValues, Pages, Reading, Reduction,
+    SampleType, Values, read_header, read_image, read_mask, read_mask_any, read_mask_values, read_rgb,
+    reduce_rgb, resize_mask, resize_rgb,
 };
 pub use samples::{Normals, Sample, SampleSettings, Samples};
 #[cfg(feature = "torch")]

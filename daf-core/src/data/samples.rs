@@ -25,26 +25,51 @@ impl Normals {
     /// Fewer images say nothing about a threshold, so that none are held out.
     pub const FEWEST_HELD_OUT: usize = 5;
 
-    /// Draws `share` of the images, rounded down, to be held out; none where these would be fewer than
-    /// [`FEWEST_HELD_OUT`](Self::FEWEST_HELD_OUT). Which ones depends on the seed alone; at least one image is left to learn
-    /// from.
+    /// How many of `images` normal images are held out: `share` of them, rounded down; none where these would be fewer than
+    /// [`FEWEST_HELD_OUT`](Self::FEWEST_HELD_OUT). At least one is left to learn from.
+    #[must_use]
+    pub fn held_out(images: usize, share: f64) -> usize {
+        let held = ((images as f64 * share) as usize).min(images.saturating_sub(1));
+        if held < Self::FEWEST_HELD_OUT { 0 } else { held }
+    }
+
+    /// Draws the images that are [`held_out`](Self::held_out); which ones depends on the seed alone.
     ///
     /// # Errors
     /// If there are none.
     pub fn of(items: Vec<Item>, share: f64, seed: u64) -> Result<Self> {
+        Self::divided(items, share, seed, |_| None)
+    }
+
+    /// The same, where `held_out` knows of some images whether they are held out; they stay so, and the share is filled up with
+    /// others.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn divided(
+        items: Vec<Item>,
+        share: f64,
+        seed: u64,
+        held_out: impl Fn(&Item) -> Option<bool>,
+    ) -> Result<Self> {
         if items.is_empty() {
             return Err(Error::data(
                 "training data",
                 "there are no normal images to learn from",
             ));
         }
-        let held = ((items.len() as f64 * share) as usize).min(items.len() - 1);
-        let held = if held < Self::FEWEST_HELD_OUT { 0 } else { held };
+        let held = Self::held_out(items.len(), share);
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.shuffle(&mut stream(seed, u64::from(u32::MAX), u32::MAX));
-        let mut is_held = vec![false; items.len()];
-        for index in &order[..held] {
-            is_held[*index] = true;
+        let known: Vec<Option<bool>> = items.iter().map(held_out).collect();
+        let mut is_held: Vec<bool> = known.iter().map(|known| *known == Some(true)).collect();
+        let missing = held.saturating_sub(is_held.iter().filter(|held| **held).count());
+        order.retain(|index| known[*index].is_none());
+        for index in order.into_iter().take(missing) {
+            is_held[index] = true;
+        }
+        if is_held.iter().filter(|held| **held).count() < Self::FEWEST_HELD_OUT {
+            is_held.fill(false);
         }
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for (item, held) in items.into_iter().zip(is_held) {
@@ -227,11 +252,28 @@ impl Samples {
             .collect())
     }
 
+    /// Opens image `index`, and keeps it if there is room.
+    ///
+    /// # Errors
+    /// Names the image.
+    #[cfg(feature = "torch")]
+    pub(crate) fn open(&self, index: usize) -> Result<(), BoxError> {
+        self.read(index).map(drop)
+    }
+
     fn content(&self, index: usize) -> Result<Content> {
+        let fault = |source| {
+            let at = self.items[index].image.display().to_string();
+            self.dataset.fault(at, source)
+        };
+        self.read(index).map_err(fault)
+    }
+
+    fn read(&self, index: usize) -> Result<Content, BoxError> {
         if let Some(kept) = self.cache[index].get() {
             return Ok(kept.clone());
         }
-        let image = self.dataset.open(&self.items[index], self.settings.reading)?;
+        let image = self.dataset.read(&self.items[index], self.settings.reading)?.rgb;
         let frame = self.settings.geometry.frame(image.width(), image.height());
         let content = Content {
             image: Arc::new(frame.content(&image)?.into_owned()),

@@ -11,24 +11,29 @@ use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
 use crate::block::MultiplyAdds;
-use crate::calibration::{Calibration, Rule, Source};
+use crate::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use crate::config::Resolution;
+use crate::data::InputImage;
 use crate::data::geometry::Frame;
 use crate::detect::{Detection, Detector};
 use crate::results::{
     AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
-use crate::run::{write_csv, write_folder_over, write_json};
-use crate::{Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
+use crate::run::{Replacement, file_name, remove_folder, write_csv, write_json};
+use crate::{BoxError, Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
 
 use picture::Pictures;
 use pixels::{Pixels, Summary};
 
 /// Scores the test split and writes `metrics.json`, `curves.json`, `predictions.csv` and, unless switched off, `maps/` into
-/// the run directory. `progress` hears how many of how many images are done.
+/// the run directory, all at its end; without `maps/`, those of an earlier evaluation are removed. `progress` hears how many of
+/// how many images are done.
+///
+/// Images and masks that cannot be read, and heat maps that cannot be drawn, are left out with a warning;
+/// [`Measurements`] counts them.
 ///
 /// # Errors
-/// If the test split is empty, an image or mask cannot be read, the disk is full, or another process is at work in the run.
+/// If the test split is empty or none of its images can be read, the disk is full, or another process is at work in the run.
 pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Result<Measurements> {
     let run = detector.run();
     let _lock = run.lock()?;
@@ -38,11 +43,6 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     if items.is_empty() {
         return Err(dataset.fault("test images", "there is none, so there is nothing to measure"));
     }
-    let groups = Groups::new(
-        items
-            .iter()
-            .map(|item| (item.category.as_deref().unwrap_or_default(), item.kinds())),
-    );
     // Before anything is scored or replaced: a fault here would come late otherwise.
     let network = Network {
         origins: run.origins()?,
@@ -50,31 +50,38 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
         parameters: detector.parameters()?,
     };
     let started = Instant::now();
-    let mut scored = None;
     let maps = run.dir().join(MAPS);
-    if pipeline.output.maps {
-        write_folder_over(&maps, |folder| {
-            let pictures = Pictures::new(folder, &pipeline.output, detector.calibration(), &items);
-            scored = Some(score(detector, &items, &groups, Some(&pictures), progress)?);
-            Ok(())
-        })?;
-    } else {
-        scored = Some(score(detector, &items, &groups, None, progress)?);
-    }
-    let Some(scored) = scored else {
-        return Err(Error::data(run.dir(), "nothing was scored"));
-    };
+    let folder = (pipeline.output.maps)
+        .then(|| Replacement::of(&maps))
+        .transpose()?;
+    let pictures = folder
+        .as_ref()
+        .map(|folder| Pictures::new(folder.path(), &pipeline.output, detector.calibration(), &items));
+    let scored = score(detector, &items, pictures.as_ref(), progress)?;
+    let items: Vec<Item> = scored.items.iter().map(|place| items[*place].clone()).collect();
+    let groups = groups(&items);
     let seconds = started.elapsed().as_secs_f64();
 
     let calibration = match (detector.calibration(), pipeline.validation.threshold) {
         (Some(calibration), Rule::F1Max) => Some(scored.recalibrated(calibration, &items)),
-        (calibration, _) => calibration.copied(),
+        (calibration, _) => calibration.cloned(),
     };
     // Thresholds of the test split go into the run only if it was trained to have them: those of held-out images cannot be had
     // again without another training.
-    let kept = calibration.filter(|_| detector.calibration().is_some_and(|of| of.rule == Rule::F1Max));
+    let kept = calibration.clone().filter(|_| {
+        detector
+            .calibration()
+            .is_some_and(|of| of.basis.rule == Rule::F1Max)
+    });
+    let scale = calibration
+        .as_ref()
+        .and_then(|calibration| calibration.image.scale());
     let (measurements, curves) = scored.measure(detector, &items, &groups, calibration, network, seconds);
-    let predictions = scored.predictions(&items, calibration, pipeline.output.maps)?;
+    let predictions = scored.predictions(&items, scale);
+    match folder {
+        Some(folder) => folder.finish()?,
+        None => remove_folder(&maps)?,
+    }
     write_csv(&run.dir().join(PREDICTIONS), &predictions)?;
     write_json(&run.dir().join(CURVES), &curves)?;
     if let Some(calibration) = kept {
@@ -91,92 +98,160 @@ struct Network {
     parameters: u64,
 }
 
+fn groups(items: &[Item]) -> Groups {
+    Groups::new(
+        items
+            .iter()
+            .map(|item| (item.category.as_deref().unwrap_or_default(), item.kinds())),
+    )
+}
+
 /// The test images, scored.
 struct Scored {
+    /// Which of all they are: those that could be read.
+    items: Vec<usize>,
+    /// Images and masks that could not be.
+    unreadable: usize,
+    /// Pictures that could not be drawn.
+    undrawn: usize,
     scores: Vec<f32>,
     pixels: Pixels,
     /// Place of each image among the maps that were pushed; `None` without a mask.
     places: Vec<Option<usize>>,
     size: (u32, u32),
-    pictures: Vec<String>,
+    /// The name of each one's picture, if it was drawn.
+    pictures: Vec<Option<String>>,
 }
 
-fn score<'i>(
+fn score(
     detector: &Detector,
-    items: &'i [Item],
-    groups: &Groups,
+    items: &[Item],
     pictures: Option<&Pictures>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Scored> {
     let pipeline = detector.run().pipeline();
+    let dataset = pipeline.data.as_ref();
+    let reading = pipeline.input.reading();
     let settings = &pipeline.evaluation;
     let mut scored: Option<Scored> = None;
-    let mut done = 0;
+    let (mut done, mut unreadable, mut undrawn) = (0, 0, 0);
     let batch = pipeline.input.images_at_once(settings.batch_size);
-    let read = |(number, items): (usize, &'i [Item])| {
-        let images = items.par_iter().map(|item| pipeline.open(item));
-        Ok(Opened {
-            first: number * batch,
-            items,
-            images: images.collect::<Result<_>>()?,
-        })
+    let places: Vec<usize> = (0..items.len()).collect();
+    let read = |places: &[usize]| {
+        let read: Vec<_> = (places.par_iter())
+            .map(|place| dataset.read(&items[*place], reading))
+            .collect();
+        let mut opened = Opened {
+            count: places.len(),
+            ..Opened::default()
+        };
+        for (place, image) in places.iter().zip(read) {
+            match image {
+                Ok(image) => opened.images.push((*place, image)),
+                Err(error) => opened.broken.push(error),
+            }
+        }
+        Ok(opened)
     };
-    let look = |opened: Opened<'i>| {
-        let found = detector.detect_batch(&opened.images.iter().collect::<Vec<_>>())?;
+    let look = |opened: Opened| {
+        let images: Vec<&InputImage> = opened.images.iter().map(|(_, image)| image).collect();
+        let found = match &images[..] {
+            [] => Vec::new(),
+            images => detector.detect_batch(images)?,
+        };
         Ok((opened, found))
     };
-    let finish = |(opened, found): (Opened<'i>, Vec<Detection>)| {
-        let known = opened
-            .items
-            .par_iter()
-            .zip(&opened.images)
-            .zip(found)
-            .enumerate()
-            .map(|(place, ((item, image), found))| {
-                let known = Known::of(pipeline, item, image, found)?;
-                if let Some(pictures) = pictures {
-                    pictures.draw(opened.first + place, image, &known)?;
-                }
-                Ok(known)
+    let finish = |(opened, found): (Opened, Vec<Detection>)| {
+        let known = (opened.images.par_iter().zip(found))
+            .map(|((place, image), found)| {
+                let known = Known::of(pipeline, &items[*place], &image.rgb, found)?;
+                let picture = pictures.map(|pictures| pictures.draw(*place, &image.rgb, &known));
+                Ok((*place, known, picture))
             })
-            .collect::<Result<Vec<Known>>>()?;
-        Ok((opened.items, known))
+            .collect::<Result<Vec<_>>>()?;
+        Ok((opened.count, opened.broken, known))
     };
     concurrent::stages(
-        items.chunks(batch).enumerate(),
+        places.chunks(batch),
         read,
         look,
         finish,
-        |(chunk, known)| {
+        |(count, broken, known)| {
+            done += count;
+            progress(done, items.len());
+            unreadable += broken.len();
+            for error in broken {
+                tracing::warn!("{error}; the image is left out");
+            }
+            let Some((_, first, _)) = known.first() else {
+                return Ok(());
+            };
+            let size = (first.map.height, first.map.width);
             let scored = scored.get_or_insert_with(|| {
-                let first = known
-                    .first()
-                    .map_or((0, 0), |known| (known.map.height, known.map.width));
-                let pixels = items.len() * first.0 as usize * first.1 as usize;
+                let pixels = items.len() * size.0 as usize * size.1 as usize;
                 Scored {
+                    items: Vec::with_capacity(items.len()),
+                    unreadable: 0,
+                    undrawn: 0,
                     scores: Vec::with_capacity(items.len()),
-                    pixels: Pixels::new(pixels, settings.memory_mb << 20, groups),
+                    pixels: Pixels::new(pixels, settings.memory_mb << 20, &groups(items)),
                     places: Vec::with_capacity(items.len()),
-                    size: first,
-                    pictures: pictures.map(Pictures::names).unwrap_or_default(),
+                    size,
+                    pictures: Vec::with_capacity(items.len()),
                 }
             });
-            scored.scores.extend(known.iter().map(|known| known.score as f32));
-            let places = scored.pixels.push(&known, chunk)?;
+            let mut maps = Vec::with_capacity(known.len());
+            for (place, known, picture) in known {
+                if let Some(error) = &known.broken_mask {
+                    unreadable += 1;
+                    tracing::warn!("{error}; its image takes no part in the pixel metrics");
+                }
+                let picture = picture.and_then(|drawn| match drawn {
+                    Ok(name) => Some(name),
+                    Err(error) => {
+                        undrawn += 1;
+                        // Where a disk is full, the others fail as well.
+                        if undrawn == 1 {
+                            tracing::warn!("a heat map is left out: {error}");
+                        }
+                        None
+                    }
+                });
+                scored.items.push(place);
+                scored.pictures.push(picture);
+                scored.scores.push(known.score as f32);
+                maps.push(known);
+            }
+            let chunk: Vec<&Item> = (scored.items[scored.items.len() - maps.len()..].iter())
+                .map(|place| &items[*place])
+                .collect();
+            let places = scored.pixels.push(&maps, &chunk)?;
             scored.places.extend(places);
-            done += chunk.len();
-            progress(done, items.len());
             Ok::<_, Error>(())
         },
     )?;
-    scored.ok_or_else(|| Error::data(detector.run().dir(), "there are no test images"))
+    match scored {
+        Some(scored) => Ok(Scored {
+            unreadable,
+            undrawn,
+            ..scored
+        }),
+        None => Err(dataset.fault(
+            "test images",
+            "none of them can be read, so there is nothing to measure",
+        )),
+    }
 }
 
-/// Test images from the place `first` on.
-struct Opened<'i> {
-    first: usize,
-    items: &'i [Item],
-    images: Vec<RgbImage>,
+/// Some of the test images.
+#[derive(Default)]
+struct Opened {
+    /// How many they are.
+    count: usize,
+    /// Their places among all, and what they show.
+    images: Vec<(usize, InputImage)>,
+    /// Why others cannot be read.
+    broken: Vec<BoxError>,
 }
 
 /// What is known of a test image once it has been scored.
@@ -186,6 +261,8 @@ struct Known {
     map: ScoreMap,
     /// At the map's size; `None` if the image is anomalous and its mask unknown.
     mask: Option<GrayImage>,
+    /// Why the mask that there is cannot be read.
+    broken_mask: Option<BoxError>,
     frame: Frame,
 }
 
@@ -199,11 +276,13 @@ impl Known {
             Resolution::Network => found.map,
             Resolution::Image => found.map.resized(region.width, region.height)?,
         };
+        let mut broken_mask = None;
         let mask = if item.is_anomalous() {
-            dataset
-                .mask(item)
-                .map_err(|source| dataset.fault(item.image.display().to_string(), source))?
-                .map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
+            let mask = dataset.mask(item).unwrap_or_else(|error| {
+                broken_mask = Some(error);
+                None
+            });
+            mask.map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
                 .transpose()?
         } else {
             Some(GrayImage::new(map.width, map.height))
@@ -212,6 +291,7 @@ impl Known {
             score: found.score,
             map,
             mask,
+            broken_mask,
             frame,
         })
     }
@@ -221,16 +301,25 @@ impl Scored {
     /// Thresholds of the largest F1 on the test split itself.
     fn recalibrated(&self, calibration: &Calibration, items: &[Item]) -> Calibration {
         let labels: Vec<bool> = items.iter().map(Item::is_anomalous).collect();
-        let mut chosen = *calibration;
-        chosen.rule = Rule::F1Max;
+        let moved = |chosen: &mut Chosen, threshold: f32| {
+            if let Some(scale) = chosen.scale() {
+                *chosen = Chosen::new(scale.median, f64::from(threshold));
+            }
+        };
+        let mut chosen = calibration.clone();
+        chosen.basis.rule = Rule::F1Max;
         if let Ok(best) = daf_metrics::f1_max(&self.scores, &labels) {
-            chosen.image.threshold = f64::from(best.threshold);
-            chosen.source = Source::Test;
-            chosen.anomalous_images = labels.iter().filter(|anomalous| **anomalous).count();
-            chosen.normal_images = labels.len() - chosen.anomalous_images;
+            moved(&mut chosen.image, best.threshold);
+            let anomalous = labels.iter().filter(|anomalous| **anomalous).count();
+            chosen.basis = Basis {
+                source: Source::Test,
+                anomalous_images: anomalous,
+                normal_images: labels.len() - anomalous,
+                ..chosen.basis
+            };
         }
         if let Some(threshold) = self.pixels.f1_threshold() {
-            chosen.pixel.threshold = f64::from(threshold);
+            moved(&mut chosen.pixel, threshold);
         }
         chosen
     }
@@ -277,18 +366,25 @@ impl Scored {
             pixel: summary.curve,
         };
         let measurements = Measurements {
-            at_threshold: calibration.map(|calibration| at_threshold(&self.scores, &labels, &calibration)),
+            at_threshold: calibration
+                .as_ref()
+                .and_then(|calibration| calibration.image.scale())
+                .map(|scale| at_threshold(&self.scores, &labels, scale)),
             intervals,
             mean: several.then(|| mean(by_category.values())),
             by_category,
             by_defect,
             calibration,
-            colours: detector.calibration().map(|calibration| calibration.pixel),
+            colours: detector
+                .calibration()
+                .and_then(|calibration| calibration.pixel.scale()),
             weights: network.origins,
             size: self.size,
             mask_rule: pipeline.evaluation.mask_rule.to_string(),
             pro_limit: limit,
             without_mask: self.places.iter().filter(|place| place.is_none()).count(),
+            unreadable: self.unreadable,
+            undrawn: self.undrawn,
             pixel_error: summary.error,
             images_per_second: items.len() as f64 / seconds,
             multiply_adds: network.multiply_adds,
@@ -369,12 +465,7 @@ impl Scored {
         intervals
     }
 
-    fn predictions(
-        &self,
-        items: &[Item],
-        calibration: Option<Calibration>,
-        drawn: bool,
-    ) -> Result<Vec<Prediction>> {
+    fn predictions(&self, items: &[Item], scale: Option<Scale>) -> Vec<Prediction> {
         let aupimo = self
             .pixels
             .exact()
@@ -388,22 +479,22 @@ impl Scored {
                 category: item.category.clone(),
                 label: item.label().to_owned(),
                 score,
-                calibrated: calibration.map(|calibration| calibration.image.calibrated(score)),
+                calibrated: scale.map(|scale| scale.calibrated(score)),
                 aupimo: self.places[place].and_then(|map| aupimo.get(map).copied().flatten()),
-                picture: drawn.then(|| format!("maps/{}", self.pictures[place])),
+                picture: self.pictures[place].as_ref().map(|name| format!("{MAPS}/{name}")),
             }
         });
-        Ok(lines.collect())
+        lines.collect()
     }
 }
 
-fn at_threshold(scores: &[f32], labels: &[bool], calibration: &Calibration) -> AtThreshold {
+fn at_threshold(scores: &[f32], labels: &[bool], scale: Scale) -> AtThreshold {
     let count = |anomalous: bool, reaches: bool| {
         scores
             .iter()
             .zip(labels)
             .filter(|(score, label)| {
-                **label == anomalous && (f64::from(**score) >= calibration.image.threshold) == reaches
+                **label == anomalous && (f64::from(**score) >= scale.threshold) == reaches
             })
             .count()
     };
@@ -444,14 +535,15 @@ fn picture_names(items: &[Item]) -> Vec<String> {
         let folder = item.category.as_deref().into_iter().chain([item.label()]);
         let inside = |part: &str| match part {
             "" | "." | ".." => "_".to_owned(),
-            part => part.replace(['\\', ':'], "_"),
+            part => file_name(&part.replace(['\\', ':'], "_"), ""),
         };
         let folder: Vec<String> = folder.flat_map(|parts| parts.split('/').map(inside)).collect();
         let folder = folder.join("/");
-        let mut name = format!("{folder}/{stem}.png");
+        let named = |end: &str| format!("{folder}/{}", file_name(&stem, end));
+        let mut name = named(".png");
         let mut number = 2;
         while !taken.insert(name.clone()) {
-            name = format!("{folder}/{stem}-{number}.png");
+            name = named(&format!("-{number}.png"));
             number += 1;
         }
         name
@@ -462,7 +554,6 @@ fn picture_names(items: &[Item]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::Scale;
 
     #[test]
     fn pictures_of_images_with_one_name_get_numbers() {
@@ -498,21 +589,28 @@ mod tests {
     }
 
     #[test]
+    fn pictures_of_images_with_long_names_have_names_that_file_systems_take() {
+        let long = "x".repeat(240);
+        let names = picture_names(&[1, 2].map(|number| Item {
+            defect: Some(format!("{long}{number}")),
+            ..Item::normal(format!("a/{long}{number}.jpg"))
+        }));
+        assert!(
+            names
+                .iter()
+                .all(|name| name.split('/').all(|part| part.len() <= 200)),
+            "{names:?}"
+        );
+        assert_ne!(names[0], names[1]);
+    }
+
+    #[test]
     fn a_score_at_the_threshold_counts_as_anomalous() {
         let scale = Scale {
             median: 0.0,
             threshold: 0.5,
         };
-        let calibration = Calibration {
-            image: scale,
-            pixel: scale,
-            rule: Rule::Quantile,
-            source: Source::HeldOut,
-            normal_images: 3,
-            anomalous_images: 0,
-            false_alarms: 0.1,
-        };
-        let found = at_threshold(&[0.1, 0.5, 0.5, 0.4], &[false, false, true, true], &calibration);
+        let found = at_threshold(&[0.1, 0.5, 0.5, 0.4], &[false, false, true, true], scale);
         let expected = AtThreshold {
             false_alarms: 1,
             normal: 2,

@@ -32,19 +32,16 @@ impl<'a> Pictures<'a> {
         Self {
             folder: folder.into(),
             output,
-            colours: calibration.map(|calibration| calibration.pixel.colours()),
+            colours: calibration
+                .and_then(|calibration| calibration.pixel.scale())
+                .map(|scale| scale.colours()),
             names: picture_names(items),
             anomalous: items.iter().map(Item::is_anomalous).collect(),
         }
     }
 
-    /// Their names in the folder.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.names.clone()
-    }
-
-    /// Draws the picture of the image at `place`.
-    pub(super) fn draw(&self, place: usize, image: &RgbImage, known: &Known) -> Result<()> {
+    /// Draws the picture of the image at `place`; gives its name in the folder.
+    pub(super) fn draw(&self, place: usize, image: &RgbImage, known: &Known) -> Result<String> {
         let path = self.folder.join(&self.names[place]);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
@@ -73,6 +70,6 @@ impl<'a> Pictures<'a> {
             let path = path.with_extension("tiff");
             known.map.save_tiff(&path)?;
         }
-        Ok(())
+        Ok(self.names[place].clone())
     }
 }

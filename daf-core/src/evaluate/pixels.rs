@@ -68,7 +68,7 @@ impl Pixels {
     }
 
     /// Adds the maps of consecutive images; gives each one's place, if it has a mask.
-    pub(super) fn push(&mut self, known: &[Known], items: &[Item]) -> crate::Result<Vec<Option<usize>>> {
+    pub(super) fn push(&mut self, known: &[Known], items: &[&Item]) -> crate::Result<Vec<Option<usize>>> {
         let failed = |item: &Item| {
             let path = item.image.clone();
             move |reason: Unavailable| Error::data(&path, reason.to_string())

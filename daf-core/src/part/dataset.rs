@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{DynamicImage, GrayImage};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{self, Reading};
+use crate::data::files::LeftOut;
+use crate::data::{self, InputImage, Reading};
 use crate::{BoxError, Error, Kind, Result};
 
 /// A list of images with what is known about them.
@@ -68,17 +69,33 @@ impl dyn Dataset + '_ {
         self.items(split).map_err(|source| self.fault(at(), source))
     }
 
-    /// The [`image`](Dataset::image) of an item as 8-bit RGB.
+    /// What lies among the images of either split and is not used.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        let mut all = LeftOut::default();
+        for split in Split::ALL {
+            all.extend(self.survey(split).left_out);
+        }
+        all
+    }
+
+    /// The [`image`](Dataset::image) of an item as a pipeline takes it.
     ///
     /// # Errors
     /// Names the file: it cannot be read, or `reading` has no rule for what it holds.
-    pub fn open(&self, item: &Item, reading: Reading) -> Result<RgbImage> {
-        let path = item.image.display();
-        let image = self.image(item).and_then(|image| {
-            let refused = |reason| format!("{path}: {reason}");
-            Ok(reading.rgb(image).map_err(refused)?)
-        });
-        image.map_err(|source| self.fault(path.to_string(), source))
+    pub fn open(&self, item: &Item, reading: Reading) -> Result<InputImage> {
+        let at = || item.image.display().to_string();
+        self.read(item, reading)
+            .map_err(|source| self.fault(at(), source))
+    }
+
+    /// [`open`](Self::open) in the data set's own words, where a list of files at fault says already whose they are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, item: &Item, reading: Reading) -> Result<InputImage, BoxError> {
+        let refused = |reason| Error::data(&item.image, reason);
+        Ok(reading.input(self.image(item)?).map_err(refused)?)
     }
 
     /// What is wrong `at` a place of the data set.
@@ -179,21 +196,32 @@ pub(crate) fn kinds(defect: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What was found of a split, and what is wrong with it.
+///
+/// A data set that only has items makes one of them: `items.into()`.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The images that could be listed.
     pub items: Vec<Item>,
     /// Each names the file or folder, what was expected and what was found.
     pub faults: Vec<BoxError>,
+    /// What lies where the images do and is none of them.
+    pub left_out: LeftOut,
 }
 
 impl Listing {
     /// Nothing could be listed.
     pub fn failed(fault: impl Into<BoxError>) -> Self {
         Self {
-            items: Vec::new(),
             faults: vec![fault.into()],
+            ..Self::default()
         }
+    }
+
+    /// Takes over all that another one has found.
+    pub fn extend(&mut self, other: Self) {
+        self.items.extend(other.items);
+        self.faults.extend(other.faults);
+        self.left_out.extend(other.left_out);
     }
 
     /// The images, if there is no fault.
@@ -213,7 +241,7 @@ impl From<Vec<Item>> for Listing {
     fn from(items: Vec<Item>) -> Self {
         Self {
             items,
-            faults: Vec::new(),
+            ..Self::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Synthetic defects.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use image::{GrayImage, RgbImage};
@@ -27,6 +28,12 @@ pub trait Synthesizer: Debug + Send + Sync {
     /// Whether pixels outside the mask (but inside [`Synthetic::touched`]) may change, as Poisson blending does.
     fn blends(&self) -> bool {
         false
+    }
+
+    /// The image files that it draws from, as those of [`Texture::image_files`](crate::Texture::sources); a strategy made of other
+    /// parts gives theirs.
+    fn image_files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Checks ranges and files before any work is done.

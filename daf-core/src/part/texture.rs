@@ -1,6 +1,7 @@
 //! What synthetic defects look like.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use image::{Rgb, RgbImage};
@@ -24,6 +25,12 @@ pub trait Texture: Debug + Send + Sync {
         donors: &dyn Donors,
         rng: &mut dyn Rng,
     ) -> Result<Fill, BoxError>;
+
+    /// The image files that it draws from. Each is opened once before a training, which a broken one would end in the middle
+    /// otherwise.
+    fn image_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Checks ranges and files before any work is done.
     ///

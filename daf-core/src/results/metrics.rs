@@ -151,6 +151,12 @@ pub struct Measurements {
     pub pro_limit: f64,
     /// Anomalous images without a mask, or with one that is too dark to mark anything; they take no part in the pixel metrics.
     pub without_mask: usize,
+    /// Images and masks that could not be read. The images are left out; those with such a mask count as without.
+    #[serde(default)]
+    pub unreadable: usize,
+    /// Heat maps that could not be drawn.
+    #[serde(default)]
+    pub undrawn: usize,
     /// Where pixel scores were counted in bins for want of memory, how far pixel metrics may be from the exact values.
     pub pixel_error: Option<f64>,
     /// Images scored per second, reading and writing included.

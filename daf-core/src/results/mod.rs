@@ -1,5 +1,6 @@
 //! What a run leaves behind, as its files have it.
 
+mod findings;
 mod history;
 mod manifest;
 mod metrics;
@@ -9,16 +10,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
+pub use findings::Findings;
 pub use history::Record;
 pub use manifest::{Manifest, Origin};
 pub use metrics::{AtThreshold, Curves, Measurements, Metrics, Prediction, Value, short_name};
 
 use crate::calibration::Calibration;
+use crate::config::{Setting, typed};
 use crate::{Error, Result};
 
 pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const MANIFEST: &str = "run.json";
+/// What was found in the images.
+pub const FINDINGS: &str = "findings.json";
 /// A picture of synthetic samples.
 pub const SYNTHESIS: &str = "synthesis.png";
 pub(crate) const HISTORY: &str = "history.jsonl";
@@ -39,6 +45,8 @@ pub struct Results {
     pub config: String,
     /// `run.json`.
     pub manifest: Manifest,
+    /// `findings.json`, once the images have been looked through.
+    pub findings: Option<Vec<Findings>>,
     /// `history.jsonl`.
     pub history: Vec<Record>,
     /// `calibration.json`, once the training has ended.
@@ -70,9 +78,16 @@ impl Results {
         let config = dir.join(CONFIG);
         let config = match fs::read_to_string(&config) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let reason = if dir.exists() {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                let reason = if dir.is_dir() {
                     format!("not a run directory: it holds no {CONFIG}")
+                } else if dir.exists() {
+                    "not a run directory but a file".into()
                 } else {
                     "no such folder".into()
                 };
@@ -85,6 +100,7 @@ impl Results {
         Ok(Self {
             config,
             manifest,
+            findings: read_json(&dir.join(FINDINGS))?,
             history: history(&dir.join(HISTORY))?,
             calibration: Calibration::read(dir)?,
             metrics: read_json(&dir.join(METRICS))?,
@@ -103,9 +119,32 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     // What `evaluate` writes can be had again; what the training has written cannot.
     let again = [METRICS, CURVES].iter().any(|name| path.ends_with(name));
     let mend = if again { "; run `evaluate` again" } else { "" };
-    serde_json::from_slice(&text)
+    from_json(&text)
         .map(Some)
-        .map_err(|error| Error::data(path, format!("damaged: {error}{mend}")))
+        .map_err(|fault| Error::data(path, format!("damaged: {fault}{mend}")))
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// Says where it ends too early or is no JSON; else which key is at fault, what was expected and what was found.
+pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    let error = match serde_json::from_slice(text) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let place = format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        Category::Eof => return Err("it is cut short".into()),
+        Category::Io | Category::Syntax => return Err(format!("{place}: this is not JSON")),
+        Category::Data => {}
+    }
+    let document = serde_json::from_slice::<serde_json::Value>(text).map(Setting::from);
+    let fault = document.ok().and_then(|document| typed::<T>(&document).err());
+    Err(fault.map_or(place, |fault| match fault.key().to_string() {
+        key if key.is_empty() => fault.reason,
+        key => format!("{key}: {}", fault.reason),
+    }))
 }
 
 fn if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -124,8 +163,7 @@ fn history(path: &Path) -> Result<Vec<Record>> {
     whole
         .zip(1..)
         .map(|(line, number)| {
-            serde_json::from_slice(line)
-                .map_err(|error| Error::data(path, format!("line {number}: damaged: {error}")))
+            from_json(line).map_err(|fault| Error::data(path, format!("line {number}: damaged: {fault}")))
         })
         .collect()
 }
@@ -134,10 +172,45 @@ fn predictions(path: &Path) -> Result<Vec<Prediction>> {
     let Some(text) = if_exists(path)? else {
         return Ok(Vec::new());
     };
-    csv::Reader::from_reader(&text[..])
-        .deserialize()
+    let mut reader = csv::Reader::from_reader(&text[..]);
+    let columns = reader.headers().cloned().unwrap_or_default();
+    let lines = reader.deserialize();
+    lines
         .map(|line| {
-            line.map_err(|error| Error::data(path, format!("damaged: {error}; run `evaluate` again")))
+            line.map_err(|error| {
+                let fault = table_fault(&error, &columns);
+                Error::data(path, format!("damaged: {fault}; run `evaluate` again"))
+            })
         })
         .collect()
+}
+
+/// What is wrong with a table.
+fn table_fault(error: &csv::Error, columns: &csv::StringRecord) -> String {
+    use csv::{DeserializeErrorKind, ErrorKind};
+    let line = error
+        .position()
+        .map_or(String::new(), |place| format!("line {}: ", place.line()));
+    let reason = match error.kind() {
+        ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => {
+            format!("expected {expected_len} columns, found {len}")
+        }
+        ErrorKind::Utf8 { .. } => "it is not a text in UTF-8".into(),
+        ErrorKind::Deserialize { err, .. } => {
+            let column = err.field().and_then(|field| columns.get(field as usize));
+            let column = column.map_or(String::new(), |name| format!("column `{name}`: "));
+            match err.kind() {
+                DeserializeErrorKind::ParseFloat(_) | DeserializeErrorKind::ParseInt(_) => {
+                    format!("{column}expected a number")
+                }
+                DeserializeErrorKind::UnexpectedEndOfRow => "a column is missing".into(),
+                _ if column.is_empty() => "its columns are not those of predictions".into(),
+                _ => format!("{column}expected something else"),
+            }
+        }
+        _ => "it is not a table".into(),
+    };
+    line + &reason
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use crate::calibration::{Calibration, Rule, Scale, Source, extreme_value, upper_quantile};
-use crate::data::Normals;
+use crate::calibration::{Basis, Calibration, Chosen, Rule, Source, extreme_value, spread, upper_quantile};
+use crate::data::{InputView, Normals};
 use crate::detect::Scoring;
 use crate::{Error, Outcome, Pipeline, Result, ScoreMap};
 
@@ -37,7 +37,9 @@ pub(super) fn calibrate(
             .iter()
             .map(|item| pipeline.open(item))
             .collect::<Result<Vec<_>>>()?;
-        for (score, map) in scoring.score(pipeline, &images.iter().collect::<Vec<_>>())? {
+        for (score, map) in
+            scoring.score(pipeline, &images.iter().map(InputView::from).collect::<Vec<_>>())?
+        {
             // Some thousand pixels of each image are plenty for a median.
             let step = (map.scores.len() / 4096).max(1);
             pixels.extend(map.scores.iter().step_by(step).map(|v| f64::from(*v)));
@@ -77,8 +79,15 @@ pub(super) fn calibrate(
             ),
         ));
     }
-    let threshold = |normal: &[f64], damaged: &[f64]| {
-        let chosen = match settings.threshold {
+    let basis = Basis {
+        anomalous_images: damaged.images.len(),
+        ..Basis::of(settings, normals.train.len() + normals.validation.len())
+    };
+    let chosen = |median: f64, normal: &[f64], damaged: &[f64]| {
+        if let Err(reason) = spread(normal, source) {
+            return Chosen::missing(reason);
+        }
+        let threshold = match settings.threshold {
             Rule::ExtremeValue | Rule::F1Max => extreme_value(normal, settings.false_alarms),
             Rule::Quantile => upper_quantile(normal, settings.false_alarms),
             // Where nothing could be damaged, what is known of normal images has to do.
@@ -86,27 +95,13 @@ pub(super) fn calibrate(
                 f1_threshold(normal, damaged).or_else(|| extreme_value(normal, settings.false_alarms))
             }
         };
-        chosen.unwrap_or(f64::INFINITY)
+        Chosen::new(median, threshold.unwrap_or(f64::INFINITY))
     };
     let median = |scores: &[f64]| upper_quantile(scores, 0.5).unwrap_or(f64::NEG_INFINITY);
     Ok(Calibration {
-        image: Scale {
-            median: median(&normal.images),
-            threshold: threshold(&normal.images, &damaged.images),
-        },
-        pixel: Scale {
-            median: median(&pixels),
-            threshold: threshold(&normal.largest, &damaged.largest),
-        },
-        rule: settings.threshold,
-        source: if synthetic && source == Source::HeldOut {
-            Source::Synthetic
-        } else {
-            source
-        },
-        normal_images: normal.images.len(),
-        anomalous_images: damaged.images.len(),
-        false_alarms: settings.false_alarms,
+        image: chosen(median(&normal.images), &normal.images, &damaged.images),
+        pixel: chosen(median(&pixels), &normal.largest, &damaged.largest),
+        basis,
     })
 }
 

@@ -52,7 +52,7 @@ fn finished(run: &Path) -> Result<Vec<PathBuf>> {
 /// Removes what processes that were killed while saving have left under temporary names: each is as large as a
 /// checkpoint. What cannot be removed does no harm.
 pub(super) fn sweep(run: &Path) {
-    for folder in [FOLDER, "weights"] {
+    for folder in ["", FOLDER, "weights"] {
         for entry in fs::read_dir(run.join(folder)).into_iter().flatten().flatten() {
             let (name, path) = (entry.file_name(), entry.path());
             let name = name.to_string_lossy();
@@ -106,8 +106,8 @@ pub(super) fn save(
 pub(super) fn load(folder: &Path, model: &dyn Model, optimizer: &mut OptimizerState) -> Result<Position> {
     let path = folder.join(POSITION);
     let text = fs::read(&path).map_err(Error::io(&path))?;
-    let position: Position =
-        serde_json::from_slice(&text).map_err(|e| Error::checkpoint(&path, format!("damaged: {e}")))?;
+    let position: Position = crate::results::from_json(&text)
+        .map_err(|fault| Error::checkpoint(&path, format!("damaged: {fault}")))?;
     for store in model.stores().iter().filter(|store| !store.frozen) {
         super::restore(store.vars, &folder.join(store.name).with_extension("safetensors"))?;
     }

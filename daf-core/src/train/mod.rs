@@ -5,6 +5,7 @@ mod checkpoint;
 mod fit;
 mod history;
 mod optimizer;
+mod sound;
 mod step;
 
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::data::{self, FeatureCache, Loader, Samples};
 use crate::detect::Scoring;
 use crate::overlay;
 use crate::results::{HISTORY, Record, SYNTHESIS};
-use crate::run::{Run, write_file, write_json};
+use crate::run::{Run, write_json};
 use crate::weights::{self, WeightFolders};
 use crate::{Error, Fit, Result};
 
@@ -41,6 +42,11 @@ pub trait Observer {
     /// Called after every step.
     fn stepped(&mut self, record: &Record) {
         let _ = record;
+    }
+
+    /// Called before the first step, while all images are opened once: how many of how many have been.
+    fn opened(&mut self, done: usize, all: usize) {
+        let _ = (done, all);
     }
 
     /// Called while the model is fitted, before the first step or after the last: how many of how many images were read.
@@ -72,6 +78,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn stepped(&mut self, record: &Record) {
         self.0.stepped(record);
         self.1.stepped(record);
+    }
+
+    fn opened(&mut self, done: usize, all: usize) {
+        self.0.opened(done, all);
+        self.1.opened(done, all);
     }
 
     fn fitted(&mut self, done: usize, all: usize) {
@@ -116,10 +127,22 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     let pipeline = run.pipeline();
     let trainer = &pipeline.trainer;
     let device = pipeline.device.resolve()?;
-    let normals = pipeline.normals()?;
+    let normals = run.normals()?;
     let samples = Arc::new(pipeline.samples(normals.train.clone(), trainer.normal_share)?);
     checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
+    if newest.is_none() {
+        sound::check(pipeline, &normals, &samples, observer)?;
+    }
+    if !run.knows_images() {
+        if newest.is_some() {
+            tracing::warn!(
+                "{}: begun by a version of daf that kept no list of images, so nobody knows whether they are still the same",
+                run.dir().display()
+            );
+        }
+        run.keep_images(&normals)?;
+    }
 
     tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));
     // A resumed run has its own weights, whatever has become of the published ones since.
@@ -189,7 +212,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
         history.append(&record)?;
         observer.stepped(&record);
         let done = number + 1;
-        let stop = observer.stop() && done < plan.steps;
+        let stop = observer.stop();
         if stop || done == plan.steps || due.now(done) {
             let position = Position {
                 step: done,
@@ -224,11 +247,7 @@ fn picture(samples: &Samples, path: &Path) -> Result<()> {
             samples.sample(epoch, samples.order(epoch)[number % samples.len()])
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut png = std::io::Cursor::new(Vec::new());
-    overlay::samples(&drawn)
-        .write_to(&mut png, image::ImageFormat::Png)
-        .map_err(|error| Error::data(path, error.to_string()))?;
-    write_file(path, png.get_ref())
+    overlay::save(&overlay::samples(&drawn), path)
 }
 
 /// When the next checkpoint is due.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use daf_core::calibration::{Calibration, Rule, Scale, Source};
+use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use daf_core::overlay::panel;
 use daf_core::results::{
     AtThreshold, Curves, Manifest, Measurements, Metrics, Origin, Prediction, Record, Results, Value,
@@ -14,20 +14,24 @@ use daf_metrics::{Bootstrap, PixelMaps, Samples};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 const SIDE: u32 = 96;
+const IMAGE: Scale = Scale {
+    median: 0.31,
+    threshold: 0.52,
+};
+const PIXEL: Scale = Scale {
+    median: 0.22,
+    threshold: 0.5,
+};
 const CALIBRATION: Calibration = Calibration {
-    image: Scale {
-        median: 0.31,
-        threshold: 0.52,
+    image: Chosen::Scale(IMAGE),
+    pixel: Chosen::Scale(PIXEL),
+    basis: Basis {
+        rule: Rule::ExtremeValue,
+        source: Source::HeldOut,
+        normal_images: 40,
+        anomalous_images: 0,
+        false_alarms: 0.01,
     },
-    pixel: Scale {
-        median: 0.22,
-        threshold: 0.5,
-    },
-    rule: Rule::ExtremeValue,
-    source: Source::HeldOut,
-    normal_images: 40,
-    anomalous_images: 0,
-    false_alarms: 0.01,
 };
 
 /// Numbers in 0..1 that look random and are always the same.
@@ -120,7 +124,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
         let path = dir.join(&picture);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mask = defect.map(|_| &drawn.mask);
-        panel(&drawn.image, mask, &drawn.map, CALIBRATION.pixel.colours())
+        panel(&drawn.image, mask, &drawn.map, PIXEL.colours())
             .save(&path)
             .unwrap();
         maps.push(
@@ -135,7 +139,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
             category: None,
             label: label.into(),
             score,
-            calibrated: Some(CALIBRATION.image.calibrated(score)),
+            calibrated: Some(IMAGE.calibrated(score)),
             aupimo: None,
             picture: Some(picture),
         });
@@ -160,6 +164,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
             threads: 2,
             parts: vec![("synthesizer/dra".into(), "daf-synth 0.1.0".into())],
         },
+        findings: Some(Vec::new()),
         history: history(1200, &mut noise),
         calibration: Some(CALIBRATION),
         metrics: Some(measure(&predictions, &maps)),
@@ -184,6 +189,9 @@ pub(crate) fn save(results: &Results) {
         .map(|record| serde_json::to_string(record).unwrap() + "\n")
         .collect();
     write_file(&at("history.jsonl"), lines.concat().as_bytes()).unwrap();
+    if let Some(findings) = &results.findings {
+        write_json(&at("findings.json"), findings).unwrap();
+    }
     if let Some(calibration) = &results.calibration {
         write_json(&at("calibration.json"), calibration).unwrap();
     }
@@ -276,7 +284,7 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
             .iter()
             .filter(|image| image.is_anomalous() == anomalous);
         images
-            .filter(|image| (image.score >= CALIBRATION.image.threshold) != anomalous)
+            .filter(|image| (image.score >= IMAGE.threshold) != anomalous)
             .count()
     };
     Measurements {
@@ -298,7 +306,7 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
             .map(|kind| ((*kind).to_owned(), of(kind)))
             .collect(),
         calibration: Some(CALIBRATION),
-        colours: Some(CALIBRATION.pixel),
+        colours: Some(PIXEL),
         weights: vec![Origin {
             network: "teacher".into(),
             weights: "/cache/resnet18-f37072fd.pth".into(),
@@ -307,6 +315,8 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
         mask_rule: "nearest".into(),
         pro_limit: 0.3,
         without_mask: 0,
+        unreadable: 0,
+        undrawn: 0,
         pixel_error: None,
         images_per_second: 34.5,
         multiply_adds: daf_core::block::MultiplyAdds {

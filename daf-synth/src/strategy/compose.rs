@@ -1,5 +1,6 @@
 //! Any shape with any texture.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use daf_core::image::RgbImage;
@@ -66,6 +67,10 @@ impl Synthesizer for Compose {
         rng: &mut dyn Rng,
     ) -> Result<Outcome, BoxError> {
         self.recipe().synthesize(normal, donors, rng)
+    }
+
+    fn image_files(&self) -> Vec<PathBuf> {
+        self.texture.texture().image_files()
     }
 
     fn check(&self) -> Result<(), BoxError> {

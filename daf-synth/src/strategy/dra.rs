@@ -1,5 +1,7 @@
 //! DRÆM's strategy.
 
+use std::path::PathBuf;
+
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
 use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
@@ -60,6 +62,10 @@ impl Synthesizer for Dra {
         rng: &mut dyn Rng,
     ) -> Result<Outcome, BoxError> {
         self.with(|recipe| recipe.synthesize(normal, donors, rng))
+    }
+
+    fn image_files(&self) -> Vec<PathBuf> {
+        self.textures.texture().image_files()
     }
 
     fn check(&self) -> Result<(), BoxError> {

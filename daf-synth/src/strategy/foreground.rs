@@ -1,5 +1,7 @@
 //! Defects on the object only.
 
+use std::path::PathBuf;
+
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
 use daf_core::{BoxError, Donors, Outcome, Rect, Synthesizer, Synthetic, typetag};
@@ -62,6 +64,10 @@ impl Synthesizer for Foreground {
 
     fn blends(&self) -> bool {
         self.of.blends()
+    }
+
+    fn image_files(&self) -> Vec<PathBuf> {
+        self.of.image_files()
     }
 
     fn check(&self) -> Result<(), BoxError> {

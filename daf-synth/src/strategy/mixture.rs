@@ -1,5 +1,6 @@
 //! Several strategies in turn.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use daf_core::image::RgbImage;
@@ -76,6 +77,11 @@ impl Synthesizer for Mixture {
 
     fn blends(&self) -> bool {
         self.of.iter().any(|part| part.synthesizer.blends())
+    }
+
+    fn image_files(&self) -> Vec<PathBuf> {
+        let files = self.of.iter().flat_map(|part| part.synthesizer.image_files());
+        files.collect()
     }
 
     fn check(&self) -> Result<(), BoxError> {

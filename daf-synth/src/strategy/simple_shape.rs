@@ -1,5 +1,7 @@
 //! Simple Shape: a rectangle instead of blobs.
 
+use std::path::PathBuf;
+
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
 use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
@@ -67,6 +69,10 @@ impl Synthesizer for SimpleShape {
         rng: &mut dyn Rng,
     ) -> Result<Outcome, BoxError> {
         self.with(|recipe| recipe.synthesize(normal, donors, rng))
+    }
+
+    fn image_files(&self) -> Vec<PathBuf> {
+        self.textures.texture().image_files()
     }
 
     fn check(&self) -> Result<(), BoxError> {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use daf_core::data::files;
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
 use daf_core::{BoxError, Donors, Error, Fill, Region, Texture, data, typetag};
@@ -108,32 +109,31 @@ impl Folder {
         if let Some(files) = self.state.files.get() {
             return Ok(files);
         }
-        let wanted = "a texture is `procedural` or a folder of png, jpeg, bmp or tiff images, for example the \
-                      `images` of the Describable Textures Dataset";
+        let wanted = format!(
+            "a texture is `procedural` or a folder of {} images, for example the `images` of the Describable Textures \
+             Dataset",
+            files::FORMATS
+        );
         if self.path.as_os_str().is_empty() {
             return Err(format!("the path of the textures is empty; {wanted}").into());
         }
-        let mut files =
-            data::files::images_below(&self.path).map_err(|error| format!("{error}; {wanted}"))?;
-        if files.is_empty() {
-            let found = data::files::contents(&self.path);
-            return Err(Error::data(
-                &self.path,
-                format!("there is no image in it but {found}; {wanted}"),
-            )
-            .into());
+        let path = files::locate(&self.path);
+        let found = files::images(&path).map_err(|error| format!("{error}; {wanted}"))?;
+        let mut images = found.images;
+        if images.is_empty() {
+            let there = found.left_out.beside(&path);
+            return Err(Error::data(path, format!("there is no image in it but {there}; {wanted}")).into());
         }
-        let all = files.len();
-        files.retain(|file| self.takes(file));
-        if files.is_empty() {
+        let all = images.len();
+        images.retain(|image| self.takes(image));
+        if images.is_empty() {
             let reason = format!(
                 "none of its {all} images ends in {}: change `formats`, or leave it out to take them all",
                 self.formats.join(" or ")
             );
             return Err(Error::data(&self.path, reason).into());
         }
-        files.sort_unstable();
-        Ok(self.state.files.get_or_init(|| files))
+        Ok(self.state.files.get_or_init(|| images))
     }
 }
 
@@ -147,6 +147,10 @@ impl Texture for Folder {
         rng: &mut dyn Rng,
     ) -> Result<Fill, BoxError> {
         Ok(Fill::Image(self.image(normal.width(), normal.height(), rng)?))
+    }
+
+    fn image_files(&self) -> Vec<PathBuf> {
+        self.files().map(<[_]>::to_vec).unwrap_or_default()
     }
 
     fn check(&self) -> Result<(), BoxError> {

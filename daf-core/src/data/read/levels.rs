@@ -3,19 +3,20 @@
 use std::fmt;
 use std::path::Path;
 
-use image::{DynamicImage, RgbImage, Rgba, RgbaImage};
+use image::{DynamicImage, GrayImage, Luma, RgbImage, Rgba, RgbaImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{SampleType, read_header, read_image};
+use super::pages::Pages;
 use crate::{Error, Result};
 
 /// Which values of files deeper than 8 bit are black and white. 8-bit files are kept as they are, unless a range is given.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Depth {
-    /// 0 and the largest number of as many bits as the set's largest value takes: [`Depth::of`] finds it out when a training
-    /// starts, and the run records it. An image alone is read over the whole range of its integers, and over 0..=1 if it
-    /// holds floats.
+    /// [`Values::depth`] of the training images: 0 and the largest number of as many bits as their largest value takes. It is
+    /// found when a pipeline is resolved, and the run records it. An image alone is read over the whole range of its integers,
+    /// unless it leaves most of that empty, which is an error, and over 0..=1 if it holds floats.
     #[default]
     Auto,
     /// 0 and the largest number of so many bits, 8 to 32.
@@ -163,6 +164,9 @@ impl Values {
     }
 }
 
+/// A 16-bit image alone that is darker than this comes from a camera of 12 bits or fewer, or is badly exposed.
+const MEANT: u16 = 1 << 12;
+
 /// What becomes of transparency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alpha {
@@ -170,6 +174,8 @@ pub enum Alpha {
     Drop,
     /// The image is laid over this color.
     Over([u8; 3]),
+    /// Transparent pixels are black and are not looked at: their score is 0.
+    Mask,
 }
 
 impl Default for Alpha {
@@ -182,7 +188,7 @@ impl Default for Alpha {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "expected `drop`, `black`, `white` or a color [red, green, blue]"
+    expecting = "expected `drop`, `black`, `white`, `mask` or a color [red, green, blue]"
 )]
 enum WrittenAlpha {
     Word(AlphaWord),
@@ -195,12 +201,14 @@ enum AlphaWord {
     Drop,
     Black,
     White,
+    Mask,
 }
 
 impl Serialize for Alpha {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match *self {
             Self::Drop => WrittenAlpha::Word(AlphaWord::Drop),
+            Self::Mask => WrittenAlpha::Word(AlphaWord::Mask),
             Self::Over([0, 0, 0]) => WrittenAlpha::Word(AlphaWord::Black),
             Self::Over([255, 255, 255]) => WrittenAlpha::Word(AlphaWord::White),
             Self::Over(color) => WrittenAlpha::Color(color),
@@ -213,6 +221,7 @@ impl<'de> Deserialize<'de> for Alpha {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match WrittenAlpha::deserialize(deserializer)? {
             WrittenAlpha::Word(AlphaWord::Drop) => Self::Drop,
+            WrittenAlpha::Word(AlphaWord::Mask) => Self::Mask,
             WrittenAlpha::Word(AlphaWord::Black) => Self::Over([0; 3]),
             WrittenAlpha::Word(AlphaWord::White) => Self::Over([255; 3]),
             WrittenAlpha::Color(color) => Self::Over(color),
@@ -229,38 +238,89 @@ impl JsonSchema for Alpha {
     }
 }
 
-/// How stored values become 8-bit RGB.
+/// What of image files is kept: how stored values become 8-bit RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Reading {
     /// Which values are black and white.
     pub depth: Depth,
     /// What becomes of transparency.
     pub alpha: Alpha,
+    /// What a file of several pages stands for.
+    pub pages: Pages,
+}
+
+/// An image as the pipeline takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputImage {
+    /// 8-bit RGB.
+    pub rgb: RgbImage,
+    /// 255 where the image is looked at, 0 elsewhere, at the image's size; `None` for all of it.
+    pub visible: Option<GrayImage>,
+}
+
+impl From<RgbImage> for InputImage {
+    fn from(rgb: RgbImage) -> Self {
+        Self { rgb, visible: None }
+    }
+}
+
+/// A borrowed [`InputImage`].
+#[derive(Debug, Clone, Copy)]
+pub struct InputView<'i> {
+    /// 8-bit RGB.
+    pub rgb: &'i RgbImage,
+    /// What is looked at, as in [`InputImage`].
+    pub visible: Option<&'i GrayImage>,
+}
+
+impl<'i> From<&'i RgbImage> for InputView<'i> {
+    fn from(rgb: &'i RgbImage) -> Self {
+        Self { rgb, visible: None }
+    }
+}
+
+impl<'i> From<&'i InputImage> for InputView<'i> {
+    fn from(image: &'i InputImage) -> Self {
+        Self {
+            rgb: &image.rgb,
+            visible: image.visible.as_ref(),
+        }
+    }
 }
 
 impl Reading {
-    /// Opens an image file as 8-bit RGB.
+    /// Opens an image file.
     ///
     /// # Errors
     /// As [`read_rgb`](super::read_rgb).
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<RgbImage> {
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<InputImage> {
         let path = path.as_ref();
-        self.rgb(read_image(path)?)
+        self.input(read_image(path)?)
             .map_err(|reason| Error::data(path, reason))
     }
 
-    /// 8-bit RGB of an image as stored.
+    /// An image as stored, as the pipeline takes it.
     ///
     /// # Errors
     /// What the image holds that there is no rule for: values beyond 0..=1 in floats without a [`Depth`], transparency
     /// everywhere.
-    pub fn rgb(&self, image: DynamicImage) -> Result<RgbImage, String> {
-        if image.color().has_alpha()
-            && let Alpha::Over(color) = self.alpha
-        {
-            return over(&self.eight_bit(image)?.into_rgba8(), color);
+    pub fn input(&self, image: DynamicImage) -> Result<InputImage, String> {
+        let has_alpha = image.color().has_alpha();
+        let image = self.eight_bit(image)?;
+        match self.alpha {
+            Alpha::Over(color) if has_alpha => Ok(over(&image.into_rgba8(), color)?.into()),
+            Alpha::Mask if has_alpha => {
+                let image = image.into_rgba8();
+                let visible = GrayImage::from_fn(image.width(), image.height(), |x, y| {
+                    Luma([if image.get_pixel(x, y).0[3] > 127 { 255 } else { 0 }])
+                });
+                Ok(InputImage {
+                    rgb: over(&image, [0; 3])?,
+                    visible: Some(visible),
+                })
+            }
+            _ => Ok(image.into_rgb8().into()),
         }
-        Ok(self.eight_bit(image)?.into_rgb8())
     }
 
     fn eight_bit(&self, image: DynamicImage) -> Result<DynamicImage, String> {
@@ -329,6 +389,16 @@ impl Reading {
                     "holds values from {low} to {high}: expected numbers from 0 to 1; `input.depth: [low, high]` says which \
                      values are black and white"
                 ))
+            }
+            (_, deep) if is_deep => {
+                let largest = deep.to_rgb16().iter().copied().max().unwrap_or(0);
+                if (1..MEANT).contains(&largest) {
+                    return Err(format!(
+                        "holds values up to {largest} of 65535, and nothing says which value is white: `input.depth: 12` takes \
+                         12 bits, `16` all, `[low, high]` a range"
+                    ));
+                }
+                Ok(None)
             }
             _ => Ok(None),
         }

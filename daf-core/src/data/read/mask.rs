@@ -17,7 +17,7 @@ pub struct Mask {
 }
 
 /// What a mask file holds, and what of it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskValues {
     /// Black and white with at most soft edges between them: what is over half of the range.

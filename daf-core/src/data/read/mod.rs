@@ -25,7 +25,7 @@ use image::RgbImage;
 use crate::Result;
 
 pub use decode::{FORMATS, Header, SampleType, read_header, read_image};
-pub use levels::{Alpha, Depth, Reading, Values};
+pub use levels::{Alpha, Depth, InputImage, InputView, Reading, Values};
 pub use mask::{Mask, MaskValues, read_mask, read_mask_any, read_mask_values};
 pub use pages::Pages;
 pub(crate) use resize::resize;
@@ -38,7 +38,7 @@ pub use resize::{Reduction, reduce_rgb, resize_mask, resize_rgb};
 /// Names the file: missing, empty, of an unknown format, damaged, of several pages, of more than a gibibyte, or with values
 /// that need a [`Depth`].
 pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage> {
-    Reading::default().open(path)
+    Ok(Reading::default().open(path)?.rgb)
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! ```text
 //! config.yaml      the pipeline, fully resolved
 //! run.json         versions, parts with their crates, device, threads
+//! images.csv       the images to learn from and those held out
 //! synthesis.png    the first training samples
 //! history.jsonl    loss terms and times of every step
 //! checkpoints/     what a broken run goes on from
 //! weights/         one safetensors file per store; all there when the training has ended
+//! findings.json    what is wrong with the images, by daf-cli
 //! calibration.json thresholds, and what they rest on
 //! metrics.json     what the evaluation found
 //! curves.json      ROC, precision-recall and PRO curves
@@ -16,11 +18,14 @@
 //! events.out.*     history and metrics for TensorBoard, by daf-report
 //! ```
 
+mod images;
+
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::config::{Layers, Pipeline};
 use crate::registry::{self, Kind};
@@ -168,6 +173,12 @@ impl Run {
         &self.dir
     }
 
+    /// The file that it keeps its pipeline in.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
     /// Its pipeline.
     #[must_use]
     pub const fn pipeline(&self) -> &Pipeline {
@@ -225,7 +236,7 @@ impl Run {
         fs::remove_dir_all(&self.dir).map_err(Error::io(&self.dir))
     }
 
-    /// Whether there is nothing yet but what [`create`](Self::create) writes, as after a training whose model could not be
+    /// Whether nothing has been learned yet: there is nothing but what [`create`](Self::create) writes and the list of images, as after a training whose model could not be
     /// built.
     ///
     /// # Errors
@@ -234,7 +245,10 @@ impl Run {
         let entries = fs::read_dir(&self.dir).map_err(Error::io(&self.dir))?;
         for entry in entries {
             let name = entry.map_err(Error::io(&self.dir))?.file_name();
-            if ![CONFIG, MANIFEST, LOCK].iter().any(|own| name == *own) {
+            if ![CONFIG, MANIFEST, LOCK, images::IMAGES]
+                .iter()
+                .any(|own| name == *own)
+            {
                 return Ok(false);
             }
         }
@@ -254,7 +268,7 @@ impl Run {
     pub fn origins(&self) -> Result<Vec<Origin>> {
         let path = self.dir.join("weights").join(ORIGINS);
         let text = fs::read(&path).map_err(Error::io(&path))?;
-        serde_json::from_slice(&text).map_err(|e| Error::data(&path, format!("damaged: {e}")))
+        crate::results::from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))
     }
 
     fn weights_file(&self, store: &str) -> PathBuf {
@@ -375,50 +389,114 @@ pub(crate) fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>
     result.and_then(|()| sync_folder(parent(target)))
 }
 
-/// As [`write_folder`], for a folder that may exist and is then replaced. Only one process may be at it: see [`Run::lock`].
-pub(crate) fn write_folder_over(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let beside = |end: &str| target.with_file_name(format!(".{name}.{end}"));
-    let (old, new) = (beside("old"), beside("new"));
-    // A process that was killed may have left the one in the place of the other, or half of a new one.
-    if old.exists() && !target.exists() {
-        fs::rename(&old, target).map_err(Error::io(target))?;
-    }
-    for left in [&old, &new] {
-        if left.exists() {
-            fs::remove_dir_all(left).map_err(Error::io(left))?;
+/// A folder that is filled beside another one, whose place it then takes as a whole; dropped before, it leaves nothing. Only
+/// one process may be at it: see [`Run::lock`].
+pub(crate) struct Replacement {
+    target: PathBuf,
+    new: PathBuf,
+}
+
+impl Replacement {
+    /// An empty folder that is to take the place of `target`.
+    pub(crate) fn of(target: &Path) -> Result<Self> {
+        let (old, new) = (beside(target, "old"), beside(target, "new"));
+        // A process that was killed may have left the one in the place of the other, or half of a new one.
+        if old.exists() && !target.exists() {
+            fs::rename(&old, target).map_err(Error::io(target))?;
         }
+        for left in [&old, &new] {
+            if left.exists() {
+                fs::remove_dir_all(left).map_err(Error::io(left))?;
+            }
+        }
+        fs::create_dir_all(&new).map_err(Error::io(&new))?;
+        Ok(Self {
+            target: target.into(),
+            new,
+        })
     }
-    let filled = fs::create_dir_all(&new)
-        .map_err(Error::io(&new))
-        .and_then(|()| fill(&new))
-        .and_then(|()| sync_folder(&new));
-    if filled.is_err() {
-        let _ = fs::remove_dir_all(&new);
-        return filled;
+
+    /// Where it is until then.
+    pub(crate) fn path(&self) -> &Path {
+        &self.new
+    }
+
+    /// Puts it in the place of the target.
+    pub(crate) fn finish(self) -> Result<()> {
+        let (target, old) = (&self.target, beside(&self.target, "old"));
+        sync_folder(&self.new)?;
+        if target.exists() {
+            fs::rename(target, &old).map_err(Error::io(target))?;
+        }
+        if let Err(error) = fs::rename(&self.new, target) {
+            let _ = fs::rename(&old, target);
+            return Err(Error::io(target)(error));
+        }
+        sync_folder(parent(target))?;
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(Error::io(&old))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.new);
+    }
+}
+
+/// Removes a folder: it is whole or absent.
+pub(crate) fn remove_folder(target: &Path) -> Result<()> {
+    // The folder that a [`Replacement`] that was broken off leaves is removed as well.
+    let gone = beside(target, "new");
+    if gone.exists() {
+        fs::remove_dir_all(&gone).map_err(Error::io(&gone))?;
     }
     if target.exists() {
-        fs::rename(target, &old).map_err(Error::io(target))?;
-    }
-    if let Err(error) = fs::rename(&new, target) {
-        let _ = fs::rename(&old, target);
-        return Err(Error::io(target)(error));
-    }
-    sync_folder(parent(target))?;
-    if old.exists() {
-        fs::remove_dir_all(&old).map_err(Error::io(&old))?;
+        fs::rename(target, &gone).map_err(Error::io(target))?;
+        fs::remove_dir_all(&gone).map_err(Error::io(&gone))?;
     }
     Ok(())
 }
 
+fn beside(target: &Path, end: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{end}"))
+}
+
+/// Bytes of a name that is made of others, at most. File systems take 255, also of the longer names that files have while they
+/// are written.
+const LONGEST: usize = 200;
+
+/// The name of a file or folder: `stem` and `end`, or the beginning of the stem, a hash of all of it and `end` where that is too
+/// long for a file system.
+#[must_use]
+pub fn file_name(stem: &str, end: &str) -> String {
+    if stem.len() + end.len() <= LONGEST {
+        return format!("{stem}{end}");
+    }
+    let hash: String = Sha256::digest(stem)[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let room = LONGEST.saturating_sub(hash.len() + 1 + end.len());
+    format!("{}-{hash}{end}", &stem[..stem.floor_char_boundary(room)])
+}
+
 /// Writes a file under a temporary name with `write`, which syncs it, and renames it.
 fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    replace(target, write).and_then(|()| sync_folder(parent(target)))
+}
+
+/// Writes a file under a temporary name with `write` and renames it. When it gets to the disk is for the system to say.
+pub(crate) fn replace(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(target);
     let result = write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    result.and_then(|()| sync_folder(parent(target)))
+    result
 }
 
 /// Writes a file: the old content or the new, never a part.
@@ -472,4 +550,58 @@ fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(Error::io(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_too_long_are_shortened_and_stay_different() {
+        assert_eq!(file_name("a/b".trim_start_matches("a/"), ".png"), "b.png");
+        let long = |end: &str| format!("{}{end}", "ä".repeat(150));
+        let names = [
+            file_name(&long("1"), ".png"),
+            file_name(&long("2"), ".png"),
+            file_name(&long("1"), "-2.png"),
+        ];
+        for name in &names {
+            assert!(
+                name.len() <= LONGEST && name.starts_with("ääää") && name.ends_with(".png"),
+                "{name}"
+            );
+        }
+        assert!(names[0] != names[1] && names[0] != names[2]);
+        assert_eq!(file_name(&long("1"), ".png"), names[0], "the same every time");
+    }
+
+    #[test]
+    fn a_folder_is_replaced_as_a_whole_or_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("maps");
+        let files = |of: &Path| -> Vec<String> {
+            let names = fs::read_dir(of).unwrap();
+            names
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        };
+        for name in ["first", "second"] {
+            let new = Replacement::of(&target).unwrap();
+            fs::write(new.path().join(name), "").unwrap();
+            new.finish().unwrap();
+            assert_eq!(files(&target), [name]);
+        }
+        let broken_off = Replacement::of(&target).unwrap();
+        fs::write(broken_off.path().join("third"), "").unwrap();
+        drop(broken_off);
+        assert_eq!(files(&target), ["second"]);
+        // As a process leaves it that is killed while the one takes the place of the other.
+        fs::rename(&target, folder.path().join(".maps.old")).unwrap();
+        fs::create_dir(folder.path().join(".maps.new")).unwrap();
+        drop(Replacement::of(&target).unwrap());
+        assert_eq!(files(&target), ["second"]);
+        remove_folder(&target).unwrap();
+        remove_folder(&target).unwrap();
+        assert_eq!(files(folder.path()), [""; 0]);
+    }
 }
