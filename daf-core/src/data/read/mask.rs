@@ -40,7 +40,7 @@ const FEW_CLASSES: usize = 3;
 /// Opens a mask: 255 where a pixel is marked, 0 elsewhere.
 ///
 /// What counts depends on what the file holds, see [`MaskValues`]. Levels are compared with the file's own range, 255 or 65535;
-/// a file whose largest value is under seven eighths of it holds numbers of classes.
+/// a file with nothing over half of it holds numbers of classes.
 ///
 /// # Errors
 /// As [`read_image`]; also if the file is a photo rather than a mask, or a lossy one too dark to tell.
@@ -122,7 +122,7 @@ fn of_image(image: DynamicImage, lossy: bool) -> Result<Mask, String> {
             }),
         };
     }
-    if largest <= *BETWEEN.end() || has_classes(&grey, &over_half) {
+    if largest <= 127 || has_classes(&grey, &over_half) {
         return Ok(labels(not_black(&image)));
     }
     Ok(Mask {
