@@ -96,8 +96,9 @@ impl Case {
         let reading = Reading {
             depth: reading.depth,
             alpha: reading.alpha,
+            ..Reading::default()
         };
-        let found = reading.open(&path);
+        let found = reading.open(&path).map(|image| image.rgb);
         let fault = |what: String| Some(format!("{file}, {reading:?}: {what}"));
         match (outcome, found) {
             (Outcome::Kept { .. }, Err(error)) => fault(error.to_string()),

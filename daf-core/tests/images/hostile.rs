@@ -91,6 +91,7 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let other = Reading {
         depth: Depth::Range(10.0, 200.0),
         alpha: Alpha::Drop,
+        ..Reading::default()
     };
     let second = path.with_file_name(format!("{}#2", path.file_name().unwrap().display()));
     let answers = [

@@ -1,10 +1,10 @@
 """Writes images of every kind into a folder, and what daf has to read of each into index.json beside them.
 
-Usage: make_images.py FOLDER. Needs pillow, numpy, tifffile and imagecodecs; with cjpeg and jpegtran on the path (Debian's
-libjpeg-turbo-progs) also JPEG files of every sampling factor.
+Usage: make_images.py FOLDER. Needs pillow, numpy, tifffile and imagecodecs; with cjpeg and jpegtran on the path
+(Debian's libjpeg-turbo-progs) also JPEG files of every sampling factor.
 
-The pixels are those that the file was made from; of lossy files those that Pillow reads, which is built with a libjpeg and a
-libwebp of its own.
+The pixels are those that the file was made from; of lossy files those that Pillow reads, which is built with a libjpeg
+and a libwebp of its own.
 """
 
 import io
@@ -32,7 +32,8 @@ def picture(channels=3, depth=8, width=WIDTH, height=HEIGHT):
     """Smooth shades with edges and noise over the whole range: codecs find no shortcut."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [
-        0.5 + 0.3 * np.sin(x / (3 + c) + c) * np.cos(y / (5 - c % 3)) + 0.2 * ((x // 7 + y // 5 + c) % 2) for c in range(channels)
+        0.5 + 0.3 * np.sin(x / (3 + c) + c) * np.cos(y / (5 - c % 3)) + 0.2 * ((x // 7 + y // 5 + c) % 2)
+        for c in range(channels)
     ]
     values = np.stack(planes, -1) + RANDOM.normal(0, 0.05, (height, width, channels))
     values.flat[0], values.flat[-1] = 0, 1
@@ -139,7 +140,9 @@ def write_jpeg():
     for space in ("rgb", "ycbcr"):
         jpeg(f"space_{space}.jpg", imagecodecs.jpeg8_encode(color, level=90, colorspace="rgb", outcolorspace=space))
     for space in ("cmyk", "ycck"):
-        jpeg(f"inks_{space}.jpg", imagecodecs.jpeg8_encode(picture(4), level=90, colorspace="cmyk", outcolorspace=space))
+        jpeg(
+            f"inks_{space}.jpg", imagecodecs.jpeg8_encode(picture(4), level=90, colorspace="cmyk", outcolorspace=space)
+        )
     jpeg("restart_rows.jpg", pillow(color, "JPEG", restart_marker_rows=1))
     jpeg("restart_blocks.jpg", pillow(color, "JPEG", restart_marker_blocks=2))
     jpeg("optimized.jpg", pillow(color, "JPEG", optimize=True))
@@ -150,7 +153,10 @@ def write_jpeg():
             jpeg(f"turned_{orientation}_{side}.jpg", with_segment(plain, 0xE1, b"Exif\0\0" + exif(orientation, order)))
     jpeg("comment_with_markers.jpg", with_segment(plain, 0xFE, b"\xff\xd9\xff\xda\xff\xd8" * 700))
     jpeg("thumbnail.jpg", with_segment(plain, 0xE1, b"Exif\0\0" + exif(1) + pillow(color[:8, :8], "JPEG")))
-    jpeg("two_exif.jpg", with_segment(with_segment(plain, 0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>"), 0xE1, b"Exif\0\0" + exif(6)))
+    jpeg(
+        "two_exif.jpg",
+        with_segment(with_segment(plain, 0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>"), 0xE1, b"Exif\0\0" + exif(6)),
+    )
     jpeg("profile.jpg", pillow(color, "JPEG", quality=90, icc_profile=b"\0" * 70_000))
     jpeg("padding.jpg", plain[:2] + b"\xff" * 9 + plain[2:])
     jpeg("behind_the_end.jpg", plain + b"\0" * 5000)
@@ -188,7 +194,13 @@ def write_jpeg():
     ppm = pillow(color, "PPM")
     factors = [f"{h}x{v}" for h, v in itertools.product((1, 2, 3, 4), repeat=2)]
     variants = [(y, c, c) for y in factors for c in factors]
-    variants += [("1x1", "2x2", "1x1"), ("1x1", "1x1", "2x2"), ("2x2", "1x1", "2x1"), ("2x2", "1x2", "2x1"), ("1x2", "2x1", "1x1")]
+    variants += [
+        ("1x1", "2x2", "1x1"),
+        ("1x1", "1x1", "2x2"),
+        ("2x2", "1x1", "2x1"),
+        ("2x2", "1x2", "2x1"),
+        ("1x2", "2x1", "1x1"),
+    ]
     for variant in variants:
         name = "factors_" + "_".join(variant) + ".jpg"
         made = subprocess.run(["cjpeg", "-quality", "90", "-sample", ",".join(variant)], input=ppm, capture_output=True)
@@ -249,7 +261,10 @@ def write_png():
             save(f"palette{bits}{end}", png(numbers, bits, PALETTE, interlaced, [palette]))
             kept(f"palette{bits}{end}", colors[numbers[..., 0]])
             alpha = RANDOM.integers(0, 256, 2**bits, np.uint8)
-            save(f"palette{bits}_alpha{end}", png(numbers, bits, PALETTE, interlaced, [palette, (b"tRNS", alpha.tobytes())]))
+            save(
+                f"palette{bits}_alpha{end}",
+                png(numbers, bits, PALETTE, interlaced, [palette, (b"tRNS", alpha.tobytes())]),
+            )
             kept(f"palette{bits}_alpha{end}", over(colors[numbers[..., 0]], alpha[numbers[..., 0]] / 255))
             kept(f"palette{bits}_alpha{end}", colors[numbers[..., 0]], alpha="drop")
         for bits in (8, 16):
@@ -265,6 +280,7 @@ def write_png():
                 kept(name, over(colors, alpha))
                 kept(name, over(colors, alpha, (255, 255, 255)), alpha="white")
                 kept(name, over(colors, alpha, (9, 200, 77)), alpha=[9, 200, 77])
+                kept(name, over(colors, alpha), alpha="mask")
                 kept(name, colors, alpha="drop")
     color = picture()
     gamma = [(b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0"), (b"iCCP", b"x\0\0" + zlib.compress(b"\0" * 200))]
@@ -280,9 +296,17 @@ def write_png():
         deep = picture(1, bits)
         save(f"camera{bits}.png", png(deep, 16, GREY))
         kept(f"camera{bits}.png", scaled(deep, 2**bits - 1), depth=bits)
-        kept(f"camera{bits}.png", scaled(deep, 65_535))
+        if bits <= 12:
+            refused(f"camera{bits}.png", f"up to {2**bits - 1} of 65535", "input.depth: 12")
+        else:
+            kept(f"camera{bits}.png", scaled(deep, 65_535))
+        kept(f"camera{bits}.png", scaled(deep, 65_535), depth=16)
         kept(f"camera{bits}.png", scaled(np.clip(deep.astype(float) - 100, 0, 800), 800), depth=[100, 900])
-    kept("rgb8.png", scaled(np.clip(np.asarray(Image.open(FOLDER / "rgb8.png")).astype(float) - 50, 0, 150), 150), depth=[50, 200])
+    kept(
+        "rgb8.png",
+        scaled(np.clip(np.asarray(Image.open(FOLDER / "rgb8.png")).astype(float) - 50, 0, 150), 150),
+        depth=[50, 200],
+    )
     save("crc.png", png(color, 8, RGB, broken=True))
     refused("crc.png")
     animation = [Image.fromarray(color), Image.fromarray(255 - color)]
@@ -306,7 +330,9 @@ def bmp(rows, bits, width, height, compression=0, palette=b"", masks=b""):
     """A BMP of these rows, which lie from the bottom up unless the height is negative."""
     data = rows if isinstance(rows, bytes) else b"".join(row + b"\0" * (-len(row) % 4) for row in rows)
     start = 14 + 40 + len(masks) + len(palette)
-    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 2835, 2835, len(palette) // 4, 0)
+    head = struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 2835, 2835, len(palette) // 4, 0
+    )
     return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + masks + palette + data
 
 
@@ -361,7 +387,12 @@ def tiff(name, values, **options):
 
 
 def write_tiff():
-    layouts = {"": {}, "_big_endian": {"byteorder": ">"}, "_bigtiff": {"bigtiff": True}, "_bigtiff_big_endian": {"bigtiff": True, "byteorder": ">"}}
+    layouts = {
+        "": {},
+        "_big_endian": {"byteorder": ">"},
+        "_bigtiff": {"bigtiff": True},
+        "_bigtiff_big_endian": {"bigtiff": True, "byteorder": ">"},
+    }
     storages = {
         "": {},
         "_strips": {"rowsperstrip": 5},
@@ -376,7 +407,11 @@ def write_tiff():
         options = layouts[layout] | how
         for bits in (8, 16):
             high = 2**bits - 1
-            for kind, channels, meaning in (("grey", 1, "minisblack"), ("white_is_0", 1, "miniswhite"), ("rgb", 3, "rgb")):
+            for kind, channels, meaning in (
+                ("grey", 1, "minisblack"),
+                ("white_is_0", 1, "miniswhite"),
+                ("rgb", 3, "rgb"),
+            ):
                 values = picture(channels, bits)
                 name = f"{kind}{bits}{layout}{storage}.tif"
                 tiff(name, values[..., 0] if channels == 1 else values, photometric=meaning, **options)
@@ -391,11 +426,24 @@ def write_tiff():
             kept(name, over(scaled(values[..., :3], high), scaled(values[..., 3], high) / 255))
             kept(name, scaled(values[..., :3], high), alpha="drop")
             name = f"grey_alpha{bits}{layout}{storage}.tif"
-            tiff(name, values[..., :2], photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig", **options)
+            tiff(
+                name,
+                values[..., :2],
+                photometric="minisblack",
+                extrasamples=["unassalpha"],
+                planarconfig="contig",
+                **options,
+            )
             kept(name, over(scaled(values[..., :1], high), scaled(values[..., 1], high) / 255))
             if "lzw_tiles" not in storage and "predictor" not in storage:
                 name = f"planes{bits}{layout}{storage}.tif"
-                tiff(name, np.moveaxis(picture_ := picture(3, bits), -1, 0), photometric="rgb", planarconfig="separate", **options)
+                tiff(
+                    name,
+                    np.moveaxis(picture_ := picture(3, bits), -1, 0),
+                    photometric="rgb",
+                    planarconfig="separate",
+                    **options,
+                )
                 kept(name, scaled(picture_, high))
         name = f"float32{layout}{storage}.tif"
         values = picture(1)[..., 0].astype(np.float32) / 255
@@ -470,7 +518,13 @@ def write_tiff():
                     save(name, packed_palette(numbers, bits, colors[:, : 2**bits] * shade, order))
                 else:
                     name = f"palette8_{shade}{'_big' if order == '>' else ''}.tif"
-                    tiff(name, numbers, photometric="palette", colormap=(colors * shade).astype(np.uint16), byteorder=order)
+                    tiff(
+                        name,
+                        numbers,
+                        photometric="palette",
+                        colormap=(colors * shade).astype(np.uint16),
+                        byteorder=order,
+                    )
                 kept(name, np.moveaxis(colors, 0, -1)[numbers])
         if bits in (2, 4):
             name = f"grey{bits}.tif"
@@ -499,7 +553,13 @@ def write_tiff():
         for sampling in ((1, 1), (2, 1), (2, 2)):
             name = f"jpeg_ycbcr_{sampling[0]}{sampling[1]}_{end}.tif"
             tiff(
-                name, eight, photometric="ycbcr", compression="jpeg", compressionargs={"level": 90}, subsampling=sampling, **options
+                name,
+                eight,
+                photometric="ycbcr",
+                compression="jpeg",
+                compressionargs={"level": 90},
+                subsampling=sampling,
+                **options,
             )
             as_tifffile_reads(name)
         tiff(f"jpeg_rgb_{end}.tif", eight, photometric="rgb", compression="jpeg", **options)
@@ -512,7 +572,14 @@ def write_tiff():
             info = {} if strip is None else {"strip_size": WIDTH * 3 * strip}
             save(name, pillow(eight, "TIFF", compression="jpeg", quality=quality, **info))
             as_pillow_reads(name)
-    for compression, name in (("zstd", "ZSTD"), ("lzma", "LZMA"), ("webp", "WebP"), ("jpeg2000", "JPEG 2000"), ("lerc", "LERC"), ("jpegxl", "JPEG XL")):
+    for compression, name in (
+        ("zstd", "ZSTD"),
+        ("lzma", "LZMA"),
+        ("webp", "WebP"),
+        ("jpeg2000", "JPEG 2000"),
+        ("lerc", "LERC"),
+        ("jpegxl", "JPEG XL"),
+    ):
         tiff(f"unread_{compression}.tif", eight, photometric="rgb", compression=compression)
         refused(f"unread_{compression}.tif", f"compressed with {name}", "save it uncompressed")
     tiff("five_bands.tif", picture(5), photometric="minisblack", planarconfig="contig")
@@ -526,8 +593,14 @@ def write_tiff():
     tiff("rgba_float.tif", picture(4).astype(np.float32) / 255, photometric="rgb", extrasamples=["unassalpha"])
     refused("rgba_float.tif", "RGBA with 32 bit floats")
     turned = [
-        lambda a: a, np.fliplr, lambda a: np.rot90(a, 2), np.flipud,
-        lambda a: np.swapaxes(a, 0, 1), lambda a: np.rot90(a, -1), lambda a: np.swapaxes(np.rot90(a, 2), 0, 1), lambda a: np.rot90(a, 1),
+        lambda a: a,
+        np.fliplr,
+        lambda a: np.rot90(a, 2),
+        np.flipud,
+        lambda a: np.swapaxes(a, 0, 1),
+        lambda a: np.rot90(a, -1),
+        lambda a: np.swapaxes(np.rot90(a, 2), 0, 1),
+        lambda a: np.rot90(a, 1),
     ]
     for orientation, turn in enumerate(turned, 1):
         tiff(f"turned{orientation}.tif", eight, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
@@ -549,10 +622,10 @@ def write_tiff():
     for first in (False, True):
         out = io.BytesIO()
         with tifffile.TiffWriter(out) as file:
-            whole, small = (lambda: file.write(eight, photometric="rgb", metadata=None)), (
-                lambda: file.write(eight[::2, ::2], photometric="rgb", metadata=None, subfiletype=1)
-            )
-            (small(), whole()) if first else (whole(), small(), small())
+            # A thumbnail before the image, or two levels of a pyramid behind it.
+            for factor in (2, 1) if first else (1, 2, 4):
+                reduced = eight[::factor, ::factor]
+                file.write(reduced, photometric="rgb", metadata=None, subfiletype=int(factor > 1))
         save(f"pyramid{first}.tif", out.getvalue())
         kept(f"pyramid{first}.tif", eight)
         kept(f"pyramid{first}.tif", eight, page=1)
@@ -568,12 +641,12 @@ def write_tiff():
     for share in (0.05, 0.3, 0.9):
         save(f"cut{share}.tif", whole[: int(len(whole) * share)])
         refused(f"cut{share}.tif")
-    circle = bytearray(tiff("circle.tif", eight, photometric="rgb"))
+    circle = bytearray(tiff("ring.tif", eight, photometric="rgb"))
     directory = struct.unpack_from("<I", circle, 4)[0]
     entries = struct.unpack_from("<H", circle, directory)[0]
     struct.pack_into("<I", circle, directory + 2 + entries * 12, directory)
-    save("circle.tif", bytes(circle))
-    refused("circle.tif", "circle")
+    save("ring.tif", bytes(circle))
+    refused("ring.tif", "form a circle")
     for compression in (None, "lzw", "zlib", "packbits"):
         bomb = bytearray(tiff("bomb.tif", eight[..., 0], photometric="minisblack", compression=compression))
         directory = struct.unpack_from("<I", bomb, 4)[0]
@@ -592,15 +665,19 @@ def as_tifffile_reads(name):
 
 
 def with_fill_order(content):
-    """Pillow's directories have no tag for the order of bits; this one gets it in place of another that means nothing here."""
+    """The file with a directory that calls the first pixel of a byte its lowest bit; Pillow writes none."""
     content = bytearray(content)
     order = "<" if content[:2] == b"II" else ">"
     directory = struct.unpack_from(order + "I", content, 4)[0]
     entries = struct.unpack_from(order + "H", content, directory)[0]
-    places = {struct.unpack_from(order + "H", content, directory + 2 + e * 12)[0]: directory + 2 + e * 12 for e in range(entries)}
-    known = [(256, 257, 258, 259, 262, 273, 277, 278, 279)]
+    places = {
+        struct.unpack_from(order + "H", content, directory + 2 + e * 12)[0]: directory + 2 + e * 12
+        for e in range(entries)
+    }
+    known = (256, 257, 258, 259, 262, 273, 277, 278, 279)
     moved = sorted(
-        [bytes(content[p : p + 12]) for tag, p in places.items() if tag in known[0]] + [struct.pack(order + "HHIHH", 266, 3, 1, 2, 0)],
+        [bytes(content[p : p + 12]) for tag, p in places.items() if tag in known]
+        + [struct.pack(order + "HHIHH", 266, 3, 1, 2, 0)],
         key=lambda entry: struct.unpack_from(order + "H", entry)[0],
     )
     new = struct.pack(order + "H", len(moved)) + b"".join(moved) + b"\0\0\0\0"
@@ -615,8 +692,15 @@ def packed_palette(numbers, bits, colors, order):
     height, width = numbers.shape
     table = b"" if colors is None else np.asarray(colors, np.uint16).astype(order + "u2").tobytes()
     entries = [
-        (256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 1 if colors is None else 3),
-        (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, height), (279, 4, 1, len(data)),
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, 1, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1 if colors is None else 3),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (278, 3, 1, height),
+        (279, 4, 1, len(data)),
     ]
     if table:
         entries.append((320, 3, len(table) // 2, 8 + len(data)))
@@ -624,7 +708,9 @@ def packed_palette(numbers, bits, colors, order):
     directory = struct.pack(order + "H", len(entries))
     for tag, kind, count, value in entries:
         short = kind == 3 and count == 1
-        directory += struct.pack(order + "HHI", tag, kind, count) + struct.pack(order + ("HH" if short else "I"), *((value, 0) if short else (value,)))
+        directory += struct.pack(order + "HHI", tag, kind, count) + struct.pack(
+            order + ("HH" if short else "I"), *((value, 0) if short else (value,))
+        )
     return head + data + table + directory + b"\0\0\0\0"
 
 
@@ -667,7 +753,11 @@ def write_others():
         ("image.zip", b"PK\x03\x04" + b"\0" * 60, "zip archive"),
         ("image.gz", b"\x1f\x8b\x08" + b"\0" * 60, "gzip"),
         ("image.npy", b"\x93NUMPY\1\0" + b"\0" * 60, "NumPy"),
-        ("pointer.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n", "git lfs pull"),
+        (
+            "pointer.png",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n",
+            "git lfs pull",
+        ),
         ("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "text file"),
         ("text.png", b"hello, world\n", "not a png"),
         ("empty.png", b"", "empty"),

@@ -437,7 +437,11 @@ mod tests {
     use super::*;
 
     fn with(depth: Depth, alpha: Alpha) -> Reading {
-        Reading { depth, alpha }
+        Reading {
+            depth,
+            alpha,
+            ..Reading::default()
+        }
     }
 
     fn deep(levels: &[u16]) -> DynamicImage {
@@ -452,7 +456,7 @@ mod tests {
 
     /// The first channel.
     fn levels(reading: Reading, image: DynamicImage) -> Vec<u8> {
-        let image = reading.rgb(image).unwrap();
+        let image = reading.input(image).unwrap().rgb;
         image.pixels().map(|pixel| pixel.0[0]).collect()
     }
 
@@ -525,7 +529,7 @@ mod tests {
             [0, 128, 255, 0]
         );
         for values in [[0.0, 255.0], [-0.5, 0.5], [0.0, f32::INFINITY]] {
-            let reason = Reading::default().rgb(floats(&values)).unwrap_err();
+            let reason = Reading::default().input(floats(&values)).unwrap_err();
             let stated = format!("values from {} to {}", values[0], values[1]);
             assert!(
                 reason.contains(&stated) && reason.contains("input.depth"),
@@ -552,9 +556,37 @@ mod tests {
             [125, 125]
         );
         let nothing = ImageBuffer::from_pixel(3, 3, LumaA([9_u8, 0]));
-        let reason = Reading::default().rgb(nothing.clone().into()).unwrap_err();
+        let reason = Reading::default().input(nothing.clone().into()).unwrap_err();
         assert!(reason.contains("every pixel is transparent"), "{reason}");
         assert_eq!(levels(with(Depth::Auto, Alpha::Drop), nothing.into()), [9; 9]);
+    }
+
+    #[test]
+    fn a_deep_image_alone_that_is_almost_black_needs_a_depth() {
+        let reason = Reading::default().input(deep(&[0, 4095])).unwrap_err();
+        assert!(
+            reason.contains("up to 4095 of 65535") && reason.contains("input.depth"),
+            "{reason}"
+        );
+        assert_eq!(
+            levels(with(Depth::Bits(16), Alpha::Drop), deep(&[0, 4095])),
+            [0, 16]
+        );
+        assert_eq!(levels(Reading::default(), deep(&[0, 4096])), [0, 16]);
+        assert_eq!(levels(Reading::default(), deep(&[0, 0])), [0, 0]);
+    }
+
+    #[test]
+    fn what_is_transparent_can_be_left_out_of_sight() {
+        let image = ImageBuffer::from_fn(4, 1, |x, _| LumaA([100_u8, x as u8 * 85]));
+        let seen = with(Depth::Auto, Alpha::Mask).input(image.into()).unwrap();
+        assert_eq!(seen.visible.unwrap().into_raw(), [0, 0, 255, 255]);
+        assert_eq!(
+            seen.rgb.pixels().map(|pixel| pixel.0[0]).collect::<Vec<_>>(),
+            [0, 33, 67, 100]
+        );
+        let opaque = with(Depth::Auto, Alpha::Mask).input(deep(&[0, 65_535])).unwrap();
+        assert_eq!(opaque.visible, None);
     }
 
     #[test]
@@ -564,6 +596,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Depth>(&text).unwrap(), depth, "{text}");
         }
         for alpha in [
+            Alpha::Mask,
             Alpha::Drop,
             Alpha::Over([0; 3]),
             Alpha::Over([255; 3]),

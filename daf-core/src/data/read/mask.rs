@@ -32,8 +32,8 @@ pub enum MaskValues {
 const BETWEEN: std::ops::RangeInclusive<u8> = 32..=223;
 /// Pixels around a white one in which a value between black and white is its soft edge.
 const EDGE: usize = 2;
-/// The same in a lossy file: two blocks of eight pixels, as wide as the noise of an edge spreads where colors are halved.
-const LOSSY_EDGE: usize = 16;
+/// Side of the blocks of JPEG, within which the noise of an edge stays.
+const BLOCK: usize = 8;
 /// Numbers of classes that need no areas beside white, at most: thin lines have none.
 const FEW_CLASSES: usize = 3;
 
@@ -107,7 +107,7 @@ fn of_image(image: DynamicImage, lossy: bool) -> Result<Mask, String> {
     });
     if lossy {
         // Noise goes with white; where there is none, or far away from it, a level was drawn.
-        let drawn = beside(&grey, &over_half, LOSSY_EDGE)
+        let drawn = beside(&grey, &over_half, BLOCK)
             .filter(|(_, value)| largest < 128 || BETWEEN.contains(value))
             .map(|(_, value)| value)
             .max();
@@ -217,29 +217,32 @@ fn is_flat(grey: &GrayImage, (x, y): (u32, u32)) -> bool {
     span(y, grey.height()).all(|y| span(x, grey.width()).all(|x| grey.get_pixel(x, y) == value))
 }
 
-/// Whether values up to half of the range, but not black, are numbers of classes: painted areas, or few numbers, in more than
+/// Whether values up to half of the range, but not black, are numbers of classes: those of painted areas, or few, in more than
 /// the edges of what is over half. Others are soft edges, or the noise of a lossy format that the mask was once stored in.
 fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
-    let (mut pixels, mut flat, mut found) = (0_u64, 0, [false; 128]);
+    // Values with a painted area somewhere, and those without.
+    let (mut painted, mut found) = ([false; 128], [false; 128]);
     for (place, value) in beside(grey, over_half, EDGE) {
-        pixels += 1;
-        flat += u64::from(is_flat(grey, place));
         found[usize::from(value)] = true;
+        painted[usize::from(value)] |= is_flat(grey, place);
     }
-    if pixels == 0 {
-        return false;
+    let dark = usize::from(*BETWEEN.start());
+    if painted[dark..].contains(&true) {
+        return true;
     }
-    let first = usize::from(*BETWEEN.start());
-    if !found[first..].contains(&true) {
+    if !found[dark..].contains(&true) {
         // Almost black alone. In white there is noise as well.
         let mut whites = grey.iter().filter(|value| *value > BETWEEN.end());
         let white = whites.next();
-        if whites.any(|value| Some(value) != white) {
+        let is_near = || beside(grey, over_half, BLOCK).next().is_none();
+        if whites.any(|value| Some(value) != white) || (!painted.contains(&true) && is_near()) {
             return false;
         }
     }
-    let values = found.iter().filter(|found| **found).count();
-    flat * 10 >= pixels || values <= FEW_CLASSES
+    // The ground of a lossy mask may be painted as well, in almost black.
+    let count = |values: &[bool]| values.iter().filter(|is_there| **is_there).count();
+    let (painted, found) = (count(&painted), count(&found));
+    found > 0 && found - painted <= painted.max(FEW_CLASSES)
 }
 
 /// Refuses an image of many values, a quarter of which are neither black nor white, unless they make areas as classes do.

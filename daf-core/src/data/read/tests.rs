@@ -160,7 +160,7 @@ fn a_palette_is_looked_up() {
         alpha: Alpha::Drop,
         ..Reading::default()
     };
-    assert_eq!(below.open(&path).unwrap().into_raw(), [200, 10, 20, 1, 2, 3]);
+    assert_eq!(below.open(&path).unwrap().rgb.into_raw(), [200, 10, 20, 1, 2, 3]);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn transparent_pixels_show_a_color_or_what_lies_below() {
                     alpha,
                     ..Reading::default()
                 };
-                reading.open(&path).unwrap().into_raw()
+                reading.open(&path).unwrap().rgb.into_raw()
             };
             for ground in [[0; 3], [255; 3], [10, 200, 77]] {
                 assert_eq!(read(Alpha::Over(ground)), over(ground), "{format:?}");
