@@ -192,13 +192,14 @@ impl Format {
         let source = Cursor::new(&bytes);
         match self {
             Self::Png => {
-                let decoder = PngDecoder::with_limits(source, limits()).map_err(undecodable)?;
-                one_frame(decoder.is_apng().map_err(undecodable)?)?;
+                let decoder =
+                    PngDecoder::with_limits(source, limits()).map_err(|error| undecodable(&error))?;
+                one_frame(decoder.is_apng().map_err(|error| undecodable(&error))?)?;
                 whole(decoder)
             }
-            Self::Bmp => whole(BmpDecoder::new(source).map_err(undecodable)?),
+            Self::Bmp => whole(BmpDecoder::new(source).map_err(|error| undecodable(&error))?),
             Self::WebP => {
-                let decoder = WebPDecoder::new(source).map_err(undecodable)?;
+                let decoder = WebPDecoder::new(source).map_err(|error| undecodable(&error))?;
                 one_frame(decoder.has_animation())?;
                 whole(decoder)
             }
@@ -218,17 +219,20 @@ impl Format {
         let source = open().map_err(|error| error.to_string())?;
         match self {
             Self::Png => {
-                let decoder = PngDecoder::with_limits(source, limits()).map_err(undecodable)?;
-                let frames = if decoder.is_apng().map_err(undecodable)? {
+                let decoder =
+                    PngDecoder::with_limits(source, limits()).map_err(|error| undecodable(&error))?;
+                let frames = if decoder.is_apng().map_err(|error| undecodable(&error))? {
                     2
                 } else {
                     1
                 };
                 Ok(self.of_decoder(&decoder, frames))
             }
-            Self::Bmp => Ok(self.of_decoder(&BmpDecoder::new(source).map_err(undecodable)?, 1)),
+            Self::Bmp => {
+                Ok(self.of_decoder(&BmpDecoder::new(source).map_err(|error| undecodable(&error))?, 1))
+            }
             Self::WebP => {
-                let decoder = WebPDecoder::new(source).map_err(undecodable)?;
+                let decoder = WebPDecoder::new(source).map_err(|error| undecodable(&error))?;
                 let frames = if decoder.has_animation() { 2 } else { 1 };
                 Ok(self.of_decoder(&decoder, frames))
             }
@@ -275,7 +279,7 @@ fn one_frame(animated: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn undecodable(error: ImageError) -> String {
+fn undecodable(error: &ImageError) -> String {
     // The decoders' own words are those of programmers.
     match error {
         ImageError::Limits(_) => format!(
@@ -290,9 +294,11 @@ fn undecodable(error: ImageError) -> String {
 fn whole(mut decoder: impl ImageDecoder) -> Result<Decoded, String> {
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes())?;
-    decoder.set_limits(limits()).map_err(undecodable)?;
-    let orientation = decoder.orientation().map_err(undecodable)?;
-    let image = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    decoder
+        .set_limits(limits())
+        .map_err(|error| undecodable(&error))?;
+    let orientation = decoder.orientation().map_err(|error| undecodable(&error))?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| undecodable(&error))?;
     Ok((image, orientation))
 }
 

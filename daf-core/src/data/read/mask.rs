@@ -55,7 +55,7 @@ pub fn read_mask(path: impl AsRef<Path>) -> Result<GrayImage> {
 pub fn read_mask_values(path: impl AsRef<Path>) -> Result<Mask> {
     let path = path.as_ref();
     let lossy = read_header(path)?.format == "jpeg";
-    of_image(read_image(path)?, lossy).map_err(|reason| Error::data(path, reason))
+    of_image(&read_image(path)?, lossy).map_err(|reason| Error::data(path, reason))
 }
 
 /// Opens a mask whose values are numbers of classes: 255 where the file is not black, 0 elsewhere.
@@ -66,7 +66,7 @@ pub fn read_mask_any(path: impl AsRef<Path>) -> Result<GrayImage> {
     Ok(not_black(&read_image(path)?))
 }
 
-fn of_image(image: DynamicImage, lossy: bool) -> Result<Mask, String> {
+fn of_image(image: &DynamicImage, lossy: bool) -> Result<Mask, String> {
     if image.color().has_alpha() {
         let image = image.to_rgba8();
         if image.pixels().any(|pixel| pixel.0[3] < 128) {
@@ -89,13 +89,13 @@ fn of_image(image: DynamicImage, lossy: bool) -> Result<Mask, String> {
             let over_half = |x, y| rgb.get_pixel(x, y).0.iter().any(|value| *value > 127);
             marked(rgb.width(), rgb.height(), over_half)
         } else {
-            not_black(&image)
+            not_black(image)
         }));
     }
     let mut grey = image.to_luma8();
     if !matches!(image, DynamicImage::ImageRgb32F(_)) {
         // The lowest numbers of a deep file are black at 8 bit.
-        let not_black = not_black(&image);
+        let not_black = not_black(image);
         grey.iter_mut()
             .zip(not_black.iter())
             .for_each(|(level, is_marked)| *level = (*level).max(is_marked & 1));
@@ -123,7 +123,7 @@ fn of_image(image: DynamicImage, lossy: bool) -> Result<Mask, String> {
         };
     }
     if largest <= 127 || has_classes(&grey, &over_half) {
-        return Ok(labels(not_black(&image)));
+        return Ok(labels(not_black(image)));
     }
     Ok(Mask {
         pixels: over_half,
@@ -308,7 +308,7 @@ mod tests {
     }
 
     fn read(image: impl Into<DynamicImage>) -> Mask {
-        of_image(image.into(), false).unwrap()
+        of_image(&image.into(), false).unwrap()
     }
 
     /// As a JPEG file of this quality gives it back.
@@ -380,7 +380,7 @@ mod tests {
         fn noise_of_jpeg_is_not_marked(quality in 30..=100_u8, lossy: bool) {
             let noisy = through_jpeg(&painted([0, 255, 255, 0]), quality);
             // Saved as JPEG, or as PNG after it was one.
-            let mask = of_image(noisy.clone().into(), lossy).unwrap();
+            let mask = of_image(&noisy.clone().into(), lossy).unwrap();
             prop_assert_eq!(mask.values, MaskValues::BlackAndWhite);
             prop_assert_eq!(mask.pixels, over_half(&noisy));
         }
@@ -450,7 +450,7 @@ mod tests {
     fn a_lossy_mask_of_classes_is_refused_with_the_level() {
         for values in [[0, 1, 0, 0], [0, 20, 20, 0], [0, 100, 255, 0], [0, 60, 120, 0]] {
             let grey = painted(values);
-            let message = of_image(grey.into(), true).unwrap_err();
+            let message = of_image(&grey.into(), true).unwrap_err();
             let level = values.iter().filter(|level| **level < 128).max().unwrap();
             assert!(message.contains(&format!("level {level} of 255")), "{message}");
             assert!(message.contains("save it as png"), "{message}");
@@ -466,7 +466,7 @@ mod tests {
         let grey = DynamicImage::from(photo.clone()).into_luma8();
         for lossy in [false, true] {
             for image in [DynamicImage::from(photo.clone()), grey.clone().into()] {
-                let message = of_image(image, lossy).unwrap_err();
+                let message = of_image(&image, lossy).unwrap_err();
                 assert!(message.contains("as in a photo"), "{message}");
             }
         }

@@ -665,9 +665,8 @@ fn divide_by_alpha<T: Copy + Into<u32> + TryFrom<u32>>(values: &mut [T], channel
             continue;
         };
         let alpha: u32 = (*alpha).into();
-        if alpha > 0 {
-            for value in colors {
-                let level = ((*value).into() * largest + alpha / 2) / alpha;
+        for value in colors {
+            if let Some(level) = ((*value).into() * largest + alpha / 2).checked_div(alpha) {
                 *value = T::try_from(level.min(largest)).unwrap_or(*value);
             }
         }
