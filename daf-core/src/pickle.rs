@@ -133,6 +133,9 @@ impl<'a> Archive<'a> {
     }
 }
 
+/// The tensors of a dictionary by name.
+type Entries = Vec<(Rc<str>, Rc<Tensor>)>;
+
 #[derive(Clone)]
 enum Value {
     None,
@@ -144,7 +147,7 @@ enum Value {
     /// No tensor needs what is in a list.
     List,
     /// The tensors of a dictionary by name; its other entries are left out.
-    Dict(Rc<RefCell<Vec<(Rc<str>, Rc<Tensor>)>>>),
+    Dict(Rc<RefCell<Entries>>),
     Storage(Kind, Rc<str>),
     Tensor(Rc<Tensor>),
     Mark,

@@ -8,7 +8,7 @@ fn main() -> Result<(), BoxError> {
     let data: Box<dyn Dataset> = serde_json::from_str(&data)?;
     data.check()?;
     let report = daf_data::audit(data.as_ref(), Default::default(), &|done, of| {
-        eprint!("\r{done} of {of}")
+        eprint!("\r{done} of {of}");
     });
     eprintln!();
     println!("{}", serde_json::to_string_pretty(&report)?);

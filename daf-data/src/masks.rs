@@ -104,7 +104,7 @@ impl Places for ByKind {
             .components()
             .any(|part| tells(&spelled(part.as_os_str()).into_owned()));
         let sorted = image.place.components().next().is_some();
-        !(self.by_kind && names.iter().any(tells)) && !(in_place && sorted)
+        !(self.by_kind && names.iter().any(tells) || in_place && sorted)
     }
 }
 

@@ -190,7 +190,7 @@ fn progress_counts_every_image_once() {
     let (_folder, data) = planted();
     let told = Mutex::new(Vec::new());
     audit(&data, Reading::default(), &|done, of| {
-        told.lock().unwrap().push((done, of))
+        told.lock().unwrap().push((done, of));
     });
     let mut told = told.into_inner().unwrap();
     told.sort_unstable();

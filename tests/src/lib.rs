@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(documents, made(1));
         assert_ne!(documents, made(2));
         let any = |test: fn(&Vec<u8>) -> bool| documents.iter().any(test);
-        assert!(any(|bytes| bytes.is_empty()));
+        assert!(any(Vec::is_empty));
         assert!(any(|bytes| bytes.len() > 40));
         assert!(any(|bytes| bytes.windows(5).any(|w| w == b"OTHER")));
         assert!(mutated(b"", b"", &mut ChaCha8Rng::seed_from_u64(3)).len() < 200);

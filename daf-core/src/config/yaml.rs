@@ -123,7 +123,9 @@ impl Reader {
             Event::DocumentStart if self.root.is_some() => {
                 return Err(Fault::at(place, "a second document begins (`---`); expected one"));
             }
-            Event::Scalar(text, style, anchor, tag) => return self.scalar(text, style, anchor, tag, place),
+            Event::Scalar(text, style, anchor, tag) => {
+                return self.scalar(text, style, anchor, tag.as_ref(), place);
+            }
             Event::SequenceStart(anchor, tag) => {
                 untagged(tag.as_ref(), "seq", place)?;
                 self.open(anchor, Inside::List(Vec::new()), place)?;
@@ -186,12 +188,12 @@ impl Reader {
         text: String,
         style: TScalarStyle,
         anchor: usize,
-        tag: Option<Tag>,
+        tag: Option<&Tag>,
         place: Marker,
     ) -> Result<(), Fault> {
         let is_plain = style == TScalarStyle::Plain;
-        let core = tag.as_ref().filter(|tag| tag.handle == "tag:yaml.org,2002:");
-        if let (Some(tag), None) = (&tag, core) {
+        let core = tag.filter(|tag| tag.handle == "tag:yaml.org,2002:");
+        if let (Some(tag), None) = (tag, core) {
             return Err(no_tag(tag, place));
         }
         let size = NODE + text.len();

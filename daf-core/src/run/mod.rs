@@ -481,7 +481,8 @@ pub fn file_name(stem: &str, end: &str) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let room = LONGEST.saturating_sub(hash.len() + 1 + end.len());
-    format!("{}-{hash}{end}", &stem[..stem.floor_char_boundary(room)])
+    let room = (0..=room).rev().find(|place| stem.is_char_boundary(*place));
+    format!("{}-{hash}{end}", &stem[..room.unwrap_or(0)])
 }
 
 /// Writes a file under a temporary name with `write`, which syncs it, and renames it.

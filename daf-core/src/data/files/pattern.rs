@@ -223,7 +223,7 @@ impl Search<'_> {
                 Entry::Folder => self.step(&path, rest)?,
                 Entry::Link => links.push(path),
                 Entry::Other(reason @ (Reason::HiddenFolder | Reason::Circle)) => {
-                    found.left_out.add(path, reason)
+                    found.left_out.add(path, reason);
                 }
                 _ if !rest.is_empty() => {}
                 Entry::Image => found.images.push(path),

@@ -221,14 +221,15 @@ fn refuse(reason: String) -> ! {
 
 /// The text of the message that libjpeg is about.
 fn message(decoder: &mut jpeg_common_struct) -> String {
-    type Bound = unsafe extern "C-unwind" fn(&mut jpeg_common_struct, &[u8; 80]);
+    type Read = unsafe extern "C-unwind" fn(&mut jpeg_common_struct, &[u8; 80]);
     type Write = unsafe extern "C-unwind" fn(&mut jpeg_common_struct, &mut [u8; 80]);
     let mut text = [0; 80];
     // SAFETY: `err` points to the handlers, which live as long as the decoder. The function writes a C string of at most 80
     // bytes; the binding's type has the buffer as a shared reference, which is the same pointer.
     unsafe {
         if let Some(write) = decoder.err.as_ref().and_then(|handlers| handlers.format_message) {
-            std::mem::transmute::<Bound, Write>(write)(decoder, &mut text);
+            let write: Write = std::mem::transmute::<Read, Write>(write);
+            write(decoder, &mut text);
         }
     }
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();

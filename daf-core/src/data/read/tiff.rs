@@ -666,7 +666,6 @@ fn divide_by_alpha<T: Copy + Into<u32> + TryFrom<u32>>(values: &mut [T], channel
         };
         let alpha: u32 = (*alpha).into();
         for value in colors {
-            // Transparent pixels keep what they have.
             if let Some(level) = ((*value).into() * largest + alpha / 2).checked_div(alpha) {
                 *value = T::try_from(level.min(largest)).unwrap_or(*value);
             }
