@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use daf_core::calibration::Basis;
@@ -266,8 +266,8 @@ pub(crate) fn examine(run: &Run) -> Vec<Findings> {
 }
 
 /// Leaves in a run what was found in its images, for its page.
-pub(crate) fn keep(run: &Run, found: &[Findings]) -> Result<(), Failure> {
-    Ok(write_json(&run.dir().join(FINDINGS), &found)?)
+pub(crate) fn keep(run: &Path, found: &[Findings]) -> Result<(), Failure> {
+    Ok(write_json(&run.join(FINDINGS), &found)?)
 }
 
 /// Images of a kind on the sheet.

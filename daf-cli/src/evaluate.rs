@@ -23,8 +23,8 @@ pub(crate) struct Evaluate {
 impl Evaluate {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let run = Run::open_with(&self.run, &self.settings)?;
-        data::keep(&run, &data::examine(&run))?;
+        let found = data::examine(&run);
         let device: DeviceChoice = run.pipeline().device;
-        crate::train::measure(run, device, context, |_, _| ())
+        crate::train::measure(run, device, context, Some(&found), |_, _| ())
     }
 }

@@ -4,7 +4,7 @@ use daf_core::block::MultiplyAdds;
 use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
-use daf_core::results::{MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name};
+use daf_core::results::{Findings, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name};
 use daf_core::run::Run;
 use daf_core::train::{self, Observer};
 use daf_core::{Detector, Pipeline, Split};
@@ -72,7 +72,7 @@ impl RunVerb {
             return Train::report(&run, context);
         }
         let device = run.pipeline().device;
-        measure(run, device, context, |_, _| ())
+        measure(run, device, context, None, |_, _| ())
     }
 }
 
@@ -106,7 +106,7 @@ impl Train {
         let found = (!run.is_trained()).then(|| data::examine(&run));
         learn(&run, &context.environment, ())?;
         if let Some(found) = found {
-            data::keep(&run, &found)?;
+            data::keep(run.dir(), &found)?;
         }
         Ok(run)
     }
@@ -170,11 +170,13 @@ pub(crate) fn learn(run: &Run, environment: &Environment, observer: impl Observe
     Ok(trained?)
 }
 
-/// Evaluates a trained run and prints what came of it; `progress` hears how many of how many images are scored.
+/// Evaluates a trained run and prints what came of it; `progress` hears how many of how many images are scored. What was found
+/// in the images goes into the run with the metrics, so that an evaluation that fails takes nothing away.
 pub(crate) fn measure(
     run: Run,
     device: DeviceChoice,
     context: &mut Context,
+    findings: Option<&[Findings]>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<(), Failure> {
     let dir = run.dir().to_path_buf();
@@ -185,6 +187,9 @@ pub(crate) fn measure(
         progress(done, all);
     })?;
     counter.finish();
+    if let Some(findings) = findings {
+        data::keep(&dir, findings)?;
+    }
     // That of an earlier evaluation shows other images.
     let page = dir.join(daf_report::FILE);
     if page.exists() {

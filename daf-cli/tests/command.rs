@@ -93,7 +93,7 @@ fn faults_of_the_pipeline_exit_with_2_and_one_line() {
         ),
         (
             "trainer.batch_size=0",
-            "trainer.batch_size: expected at least 1, found 0\n",
+            "trainer.batch_size: expected 1 to 65536, found 0\n",
         ),
         (
             "synthesizer.opacity=[-1, 0.5]",
@@ -137,7 +137,7 @@ fn faults_of_the_file_exit_with_2_and_one_line() {
         ("a: [1", "error: p.yaml: line "),
         (
             "seed: 1\nseed: 2",
-            "error: p.yaml: line 2, column 7: the key \"seed\" is given twice\n",
+            "error: p.yaml: line 2, column 1: the key \"seed\" is given twice\n",
         ),
     ] {
         let output = check(file, |_| ());
@@ -464,7 +464,7 @@ fn a_data_set_is_counted_and_its_faults_are_found() {
         "train  good ",
         "test   scratch ",
         "64×64 (2)",
-        "nothing is wrong with it",
+        "the thresholds rest on 2 normal images that were trained with",
         "sheet: images.png",
     ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
