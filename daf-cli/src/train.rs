@@ -4,7 +4,9 @@ use daf_core::block::MultiplyAdds;
 use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
-use daf_core::results::{Findings, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name};
+use daf_core::results::{
+    Findings, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name,
+};
 use daf_core::run::Run;
 use daf_core::train::{self, Observer};
 use daf_core::{Detector, Pipeline, Split};

@@ -95,7 +95,10 @@ fn a_faulty_training_image_is_named() {
     fs::write(&image, "").unwrap();
     train(folder, "b", "").fails(1, &["data/train/good/0.png: the file is empty"]);
     fs::write(&image, "no image at all").unwrap();
-    train(folder, "c", "").fails(1, &["data/train/good/0.png: not a png, jpeg, bmp, tiff or webp image"]);
+    train(folder, "c", "").fails(
+        1,
+        &["data/train/good/0.png: not a png, jpeg, bmp, tiff or webp image"],
+    );
     let mut damaged = sound.clone();
     for byte in &mut damaged[40..] {
         *byte ^= 0x55;
