@@ -1,11 +1,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use daf_core::results::Results;
+use daf_core::results::{CONFIG, Results};
 use daf_core::run::write_file;
 
 use crate::Context;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 
 /// Put runs side by side
 #[derive(Debug, clap::Args)]
@@ -27,30 +27,34 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let runs = each_run(&self.runs, Results::read)?;
+        let (runs, unreadable) = each_run(&self.runs, Results::read)?;
         let comparison = daf_report::compare(&runs)?;
         write!(context.out, "{}", comparison.markdown())?;
         if let Some(page) = &self.output {
             write_file(page, comparison.html()?.as_bytes())?;
             writeln!(context.out, "page: {}", page.display())?;
         }
-        Ok(())
+        failure::left_out(&[(unreadable, "run", "runs", "read")])
     }
 }
 
-/// What `read` makes of those of the folders that are runs. The others, as `runs/*` brings them along, are passed over.
+/// What `read` makes of those of the folders that are runs, and how many it fails at: damaged runs and folders that are not
+/// there. What is no run, as `runs/*` brings it along, is passed over.
 ///
 /// # Errors
 /// If none is left.
 pub(crate) fn each_run<T>(
     folders: &[PathBuf],
     read: impl Fn(&Path) -> daf_core::Result<T>,
-) -> Result<Vec<T>, Failure> {
-    let (mut runs, mut others) = (Vec::new(), Vec::new());
+) -> Result<(Vec<T>, usize), Failure> {
+    let (mut runs, mut others, mut unreadable) = (Vec::new(), Vec::new(), 0);
     for folder in folders {
         match read(folder) {
             Ok(run) => runs.push(run),
-            Err(error) => others.push(Failure::from(error)),
+            Err(error) => {
+                unreadable += usize::from(!folder.exists() || folder.join(CONFIG).is_file());
+                others.push(Failure::from(error));
+            }
         }
     }
     if runs.is_empty() && others.len() == 1 {
@@ -62,5 +66,5 @@ pub(crate) fn each_run<T>(
     if runs.is_empty() {
         return Err(Failure::work("none of these is a run directory that can be read"));
     }
-    Ok(runs)
+    Ok((runs, unreadable))
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use crate::Context;
 use crate::compare::each_run;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 
 /// Write the reports on runs anew
 #[derive(Debug, clap::Args)]
@@ -20,9 +20,10 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        for path in each_run(&self.runs, daf_report::write)? {
+        let (pages, unreadable) = each_run(&self.runs, daf_report::write)?;
+        for path in pages {
             writeln!(context.out, "report: {}", path.display())?;
         }
-        Ok(())
+        failure::left_out(&[(unreadable, "run", "runs", "read")])
     }
 }

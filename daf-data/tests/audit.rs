@@ -442,7 +442,10 @@ fn a_camera_that_hangs_is_found() {
     for number in 0..12_u32 {
         let mut image = noise(256, 192, 1);
         // A clock in the picture.
-        let lit = image.get_pixel(number, 0).0.map(|level| level.saturating_add(100));
+        let lit = image
+            .get_pixel(number, 0)
+            .0
+            .map(|level| level.saturating_add(100));
         image.put_pixel(number, 0, Rgb(lit));
         save(root, &format!("train/good/{number}.png"), image);
         save(

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use daf_core::calibration::{Calibration, Rule, Source};
 use daf_core::config::DeviceChoice;
-use daf_core::image::{Rgb, RgbImage, imageops};
+use daf_core::data::InputImage;
+use daf_core::image::{GrayImage, Luma, Rgb, RgbImage, imageops};
 use daf_core::results::{Results, Value};
 use daf_core::run::Run;
 use daf_core::{Detection, Detector};
@@ -118,6 +119,30 @@ fn a_batch_of_several_passes_gives_every_image_the_scores_that_it_has_alone() {
     }
     let none: [&RgbImage; 0] = [];
     assert!(detector.detect_batch(&none).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_transparent_is_not_looked_at() {
+    let folder = trained(&[]);
+    let run = folder.path().join("run");
+    let rgb = textured(152, 120);
+    let image = InputImage {
+        visible: Some(GrayImage::from_fn(152, 120, |x, _| {
+            Luma([if x < 76 { 255 } else { 0 }])
+        })),
+        rgb: rgb.clone(),
+    };
+    for fit in ["stretch", "letterbox", "tile"] {
+        // Smoothing would carry scores over the edge.
+        let settings = ["scorer.sigma=0", &format!("input.fit={fit}")];
+        let detector = Detector::new(Run::open_with(&run, &settings).unwrap(), DeviceChoice::Cpu).unwrap();
+        let (all, half) = (detector.detect(&rgb).unwrap(), detector.detect(&image).unwrap());
+        let width = all.map.width as usize;
+        for (place, (all, half)) in all.map.scores.iter().zip(&half.map.scores).enumerate() {
+            let expected = if place % width < width / 2 { *all } else { 0.0 };
+            assert_eq!(*half, expected, "{fit} at {place}");
+        }
+    }
 }
 
 #[test]

@@ -21,7 +21,8 @@ use crate::calibration::Calibration;
 use crate::config::{Setting, typed};
 use crate::{Error, Result};
 
-pub(crate) const CONFIG: &str = "config.yaml";
+/// The pipeline of a run, fully resolved: what makes a folder a run directory.
+pub const CONFIG: &str = "config.yaml";
 pub(crate) const MANIFEST: &str = "run.json";
 /// What was found in the images.
 pub const FINDINGS: &str = "findings.json";
