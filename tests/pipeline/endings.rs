@@ -13,7 +13,7 @@ use crate::program::{SMALL, Working, daf, folder, names, succeed};
 /// How many times each command is interrupted; `DAF_INTERRUPTS=100` asks for more.
 fn interrupts() -> u32 {
     let asked = std::env::var("DAF_INTERRUPTS").ok();
-    asked.map_or(6, |count| count.parse().expect("DAF_INTERRUPTS is a number"))
+    asked.map_or(4, |count| count.parse().expect("DAF_INTERRUPTS is a number"))
 }
 
 /// Whatever a command says that is asked to stop, it is none of this.
