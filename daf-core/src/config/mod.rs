@@ -335,7 +335,8 @@ pub struct Evaluation {
     pub batch_size: usize,
     /// At what size pixels are compared with masks: `network` (that of the score maps) or `image` (that of the images).
     pub resolution: Resolution,
-    /// How masks are brought to that size: `nearest`, or `any` (a pixel is defective if anything that it covers is).
+    /// How masks are brought to that size: `nearest`, `any` (a pixel is defective if anything that it covers is), or `auto`:
+    /// `any` where a side shrinks to less than half, otherwise `nearest`.
     pub mask_rule: MaskRule,
     /// How often images are drawn anew for 95 % confidence intervals; 0 leaves them out.
     pub resamples: u32,
