@@ -5,6 +5,7 @@ use daf_core::config::Input;
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BoxError, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
 
+use daf_data::audit::range_of_some;
 use daf_data::masks;
 
 use crate::Context;
@@ -31,6 +32,9 @@ impl Check {
         let test = pipeline.items(Split::Test).map_err(Failure::usage)?;
         let normals = pipeline.normals().map_err(Failure::usage)?;
         pipeline.check_image_files().map_err(Failure::usage)?;
+        if let Some(finding) = range_of_some(pipeline.data.as_ref(), pipeline.input.reading(), &normals.train) {
+            tracing::warn!("{finding}");
+        }
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {

@@ -27,6 +27,9 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
+        if let Some(page) = &self.output {
+            spare_runs(page, &self.runs)?;
+        }
         let (runs, unreadable) = each_run(&self.runs, Results::read)?;
         let comparison = daf_report::compare(&runs)?;
         write!(context.out, "{}", comparison.markdown())?;
@@ -35,6 +38,22 @@ impl Compare {
             writeln!(context.out, "page: {}", page.display())?;
         }
         failure::left_out(&[(unreadable, "run", "runs", "read")])
+    }
+}
+
+/// Refuses a page that would take the place of a file of one of the runs.
+fn spare_runs(page: &Path, runs: &[PathBuf]) -> Result<(), Failure> {
+    let Ok(path) = page.canonicalize() else {
+        return Ok(());
+    };
+    let holds = |run: &&PathBuf| run.canonicalize().is_ok_and(|run| path.starts_with(run));
+    match runs.iter().find(holds) {
+        None => Ok(()),
+        Some(run) => Err(Failure::usage(format!(
+            "{}: would overwrite a file of the run {}; choose another name",
+            page.display(),
+            run.display()
+        ))),
     }
 }
 

@@ -75,11 +75,15 @@ impl Check {
             inputs.spare(path)?;
         }
         let report = look_through(&pipeline);
+        let drawn_from = pipeline.check_image_files();
         if self.json {
             let text = serde_json::to_string_pretty(&report).map_err(Failure::work)?;
             writeln!(context.out, "{text}")?;
         } else {
             self.print(&report, context)?;
+            if report.findings.is_empty() && drawn_from.is_ok() {
+                writeln!(context.out, "\nnothing is wrong with it")?;
+            }
         }
         if let Some(path) = &self.sheet {
             overlay::save(&sheet(dataset, pipeline.input.reading()), path)?;
@@ -101,7 +105,7 @@ impl Check {
             .filter(|finding| finding.is_fault())
             .count();
         match faults {
-            0 => Ok(pipeline.check_image_files()?),
+            0 => Ok(drawn_from?),
             1 => Err(Failure::work(
                 "one fault keeps the data set from being used as it is",
             )),
@@ -184,7 +188,7 @@ impl Check {
             writeln!(out, "\n{}", report.left_out)?;
         }
         if report.findings.is_empty() {
-            return Ok(writeln!(out, "\nnothing is wrong with it")?);
+            return Ok(());
         }
         let mut seen: HashMap<&str, usize> = HashMap::new();
         writeln!(out)?;

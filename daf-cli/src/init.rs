@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
@@ -30,7 +30,11 @@ impl Init {
             ErrorKind::NotFound => Failure::usage(format!("{}: its folder does not exist", file.display())),
             _ => Failure::from(Error::io(file)(error)),
         })?;
-        opened.write_all(TEMPLATE.as_bytes()).map_err(Error::io(file))?;
+        if let Err(error) = opened.write_all(TEMPLATE.as_bytes()) {
+            // Half a file would be in the way of the next attempt.
+            let _ = fs::remove_file(file);
+            return Err(Error::io(file)(error).into());
+        }
         writeln!(context.out, "wrote {0}; next: daf-cli check {0}", file.display())?;
         Ok(())
     }

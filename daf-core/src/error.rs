@@ -89,8 +89,8 @@ pub enum Error {
     },
     /// The images are not those that a run was started with.
     #[error(
-        "{}: the images are not those that the run was started with: {difference}; start another run, or take them up with \
-         --resume --accept-data",
+        "{}: the images are not those that the run was started with: {difference}; start another run, or have `run` or \
+         `train` go on with them: --resume --accept-data",
         run.display()
     )]
     OtherImages {
