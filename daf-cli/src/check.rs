@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use daf_core::block::{Mode, MultiplyAdds, count};
 use daf_core::config::Input;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
+use daf_core::{Batch, BoxError, Error, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
 
 use daf_data::audit::range_of_some;
 use daf_data::masks;
@@ -32,7 +32,16 @@ impl Check {
         let test = pipeline.items(Split::Test).map_err(Failure::usage)?;
         let normals = pipeline.normals().map_err(Failure::usage)?;
         pipeline.check_image_files().map_err(Failure::usage)?;
-        if let Some(finding) = range_of_some(pipeline.data.as_ref(), pipeline.input.reading(), &normals.train) {
+        // Every part is tried once: what it promises is checked where it is called.
+        if let Some(item) = normals.train.first() {
+            pipeline.open(item).map_err(Failure::usage)?;
+        }
+        let samples = pipeline
+            .samples(normals.train.clone(), 0.0)
+            .map_err(Failure::usage)?;
+        samples.check_defects().map_err(Failure::usage)?;
+        if let Some(finding) = range_of_some(pipeline.data.as_ref(), pipeline.input.reading(), &normals.train)
+        {
             tracing::warn!("{finding}");
         }
         let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
@@ -167,7 +176,16 @@ fn try_out(
     });
     let losses = losses.collect::<Result<Vec<_>, _>>()?;
     let (maps, counted) = count(|| tch::no_grad(|| model.infer(&one)));
-    maps.map_err(fault("trying the model"))?;
+    let maps = maps.map_err(fault("trying the model"))?;
+    let scorer = &pipeline.scorer;
+    tch::no_grad(|| scorer.finish_checked(&scorer.pixels_checked(&maps, size)?)).map_err(|source| {
+        Failure::usage(Error::Part {
+            kind: daf_core::Kind::Scorer,
+            name: scorer.typetag_name().into(),
+            at: "trying the scorer".into(),
+            source,
+        })
+    })?;
     Ok((model, losses.join(", "), counted))
 }
 

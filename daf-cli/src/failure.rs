@@ -5,6 +5,7 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Style};
+use daf_core::contract::libtorch;
 use daf_core::{BoxError, guard};
 
 use crate::ending::{self, Request};
@@ -109,28 +110,16 @@ impl From<io::Error> for Failure {
 
 /// The chain of causes, one line each; a cause that the line before quotes already is left out.
 fn lines(error: &dyn Error) -> Vec<String> {
-    let mut lines = vec![first_line(&error.to_string())];
+    let mut lines = vec![libtorch::first_line(&error.to_string()).to_owned()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        let line = first_line(&error.to_string());
+        let line = libtorch::first_line(&error.to_string()).to_owned();
         if lines.last().is_none_or(|last| !last.contains(&line)) {
             lines.push(line);
         }
         cause = error.source();
     }
     lines
-}
-
-/// A message without the C++ stack that libtorch puts under its own. In panics the lines are divided by a written `\\n`.
-fn first_line(message: &str) -> String {
-    let starts = [
-        "\nException raised from",
-        "\\nException raised from",
-        "\nframe #",
-        "\\nframe #",
-    ];
-    let end = starts.iter().filter_map(|start| message.find(start)).min();
-    message[..end.unwrap_or(message.len())].trim_end().to_owned()
 }
 
 fn joined(lines: &[String]) -> String {
@@ -147,7 +136,7 @@ fn print_error(lines: &[String]) {
 /// Says in one line what would be a panic's message and backtrace. tch panics where libtorch throws, so that a full
 /// memory comes this way too and is no fault of the program.
 pub(crate) fn report_panic(info: &PanicHookInfo) {
-    if guard::is_quiet() {
+    if guard::told(info) {
         return;
     }
     let place = info
@@ -158,15 +147,13 @@ pub(crate) fn report_panic(info: &PanicHookInfo) {
 
 /// What a panic says, in one line.
 pub(crate) fn describe_panic(payload: &(dyn Any + Send), place: &str) -> String {
-    let message = first_line(guard::text(payload));
-    let out_of_memory = ["out of memory", "can't allocate memory"]
-        .iter()
-        .any(|text| message.contains(text));
-    match message.split_once("Torch(\"") {
-        Some((_, error)) if out_of_memory => {
-            format!("libtorch: {error}; smaller batches or images need less")
-        }
-        _ => format!("internal error: {message}{place}; please report it"),
+    let message = guard::text(payload);
+    match libtorch::out_of_memory(message) {
+        Some(reason) => reason,
+        None => format!(
+            "internal error: {}{place}; please report it",
+            libtorch::first_line(message)
+        ),
     }
 }
 

@@ -37,6 +37,7 @@ mod source;
 mod sweep;
 mod synth;
 mod train;
+mod watchdog;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic;
@@ -167,6 +168,7 @@ pub fn main() -> ExitCode {
             memory::keep();
         }
         ending::watch()?;
+        watchdog::start()?;
         if cli.verb.needs_device() {
             cuda::load();
         }

@@ -64,7 +64,7 @@ impl RunVerb {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let pipeline = self.train.pipeline.load(&context.environment)?;
         // Before the training: a fault in the test images would come hours later otherwise.
-        let tests = pipeline.items(Split::Test)?;
+        let tests = pipeline.items(Split::Test).map_err(Failure::usage)?;
         if let Some(suspicion) = forgotten_masks(&tests) {
             writeln!(context.out, "{suspicion}")?;
         }

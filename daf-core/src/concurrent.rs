@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Kind, Tensor};
 
-use crate::block;
+use crate::{block, guard};
 
 /// Takes batches through four stages: while one is scored, the next is read and the one before finished, each in a thread
 /// of its own. `score` and `take` run in this thread, in the order of the batches: networks do not move between threads, and
@@ -89,7 +89,8 @@ pub fn each<Item: Send, R: Send>(
     items: impl IntoIterator<Item = Item>,
     work: impl Fn(Item) -> R + Sync,
 ) -> Vec<R> {
-    let work = |item| tch::no_grad(|| work(item));
+    let quiet = guard::is_quiet();
+    let work = |item| guard::in_quiet(quiet, || tch::no_grad(|| work(item)));
     match pair(device) {
         Some(pair) => {
             let items: Vec<Item> = items.into_iter().collect();
@@ -105,7 +106,11 @@ pub fn both<A: Send, B: Send>(
     one: impl FnOnce() -> A + Send,
     other: impl FnOnce() -> B + Send,
 ) -> (A, B) {
-    let (one, other) = (|| tch::no_grad(one), || tch::no_grad(other));
+    let quiet = guard::is_quiet();
+    let (one, other) = (
+        || guard::in_quiet(quiet, || tch::no_grad(one)),
+        || guard::in_quiet(quiet, || tch::no_grad(other)),
+    );
     match pair(device) {
         Some(pair) => pair.join(one, other),
         None => (one(), other()),

@@ -273,8 +273,9 @@ impl Scoring {
         let size = (i64::from(size.height()), i64::from(size.width()));
         let scorer = &pipeline.scorer;
         let count = inputs.len() * (size.0 * size.1) as usize;
-        let pixels = concurrent::go_on_alone_if_small(self.device, count, || scorer.pixels(&maps, size))
-            .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))?;
+        let pixels =
+            concurrent::go_on_alone_if_small(self.device, count, || scorer.pixels_checked(&maps, size))
+                .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))?;
         Ok(Raw {
             pixels,
             images: maps.images,
@@ -362,14 +363,16 @@ impl Raw {
 /// Smooths pixel scores and brings them and the image scores to the host.
 fn finish(pipeline: &Pipeline, raw: &Raw) -> Result<Vec<(f64, ScoreMap)>> {
     let (device, pixels) = (raw.pixels.device(), raw.pixels.numel());
-    let scores = concurrent::go_on_alone_if_small(device, pixels, || pipeline.scorer.finish(&raw.pixels));
+    let scorer = &pipeline.scorer;
+    let scores = concurrent::go_on_alone_if_small(device, pixels, || scorer.finish_checked(&raw.pixels))
+        .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))?;
     let images = raw.images.as_ref().unwrap_or(&scores.images);
     let images = Vec::<f64>::try_from(images.to_kind(Kind::Double))?;
     let (height, width) = match scores.pixels.size()[..] {
         [_, height, width] => (height as u32, width as u32),
         ref other => {
             return Err(Error::Shape {
-                what: format!("scores of scorer `{}`", pipeline.scorer.typetag_name()),
+                what: format!("pixel scores of scorer `{}`", scorer.typetag_name()),
                 expected: "N×H×W".into(),
                 found: format!("{other:?}"),
             });

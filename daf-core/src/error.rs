@@ -40,6 +40,10 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// A pipeline cannot be worked with, as came out before the work began: its parts do not fit together or its data are not
+    /// there.
+    #[error(transparent)]
+    Unusable(Box<Self>),
     /// An image, mask or data set could not be used.
     #[error("{}: {reason}", path.display())]
     Data {
@@ -137,12 +141,18 @@ impl Error {
         }
     }
 
+    /// The same error of work that has not begun.
+    #[must_use]
+    pub fn unusable(self) -> Self {
+        Self::Unusable(Box::new(self))
+    }
+
     /// Whether the user's configuration or arguments are at fault, rather than the work itself.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Config { .. } | Self::Registry(_) | Self::OtherImages { .. }
+            Self::Config { .. } | Self::Unusable(_) | Self::Registry(_) | Self::OtherImages { .. }
         )
     }
 }

@@ -1,12 +1,47 @@
 //! Panics of code that is not daf's own, as errors of what it was working on.
 
 use std::any::Any;
-use std::cell::Cell;
-use std::panic::{self, AssertUnwindSafe};
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
 thread_local! {
-    /// How many calls of [`quietly`] this thread is in.
+    /// How many calls of [`catch`] this thread is in.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Where this thread panicked last, if the program's hook [told](told) of it.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// A panic that was caught.
+#[derive(Debug)]
+pub struct Caught {
+    payload: Box<dyn Any + Send>,
+    /// File and line, as `src/lib.rs:40`; known where the program's panic hook calls [`told`], and in the thread that panicked.
+    pub place: Option<String>,
+}
+
+impl Caught {
+    /// What the panic says.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        text(self.payload.as_ref())
+    }
+
+    /// Goes on with the panic.
+    pub fn resume(self) -> ! {
+        panic::resume_unwind(self.payload)
+    }
+
+    /// What it was raised with by `panic_any`, if that is a `T`.
+    ///
+    /// # Errors
+    /// The panic itself, if it is not.
+    pub fn downcast<T: 'static>(self) -> Result<T, Self> {
+        let Self { payload, place } = self;
+        match payload.downcast() {
+            Ok(value) => Ok(*value),
+            Err(payload) => Err(Self { payload, place }),
+        }
+    }
 }
 
 /// Does `work`, and gives the text of its panic if it panics: for decoders and other code of third parties, which one bad
@@ -23,21 +58,49 @@ thread_local! {
 /// # Errors
 /// If `work` panics.
 pub fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    struct Deeper;
+    catch(work).map_err(|caught| caught.text().to_owned())
+}
+
+/// The same with all that is known of the panic.
+///
+/// # Errors
+/// If `work` panics.
+pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
+    PLACE.take();
+    let caught = in_quiet(true, || panic::catch_unwind(AssertUnwindSafe(work)));
+    caught.map_err(|payload| Caught {
+        payload,
+        place: PLACE.take(),
+    })
+}
+
+/// Does `work`, whose panics are caught by another thread if `quiet`: this one's hook has nothing to say of them either.
+pub(crate) fn in_quiet<T>(quiet: bool, work: impl FnOnce() -> T) -> T {
+    struct Deeper(u32);
     impl Drop for Deeper {
         fn drop(&mut self) {
-            DEPTH.set(DEPTH.get() - 1);
+            DEPTH.set(DEPTH.get() - self.0);
         }
     }
-    DEPTH.set(DEPTH.get() + 1);
-    let _deeper = Deeper;
-    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| text(payload.as_ref()).to_owned())
+    let deeper = Deeper(quiet.into());
+    DEPTH.set(DEPTH.get() + deeper.0);
+    work()
 }
 
 /// Whether a panic of this thread, now, would be an error of [`quietly`]: a panic hook has nothing to say of it.
 #[must_use]
 pub fn is_quiet() -> bool {
     DEPTH.get() > 0
+}
+
+/// For panic hooks: whether the panic will be an error of [`quietly`], as [`is_quiet`]. If so, its place is kept for that error.
+#[must_use]
+pub fn told(info: &PanicHookInfo) -> bool {
+    if is_quiet() {
+        let place = info.location();
+        PLACE.set(place.map(|place| format!("{}:{}", place.file(), place.line())));
+    }
+    is_quiet()
 }
 
 /// What a panic says.

@@ -25,6 +25,7 @@ pub mod calibration;
 pub mod concurrent;
 #[cfg(feature = "torch")]
 pub mod config;
+pub mod contract;
 pub mod data;
 #[cfg(feature = "torch")]
 mod detect;

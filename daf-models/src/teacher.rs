@@ -31,7 +31,7 @@ impl Teacher {
     ) -> Result<Self, BoxError> {
         let mut vars = VarStore::new(context.device);
         let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, context.precision);
-        let extractor = recipe.build(&blocks)?;
+        let extractor = recipe.build_checked(&blocks)?;
         let origin = pretrain(name, recipe, &vars, "", context)?;
         vars.freeze();
         Ok(Self {

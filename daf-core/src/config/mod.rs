@@ -409,7 +409,8 @@ impl Pipeline {
             precision: self.precision,
             pretrained,
         };
-        (self.method.build(&context)).map_err(|source| self.method.fault("building the model", source))
+        (self.method.build_checked(&context))
+            .map_err(|source| self.method.fault("building the model", source))
     }
 
     /// The images of a split, pages of TIFF files one by one where `input.pages` says so.

@@ -97,7 +97,7 @@ impl Drop for Loader {
 /// Puts samples together, with what is kept of the features of undamaged images if they look the same every time.
 ///
 /// # Errors
-/// [`Error::Shape`] if a synthesizer gave an image, mask or target of another size.
+/// [`Error::Shape`] if the samples are not of one size.
 pub fn batch(
     samples: &[Sample],
     input: &Input,
@@ -149,14 +149,7 @@ fn synthesized(samples: &[Sample], input: &Input, device: Device) -> Result<Synt
             let Some(soft) = damage.as_ref().and_then(|damage| damage.target.as_ref()) else {
                 continue;
             };
-            if soft.len() != (width * height) as usize {
-                return Err(Error::Shape {
-                    what: "a synthesizer's soft target".into(),
-                    expected: format!("{width}·{height} values"),
-                    found: soft.len().to_string(),
-                });
-            }
-            let soft = Tensor::from_slice(soft).view([1, i64::from(height), i64::from(width)]);
+            let soft = Tensor::from_slice(soft).f_view([1, i64::from(height), i64::from(width)])?;
             target.get(row).copy_(&upload(&soft, device));
         }
     }

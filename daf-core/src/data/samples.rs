@@ -202,6 +202,37 @@ impl Samples {
     /// # Errors
     /// Names the image and, if it failed, the synthesizer.
     pub fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
+        self.draw_sample(epoch, index, self.settings.normal_share)
+    }
+
+    /// Refuses a synthesizer that makes no defect in any of some samples: there would be nothing to learn from.
+    ///
+    /// # Errors
+    /// What the synthesizer has to say, or that it makes none.
+    pub fn check_defects(&self) -> Result<()> {
+        const TRIED: usize = 64;
+        let Some(synthesizer) = self.synthesizer.as_ref().filter(|part| part.classes() > 0) else {
+            return Ok(());
+        };
+        for number in 0..TRIED {
+            let (epoch, index) = (number / self.len(), number % self.len());
+            let sample = self.draw_sample(epoch as u64, index, 0.0)?;
+            if matches!(sample.outcome, Some(Outcome::Damaged(_))) {
+                return Ok(());
+            }
+        }
+        Err(Error::Part {
+            kind: Kind::Synthesizer,
+            name: synthesizer.typetag_name().into(),
+            at: "on the training images".into(),
+            source: format!(
+                "made no defect in {TRIED} samples, so there would be nothing to learn from; `daf-cli synth preview` shows them"
+            )
+            .into(),
+        })
+    }
+
+    fn draw_sample(&self, epoch: u64, index: usize, share: f64) -> Result<Sample> {
         let content = self.content(index)?;
         let number = u32::try_from(index).unwrap_or(u32::MAX - 1);
         let mut rng = stream(self.settings.seed, epoch, number);
@@ -216,17 +247,17 @@ impl Samples {
                 outcome: None,
             });
         };
-        let share = self.settings.normal_share;
         let stays_normal = share > 0.0 && rng.random_bool(share);
         let outcome = if stays_normal {
             Outcome::Unchanged
         } else {
+            let at = format!("on {}, epoch {epoch}", self.items[index].image.display());
             let outcome = synthesizer
-                .synthesize(&normal, self, &mut rng)
+                .synthesize_checked(&normal, self, &mut rng, &at)
                 .map_err(|source| Error::Part {
                     kind: Kind::Synthesizer,
                     name: synthesizer.typetag_name().into(),
-                    at: format!("on {}, epoch {epoch}", self.items[index].image.display()),
+                    at,
                     source,
                 })?;
             confine(outcome, &normal, content.frame.inside(window))
@@ -301,8 +332,7 @@ fn confine(outcome: Outcome, normal: &RgbImage, inside: Rect) -> Outcome {
     let Outcome::Damaged(mut synthetic) = outcome else {
         return outcome;
     };
-    // A synthetic image of another size is refused when batches are put together.
-    if (inside.width, inside.height) == (width, height) || synthetic.image.dimensions() != (width, height) {
+    if (inside.width, inside.height) == (width, height) {
         return Outcome::Damaged(synthetic);
     }
     for (x, y, pixel) in synthetic.image.enumerate_pixels_mut() {

@@ -4,9 +4,10 @@ use std::fmt::Debug;
 
 use tch::Tensor;
 
-use crate::BoxError;
 use crate::block::Blocks;
+use crate::contract::{self, Broken};
 use crate::weights::{Published, Weights};
+use crate::{BoxError, Kind};
 
 /// A network that turns images into features of several stages, fine to coarse.
 #[typetag::serde(tag = "type")]
@@ -45,6 +46,78 @@ pub trait Backbone: Debug + Send + Sync {
 }
 
 super::boxed_schema!(Backbone);
+
+impl dyn Backbone + '_ {
+    /// As [`build`](Backbone::build), with its stages checked and the features of every image.
+    ///
+    /// # Errors
+    /// The backbone's own, or [`Broken`] if it panics or its stages cannot be.
+    pub fn build_checked(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
+        let (name, stages) = (self.typetag_name(), self.stages());
+        let broken = |what| Broken::new(Kind::Backbone, name, what);
+        if stages.is_empty() {
+            return Err(broken("`stages` is empty".into()).into());
+        }
+        if let Some(stage) = stages.iter().find(|stage| stage.channels < 1 || stage.stride < 1) {
+            return Err(broken(format!(
+                "`stages`: expected channels and strides of 1 or more, found {} and {}",
+                stage.channels, stage.stride
+            ))
+            .into());
+        }
+        let network = contract::call(Kind::Backbone, name, "building", || self.build(blocks))?;
+        Ok(Box::new(Checked {
+            name,
+            stages,
+            network,
+        }))
+    }
+}
+
+/// A network whose features are checked.
+#[derive(Debug)]
+struct Checked {
+    name: &'static str,
+    stages: Vec<Stage>,
+    network: Box<dyn Extractor>,
+}
+
+impl Extractor for Checked {
+    fn extract(&self, images: &Tensor) -> Vec<Tensor> {
+        let extract = || self.network.extract(images);
+        let features = contract::call_within(Kind::Backbone, self.name, "extracting features", extract);
+        if let Err(what) = check_features(&features, &self.stages, images) {
+            Broken::new(Kind::Backbone, self.name, what).raise();
+        }
+        features
+    }
+}
+
+/// Whether features of images are those that `stages` promises.
+fn check_features(features: &[Tensor], stages: &[Stage], images: &Tensor) -> Result<(), String> {
+    if features.len() != stages.len() {
+        return Err(format!(
+            "features: expected those of {} stages, as in `stages`, found {}",
+            stages.len(),
+            features.len()
+        ));
+    }
+    let [n, _, height, width] = images.size()[..] else {
+        return Ok(());
+    };
+    for (number, (features, stage)) in (1..).zip(features.iter().zip(stages)) {
+        let found = features.size();
+        let expected = [n, stage.channels, height / stage.stride, width / stage.stride];
+        if found != expected {
+            return Err(format!(
+                "features of stage {number}: expected {}, found {}",
+                contract::size(&expected),
+                contract::size(&found)
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// The features of one stage are N×`channels`×(H/`stride`)×(W/`stride`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, GrayImage};
 use serde::{Deserialize, Serialize};
 
+use crate::contract;
 use crate::data::files::LeftOut;
 use crate::data::{self, InputImage, Reading};
 use crate::{BoxError, Error, Kind, Result};
@@ -66,7 +67,8 @@ impl dyn Dataset + '_ {
     /// As there.
     pub fn list(&self, split: Split) -> Result<Vec<Item>> {
         let at = || format!("{} images", split.name());
-        self.items(split).map_err(|source| self.fault(at(), source))
+        contract::call(Kind::Dataset, self.typetag_name(), at(), || self.items(split))
+            .map_err(|source| self.fault(at(), source))
     }
 
     /// What lies among the images of either split and is not used.
@@ -95,7 +97,9 @@ impl dyn Dataset + '_ {
     /// As there.
     pub fn read(&self, item: &Item, reading: Reading) -> Result<InputImage, BoxError> {
         let refused = |reason| Error::data(&item.image, reason);
-        Ok(reading.input(self.image(item)?).map_err(refused)?)
+        let at = item.image.display().to_string();
+        let image = contract::call(Kind::Dataset, self.typetag_name(), at, || self.image(item))?;
+        Ok(reading.input(image).map_err(refused)?)
     }
 
     /// What is wrong `at` a place of the data set.

@@ -7,10 +7,11 @@ use tch::{Device, Tensor};
 
 use super::scorer::Maps;
 use crate::block::{Mode, Precision};
+use crate::contract::{self, Broken};
 use crate::data::FeatureCache;
 use crate::results::Origin;
 use crate::weights::WeightFolders;
-use crate::{BoxError, Error, Kind};
+use crate::{BoxError, Error, Kind, guard};
 
 /// Assembles parts into a model with a loss and maps.
 #[typetag::serde(tag = "type")]
@@ -51,6 +52,17 @@ pub trait Method: Debug + Send + Sync {
 }
 
 impl dyn Method + '_ {
+    /// As [`build`](Method::build), with what the model gives checked at each call. A fault of a part that the model is made of
+    /// names that part.
+    ///
+    /// # Errors
+    /// The method's own, or [`Broken`] if it panics.
+    pub fn build_checked(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
+        let name = self.typetag_name();
+        let model = contract::call(Kind::Method, name, "building the model", || self.build(context))?;
+        Ok(Box::new(Checked { name, model }))
+    }
+
     /// What is wrong `at` a piece of the work, such as `fitting the model`, with the method's name.
     pub fn fault(&self, at: impl Into<String>, source: impl Into<BoxError>) -> Error {
         Error::Part {
@@ -63,6 +75,76 @@ impl dyn Method + '_ {
 }
 
 super::boxed_schema!(Method);
+
+/// A model whose losses and maps are checked.
+struct Checked {
+    name: &'static str,
+    model: Box<dyn Model>,
+}
+
+impl Checked {
+    fn call<T>(&self, at: &str, work: impl FnOnce(&dyn Model) -> Result<T, BoxError>) -> Result<T, BoxError> {
+        contract::call(Kind::Method, self.name, at, || work(self.model.as_ref()))
+    }
+
+    fn broken(&self, what: String) -> BoxError {
+        Broken::new(Kind::Method, self.name, what).into()
+    }
+}
+
+impl Model for Checked {
+    fn stores(&self) -> Vec<Store<'_>> {
+        self.model.stores()
+    }
+
+    fn origins(&self) -> Vec<Origin> {
+        self.model.origins()
+    }
+
+    fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
+        let losses = self.call("computing losses", |model| model.losses(batch))?;
+        match losses.iter().find(|(_, loss)| loss.numel() != 1) {
+            None => Ok(losses),
+            Some((name, loss)) => {
+                let found = contract::size(&loss.size());
+                Err(self.broken(format!("loss `{name}`: expected one number, found {found}")))
+            }
+        }
+    }
+
+    fn fit(&mut self, when: Fit, images: &dyn NormalImages) -> Result<bool, BoxError> {
+        let model = self.model.as_mut();
+        // Fitting may take any time, and whoever watches it hears of every image.
+        guard::catch(|| model.fit(when, images))
+            .unwrap_or_else(|caught| Err(contract::fault(Kind::Method, self.name, caught)))
+    }
+
+    fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
+        let maps = self.call("scoring", |model| model.infer(images))?;
+        let n = images.size()[0];
+        for (number, map) in (1..).zip(&maps.discrepancy) {
+            if !matches!(map.size()[..], [of, _, _, _] if of == n) {
+                let found = contract::size(&map.size());
+                return Err(self.broken(format!(
+                    "discrepancy of stage {number}: expected {n}×D×h×w, found {found}"
+                )));
+            }
+        }
+        if let Some(map) = &maps.probability
+            && !matches!(map.size()[..], [of, 1, _, _] if of == n)
+        {
+            let found = contract::size(&map.size());
+            return Err(self.broken(format!("probability: expected {n}×1×H×W, found {found}")));
+        }
+        if let Some(scores) = &maps.images
+            && scores.size() != [n]
+        {
+            let found = contract::size(&scores.size());
+            return Err(self.broken(format!("scores of images: expected {n}, found {found}")));
+        }
+        Ok(maps)
+    }
+}
 
 /// What a model is built for.
 #[derive(Debug, Clone)]

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use tch::Tensor;
 
-use crate::BoxError;
+use crate::contract::{self, Broken};
+use crate::{BoxError, Kind};
 
 /// Turns what a model sees into a score per pixel and per image; higher is more anomalous.
 ///
@@ -31,6 +32,61 @@ pub trait Scorer: Debug + Send + Sync {
 }
 
 super::boxed_schema!(Scorer);
+
+impl dyn Scorer + '_ {
+    /// As [`pixels`](Scorer::pixels), with the size of the scores checked, and that they are finite if the maps are.
+    ///
+    /// # Errors
+    /// The scorer's own, or [`Broken`] if it panics or its scores cannot be.
+    pub fn pixels_checked(&self, maps: &Maps, size: (i64, i64)) -> Result<Tensor, BoxError> {
+        let name = self.typetag_name();
+        let pixels = contract::call(Kind::Scorer, name, "scoring pixels", || self.pixels(maps, size))?;
+        let broken = |what| Broken::new(Kind::Scorer, name, what).into();
+        let given = maps
+            .discrepancy
+            .iter()
+            .chain(&maps.probability)
+            .chain(&maps.images);
+        let n = given.clone().next().map_or(0, |map| map.size()[0]);
+        let (expected, found) = ([n, size.0, size.1], pixels.size());
+        if found != expected {
+            let (expected, found) = (contract::size(&expected), contract::size(&found));
+            return Err(broken(format!(
+                "pixel scores: expected {expected}, found {found}"
+            )));
+        }
+        if !contract::is_finite(&pixels) && given.clone().all(contract::is_finite) {
+            return Err(broken("pixel scores: not all finite, of maps that are".into()));
+        }
+        Ok(pixels)
+    }
+
+    /// As [`finish`](Scorer::finish), with the sizes of the scores checked, and that they are finite if those of the pixels were.
+    ///
+    /// # Errors
+    /// [`Broken`] if it panics or its scores cannot be.
+    pub fn finish_checked(&self, pixels: &Tensor) -> Result<Scores, BoxError> {
+        let name = self.typetag_name();
+        let scores = contract::call(Kind::Scorer, name, "smoothing", || Ok(self.finish(pixels)))?;
+        let broken = |what: String| Broken::new(Kind::Scorer, name, what).into();
+        let expected = pixels.size();
+        for (what, expected, found) in [
+            ("smoothed pixel scores", &expected[..], &scores.pixels),
+            ("image scores", &expected[..1], &scores.images),
+        ] {
+            if found.size() != expected {
+                let (expected, found) = (contract::size(expected), contract::size(&found.size()));
+                return Err(broken(format!("{what}: expected {expected}, found {found}")));
+            }
+            if !contract::is_finite(found) && contract::is_finite(pixels) {
+                return Err(broken(format!(
+                    "{what}: not all finite, of pixel scores that are"
+                )));
+            }
+        }
+        Ok(scores)
+    }
+}
 
 /// What a model sees in a batch of images.
 #[derive(Debug, Default)]

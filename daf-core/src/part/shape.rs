@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use image::{GrayImage, RgbImage};
 use rand::Rng;
 
-use crate::{BoxError, Rect};
+use crate::contract::{self, Broken};
+use crate::{BoxError, Kind, Rect};
 
 /// Draws the outline of a defect, for synthesizers that fill shapes with [textures](crate::Texture).
 ///
@@ -28,6 +29,28 @@ pub trait Shape: Debug + Send + Sync {
 }
 
 super::boxed_schema!(Shape);
+
+impl dyn Shape + '_ {
+    /// As [`draw`](Shape::draw), with the size of the region checked.
+    ///
+    /// # Errors
+    /// The shape's own, or [`Broken`] if it panics or draws what does not fit.
+    pub fn draw_checked(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Option<Region>, BoxError> {
+        let name = self.typetag_name();
+        let region = contract::call(Kind::Shape, name, "drawing", || self.draw(normal, rng))?;
+        let (width, height) = normal.dimensions();
+        match region.as_ref().map(|region| region.mask().dimensions()) {
+            Some(found) if found != (width, height) => {
+                let what = format!(
+                    "mask: expected the size of the normal image, {width}×{height}, found {}×{}",
+                    found.0, found.1
+                );
+                Err(Broken::new(Kind::Shape, name, what).into())
+            }
+            _ => Ok(region),
+        }
+    }
+}
 
 /// The pixels of a defect: at least one.
 #[derive(Debug, Clone)]

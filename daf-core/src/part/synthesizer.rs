@@ -7,7 +7,8 @@ use std::sync::Arc;
 use image::{GrayImage, RgbImage};
 use rand::Rng;
 
-use crate::BoxError;
+use crate::contract::{self, Broken};
+use crate::{BoxError, Kind};
 
 /// Damages normal images, so that a student can learn where it may disagree with its teacher.
 ///
@@ -30,6 +31,12 @@ pub trait Synthesizer: Debug + Send + Sync {
         false
     }
 
+    /// How many kinds of defects it makes, which it tells apart by [`Synthetic::class`]: 0 if it leaves all images as they are
+    /// on purpose. A strategy made of other parts has the most of theirs.
+    fn classes(&self) -> u8 {
+        1
+    }
+
     /// The image files that it draws from, as those of [`Texture::image_files`](crate::Texture::sources); a strategy made of other
     /// parts gives theirs.
     fn image_files(&self) -> Vec<PathBuf> {
@@ -46,6 +53,37 @@ pub trait Synthesizer: Debug + Send + Sync {
 }
 
 super::boxed_schema!(Synthesizer);
+
+impl dyn Synthesizer + '_ {
+    /// As [`synthesize`](Synthesizer::synthesize), with what it makes [checked](Synthetic::check). `at` says what is being damaged.
+    ///
+    /// # Errors
+    /// The strategy's own, or [`Broken`] if it panics or makes what does not fit.
+    pub fn synthesize_checked(
+        &self,
+        normal: &RgbImage,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+        at: impl Into<String>,
+    ) -> Result<Outcome, BoxError> {
+        let name = self.typetag_name();
+        let outcome = contract::call(Kind::Synthesizer, name, at, || {
+            self.synthesize(normal, donors, rng)
+        })?;
+        if let Outcome::Damaged(synthetic) = &outcome {
+            let broken = |what| Broken::new(Kind::Synthesizer, name, what);
+            synthetic.check(normal, self.blends()).map_err(broken)?;
+            let (class, classes) = (synthetic.class, self.classes());
+            if class >= classes {
+                let what = format!(
+                    "class: expected less than {classes}, the number that `classes` gives, found {class}"
+                );
+                return Err(broken(what).into());
+            }
+        }
+        Ok(outcome)
+    }
+}
 
 /// What became of the image.
 #[derive(Debug, Clone)]
@@ -67,18 +105,19 @@ pub struct Synthetic {
     pub target: Option<Vec<f32>>,
     /// Pixels outside this rectangle are those of the normal image.
     pub touched: Rect,
-    /// Kind of the defect among those that the strategy makes, for methods that classify them; 0 if there is one kind.
+    /// Kind of the defect among the [`classes`](Synthesizer::classes) of the strategy, for methods that tell them apart; 0 if there is
+    /// one kind.
     pub class: u8,
 }
 
 impl Synthetic {
     /// Checks what everyone who uses a synthesizer relies on, against the normal image that was damaged: the sizes, a mask
     /// of 0 and 255 that is not empty, targets in 0..=1, and no change outside [`touched`](Self::touched) nor, unless the
-    /// strategy [blends](Synthesizer::blends), outside the mask. For the tests of strategies.
+    /// strategy [blends](Synthesizer::blends), outside the mask.
     ///
     /// # Errors
     /// Says what does not hold, and where.
-    pub fn check(&self, normal: &RgbImage, blends: bool) -> Result<(), BoxError> {
+    pub fn check(&self, normal: &RgbImage, blends: bool) -> Result<(), String> {
         let size = normal.dimensions();
         for (what, found) in [
             ("image", self.image.dimensions()),
@@ -86,13 +125,13 @@ impl Synthetic {
         ] {
             if found != size {
                 return Err(format!(
-                    "{what}: expected the size {size:?} of the normal image, found {found:?}"
-                )
-                .into());
+                    "{what}: expected the size of the normal image, {}×{}, found {}×{}",
+                    size.0, size.1, found.0, found.1
+                ));
             }
         }
         if let Some(value) = self.mask.iter().find(|value| !matches!(value, 0 | 255)) {
-            return Err(format!("mask: expected 0 and 255, found {value}").into());
+            return Err(format!("mask: expected 0 and 255, found {value}"));
         }
         if !self.mask.contains(&255) {
             return Err("mask: empty; without a defect the outcome is `Unchanged`".into());
@@ -100,19 +139,38 @@ impl Synthetic {
         if let Some(target) = &self.target {
             let pixels = normal.pixels().len();
             if target.len() != pixels {
-                return Err(format!("target: expected {pixels} values, found {}", target.len()).into());
+                return Err(format!(
+                    "target: expected {pixels} values, found {}",
+                    target.len()
+                ));
             }
             if let Some(value) = target.iter().find(|value| !(0.0..=1.0).contains(*value)) {
-                return Err(format!("target: expected values of 0 to 1, found {value}").into());
+                return Err(format!("target: expected values of 0 to 1, found {value}"));
             }
         }
-        let pixels = self.image.pixels().zip(self.mask.pixels());
-        for ((x, y, old), (new, mask)) in normal.enumerate_pixels().zip(pixels) {
-            if old != new && !self.touched.contains(x, y) {
-                return Err(format!("pixel {x}, {y} changed outside {:?}", self.touched).into());
-            }
-            if old != new && !blends && mask.0[0] == 0 {
-                return Err(format!("pixel {x}, {y} changed outside the mask").into());
+        self.check_changes(normal, blends)
+    }
+
+    /// Checks that no pixel changed where none may.
+    fn check_changes(&self, normal: &RgbImage, blends: bool) -> Result<(), String> {
+        let width = (normal.width() as usize).max(1);
+        let [old, new] = [normal, &self.image].map(|image| image.as_raw().chunks_exact(3 * width));
+        let rows = old.zip(new).zip(self.mask.as_raw().chunks_exact(width));
+        // Most rows are as they were.
+        let changed = (0u32..).zip(rows).filter(|(_, ((old, new), _))| old != new);
+        for (y, ((old, new), mask)) in changed {
+            let pixels = old.chunks_exact(3).zip(new.chunks_exact(3)).zip(mask);
+            let changed = (0u32..).zip(pixels).filter(|(_, ((old, new), _))| old != new);
+            for (x, (_, mask)) in changed {
+                if !self.touched.contains(x, y) {
+                    return Err(format!(
+                        "pixel {x}, {y} changed outside `touched`, {:?}",
+                        self.touched
+                    ));
+                }
+                if !blends && *mask == 0 {
+                    return Err(format!("pixel {x}, {y} changed outside the mask"));
+                }
             }
         }
         Ok(())

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use image::{Rgb, RgbImage};
 use rand::Rng;
 
-use crate::{BoxError, Donors, Region};
+use crate::contract::{self, Broken};
+use crate::{BoxError, Donors, Kind, Region};
 
 /// Draws the material of a defect, for synthesizers that fill [shapes](crate::Shape) with textures.
 ///
@@ -42,6 +43,43 @@ pub trait Texture: Debug + Send + Sync {
 }
 
 super::boxed_schema!(Texture);
+
+impl dyn Texture + '_ {
+    /// As [`draw`](Texture::draw), with the size of the material checked.
+    ///
+    /// # Errors
+    /// The texture's own, or [`Broken`] if it panics or draws what does not fit.
+    pub fn draw_checked(
+        &self,
+        normal: &RgbImage,
+        region: &Region,
+        donors: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Fill, BoxError> {
+        let name = self.typetag_name();
+        let fill = contract::call(Kind::Texture, name, "drawing", || {
+            self.draw(normal, region, donors, rng)
+        })?;
+        let bounds = region.bounds();
+        let (what, found, (width, height)) = match &fill {
+            Fill::Colour(_) => return Ok(fill),
+            Fill::Image(image) => ("the normal image", image.dimensions(), normal.dimensions()),
+            Fill::Patch(patch) => (
+                "the bounds of the region",
+                patch.dimensions(),
+                (bounds.width, bounds.height),
+            ),
+        };
+        if found == (width, height) {
+            return Ok(fill);
+        }
+        let what = format!(
+            "material: expected the size of {what}, {width}×{height}, found {}×{}",
+            found.0, found.1
+        );
+        Err(Broken::new(Kind::Texture, name, what).into())
+    }
+}
 
 /// Material of a defect.
 #[derive(Debug, Clone)]

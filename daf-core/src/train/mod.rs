@@ -147,7 +147,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));
     // A resumed run has its own weights, whatever has become of the published ones since.
     let pretrained = newest.is_none().then_some(folders);
-    let mut model = pipeline.build(device, Mode::Train, pretrained)?;
+    let mut model = (pipeline.build(device, Mode::Train, pretrained)).map_err(Error::unusable)?;
     let mut optimizer = OptimizerState::new(&trainer.optimizer, &model.stores());
     let position = match &newest {
         Some(folder) => {

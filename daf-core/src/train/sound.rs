@@ -42,6 +42,7 @@ pub(super) fn check(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     pipeline.check_image_files()?;
+    samples.check_defects()?;
     let dataset = pipeline.data.as_ref();
     let reading = pipeline.input.reading();
     let (train, all_images) = (samples.len(), samples.len() + normals.validation.len());

@@ -40,7 +40,7 @@ impl DiscrepancyMeasure for Sum {
         let parts = self
             .of
             .iter()
-            .map(|measure| measure.compare(teacher, student, normal));
+            .map(|measure| measure.compare_checked(teacher, student, normal));
         let sum = parts.reduce(|mut sum, part| {
             // Not in place: a map of one channel grows.
             sum.map = part.map + sum.map;

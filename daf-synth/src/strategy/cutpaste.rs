@@ -190,6 +190,10 @@ impl Synthesizer for CutPasteUnion {
         Ok(outcome)
     }
 
+    fn classes(&self) -> u8 {
+        2
+    }
+
     fn check(&self) -> Result<(), BoxError> {
         self.patch.check().map_err(|error| format!("patch.{error}"))?;
         self.scar.check().map_err(|error| format!("scar.{error}"))?;

@@ -50,9 +50,10 @@ impl Synthesizer for Foreground {
         rng: &mut dyn Rng,
     ) -> Result<Outcome, BoxError> {
         let object = self.model.find(normal);
+        let at = "as a part of `foreground`";
         for _ in 0..self.tries {
             // A strategy that leaves an image as it is may mean it, e.g. to keep a share of them normal.
-            let Outcome::Damaged(found) = self.of.synthesize(normal, donors, rng)? else {
+            let Outcome::Damaged(found) = self.of.synthesize_checked(normal, donors, rng, at)? else {
                 return Ok(Outcome::Unchanged);
             };
             if let Some(restricted) = restrict(found, normal, &object, self.least) {
@@ -64,6 +65,10 @@ impl Synthesizer for Foreground {
 
     fn blends(&self) -> bool {
         self.of.blends()
+    }
+
+    fn classes(&self) -> u8 {
+        self.of.classes()
     }
 
     fn image_files(&self) -> Vec<PathBuf> {
@@ -84,11 +89,6 @@ impl Synthesizer for Foreground {
 
 /// Undoes the defect off the object; `None` if fewer than `least` of its pixels, or none, are left.
 fn restrict(mut found: Synthetic, normal: &RgbImage, object: &ObjectMask, least: f64) -> Option<Synthetic> {
-    let wrong = |size: (u32, u32)| size != normal.dimensions();
-    if wrong(found.image.dimensions()) || wrong(found.mask.dimensions()) {
-        // A fault of the strategy, for which whoever called has an error.
-        return Some(found);
-    }
     let (mut before, mut after) = (0u32, 0u32);
     let pixels = found
         .image

@@ -70,13 +70,21 @@ impl Synthesizer for Mixture {
             left < 0.0
         });
         match drawn.or(self.of.iter().rfind(|part| part.weight > 0.0)) {
-            Some(part) => part.synthesizer.synthesize(normal, donors, rng),
+            Some(part) => {
+                let at = "as a part of `mixture`";
+                part.synthesizer.synthesize_checked(normal, donors, rng, at)
+            }
             None => Ok(Outcome::Unchanged),
         }
     }
 
     fn blends(&self) -> bool {
         self.of.iter().any(|part| part.synthesizer.blends())
+    }
+
+    fn classes(&self) -> u8 {
+        let classes = self.of.iter().map(|part| part.synthesizer.classes());
+        classes.max().unwrap_or(1)
     }
 
     fn image_files(&self) -> Vec<PathBuf> {

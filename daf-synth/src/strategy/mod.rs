@@ -48,22 +48,10 @@ impl Recipe<'_> {
         donors: &dyn Donors,
         rng: &mut dyn Rng,
     ) -> Result<Outcome, BoxError> {
-        let Some(region) = self.shape.draw(normal, rng)? else {
+        let Some(region) = self.shape.draw_checked(normal, rng)? else {
             return Ok(Outcome::Unchanged);
         };
-        if region.mask().dimensions() != normal.dimensions() {
-            let (found, expected) = (region.mask().dimensions(), normal.dimensions());
-            return Err(format!(
-                "shape `{}` drew a mask of {}×{} pixels for an image of {}×{}",
-                self.shape.typetag_name(),
-                found.0,
-                found.1,
-                expected.0,
-                expected.1
-            )
-            .into());
-        }
-        let fill = self.texture.draw(normal, &region, donors, rng)?;
+        let fill = self.texture.draw_checked(normal, &region, donors, rng)?;
         let augmentations = if self.augment && !matches!(fill, Fill::Colour(_)) {
             augment::draw(rng)
         } else {

@@ -21,4 +21,8 @@ impl Synthesizer for Unaltered {
     fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
         Ok(Outcome::Unchanged)
     }
+
+    fn classes(&self) -> u8 {
+        0
+    }
 }

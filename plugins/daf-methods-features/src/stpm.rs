@@ -56,7 +56,7 @@ impl Method for Stpm {
         let teacher = Teacher::build("teacher", self.teacher.as_ref(), context)?;
         let vars = VarStore::new(context.device);
         let blocks = Blocks::new(vars.root(), context.mode, Start::FanOut, context.precision);
-        let student = self.student.build(&blocks.sub("student"))?;
+        let student = self.student.build_checked(&blocks.sub("student"))?;
         let started = pretrain("student", self.student.as_ref(), &vars, "student.", context)?;
         Ok(Box::new(StpmModel {
             origins: teacher.origin().cloned().into_iter().chain(started).collect(),

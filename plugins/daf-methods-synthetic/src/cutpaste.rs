@@ -186,7 +186,9 @@ impl Classifier {
             layer
         });
         Ok(Self {
-            backbone: recipe.backbone.build(&blocks(Start::FanOut).sub("backbone"))?,
+            backbone: recipe
+                .backbone
+                .build_checked(&blocks(Start::FanOut).sub("backbone"))?,
             head: head.collect(),
             last: layers.conv("classes", Shape::same(input, recipe.classes, 1).with_bias()),
             density: Density::new(&(vars.root() / name / "density")),

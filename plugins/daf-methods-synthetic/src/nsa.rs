@@ -58,7 +58,7 @@ impl Method for Nsa {
         // The official code leaves transposed convolutions at PyTorch's default; here they start as the others do.
         let blocks =
             |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanOut, context.precision);
-        let encoder = self.encoder.build(&blocks("encoder"))?;
+        let encoder = self.encoder.build_checked(&blocks("encoder"))?;
         let channels = self.encoder.stages().last().map_or(0, |stage| stage.channels);
         let decoder = Decoder::new(&blocks("decoder"), channels);
         let origin = pretrain("encoder", self.encoder.as_ref(), &vars, "encoder.", context)?;

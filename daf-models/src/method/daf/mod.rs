@@ -91,7 +91,7 @@ impl Method for Daf {
         let teacher = self.teacher.as_ref().map(build).transpose()?;
         origins.extend(teacher.as_ref().and_then(Teacher::origin).cloned());
         let vars = VarStore::new(context.device);
-        let student = self.student.build(&Blocks::new(
+        let student = self.student.build_checked(&Blocks::new(
             vars.root() / "student",
             context.mode,
             Start::FanOut,
@@ -121,7 +121,7 @@ impl Method for Daf {
         let decoder = self
             .decoder
             .as_ref()
-            .map(|decoder| decoder.build(&heads("decoder"), &input))
+            .map(|decoder| decoder.build_checked(&heads("decoder"), &input))
             .transpose()?;
         // The auxiliary heads have no use after training, so a model for inference does not have them.
         let auxiliary = self
@@ -235,7 +235,7 @@ impl Model for DafModel {
         if let Some(measure) = &self.discrepancy {
             for (number, (t, s)) in (1..).zip(teacher.iter().zip(&student)) {
                 let normal = normal_positions(batch, s);
-                let found = measure.compare(t, s, Some(&normal));
+                let found = measure.compare_checked(t, s, Some(&normal));
                 losses.extend(
                     found
                         .losses
@@ -279,7 +279,9 @@ impl DafModel {
         let discrepancy = match &self.discrepancy {
             Some(measure) => {
                 let pairs = teacher.into_iter().zip(student.iter().map(Tensor::shallow_clone));
-                each(images.device(), pairs, |(t, s)| measure.compare(&t, &s, None).map)
+                each(images.device(), pairs, |(t, s)| {
+                    measure.compare_checked(&t, &s, None).map
+                })
             }
             None => Vec::new(),
         };
