@@ -223,7 +223,7 @@ fn look_through(pipeline: &Pipeline) -> Audit {
     let train = report.counts.iter().filter(|count| count.split == Split::Train);
     let images: usize = train.map(|count| count.images).sum();
     if images > 0
-        && let Some(reason) = Basis::of(&pipeline.validation, images).doubt()
+        && let Some(reason) = Basis::of(&pipeline.validation, images, pipeline.method.learns()).doubt()
     {
         report.findings.push(Finding::Thresholds { reason });
     }

@@ -2,12 +2,13 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::data::files::{self, Found, LeftOut};
 use daf_core::data::{InputImage, Reading};
 use daf_core::image::RgbImage;
-use daf_core::run::file_name;
-use daf_core::{Detection, Detector, Pipeline, concurrent, overlay};
+use daf_core::run::{Run, file_name};
+use daf_core::{Detection, Detector, concurrent, overlay};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -50,20 +51,18 @@ pub(crate) struct Detect {
 impl Detect {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let files = self.files()?;
-        let run = daf_core::run::Run::open_with(&self.run, &self.settings)?;
-        let pages = run.pipeline().input.pages;
+        let detector = Detector::open_with(&self.run, &self.settings, self.device)?;
+        let pages = detector.inference().input.pages;
         let files: Vec<PathBuf> = files.iter().flat_map(|file| pages.of_file(file)).collect();
         let pictures = match &self.maps {
             Some(folder) => {
                 let pictures = pictures(folder, &files);
-                spare(folder, &pictures, &files, run.pipeline())?;
+                self.spare(folder, &pictures, &files)?;
                 pictures.into_iter().map(Some).collect()
             }
             None => vec![None; files.len()],
         };
         let files: Vec<Asked> = files.into_iter().zip(pictures).collect();
-        let device = self.device.unwrap_or(run.pipeline().device);
-        let detector = Detector::new(run, device)?;
         if let Some(folder) = &self.maps {
             // If that fails, so does every heat map, and says so.
             let _ = std::fs::create_dir_all(folder);
@@ -91,20 +90,24 @@ impl Detect {
             .iter()
             .map(|(file, _)| file.display().to_string().chars().count());
         let width = names.max().unwrap_or(0);
-        let missing = detector
-            .calibration()
-            .and_then(|calibration| calibration.image.reason());
-        if let Some(reason) = missing {
-            tracing::warn!("the run has no threshold, so there is no verdict on an image: {reason}");
+        let calibration = detector.calibration();
+        let basis = calibration.map(|calibration| calibration.basis);
+        let doubt = calibration.and_then(Calibration::doubt);
+        if let Some(doubt) = &doubt {
+            let verdicts = match calibration.and_then(|calibration| calibration.image.scale()) {
+                Some(_) => "verdicts on images are not to be relied on",
+                None => "there is no verdict on an image",
+            };
+            tracing::warn!("{verdicts}: {doubt}");
         }
         if !self.json {
             writeln!(context.out, "{:width$}   score  0 to 1", "image")?;
         }
         let mut counter = Counter::new("scoring");
         let (mut done, mut unreadable, mut undrawn) = (0, 0, 0);
-        let pipeline = detector.run().pipeline();
-        let batch = pipeline.input.images_at_once(pipeline.evaluation.batch_size);
-        let reading = pipeline.input.reading();
+        let inference = detector.inference();
+        let batch = inference.input.images_at_once(inference.batch_size);
+        let reading = inference.input.reading();
         let open = |files: &'f [Asked]| open(files, reading);
         let look = |opened: Opened<'f>| {
             let images: Vec<&InputImage> = opened.images.iter().map(|(_, image)| image).collect();
@@ -146,6 +149,8 @@ impl Detect {
                         "score": found.score,
                         "calibrated": found.calibrated,
                         "anomalous": found.is_anomalous(),
+                        "basis": basis,
+                        "doubt": doubt,
                         "map": picture.map(|picture| picture.display().to_string()),
                     });
                     writeln!(context.out, "{line}")?;
@@ -171,6 +176,30 @@ impl Detect {
         })?;
         counter.finish();
         Ok((unreadable, undrawn))
+    }
+
+    /// Refuses heat maps that would take the place of an image, of those that are asked for or of the run's.
+    fn spare(&self, folder: &Path, pictures: &[PathBuf], files: &[PathBuf]) -> Result<(), Failure> {
+        if !pictures.iter().any(|picture| picture.exists()) {
+            return Ok(());
+        }
+        // Without the crates of its data set nobody knows which images the run was trained with.
+        let mut inputs =
+            Run::open(&self.run).map_or_else(|_| Inputs::default(), |run| Inputs::of(run.pipeline()));
+        for file in files {
+            inputs = inputs.and(file, "the image");
+        }
+        let overwritten = pictures
+            .iter()
+            .find_map(|picture| Some((picture, inputs.find(picture)?)));
+        match overwritten {
+            None => Ok(()),
+            Some((picture, what)) => Err(Failure::usage(format!(
+                "--maps {}: a heat map would overwrite {what} {}; choose another folder",
+                folder.display(),
+                picture.display()
+            ))),
+        }
     }
 
     /// Every image that the arguments name, in their order, folders and patterns sorted. What lies among them and is none is
@@ -287,28 +316,6 @@ fn pictures(folder: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
         folder.join(name.unwrap_or_default())
     };
     files.iter().map(&mut name).collect()
-}
-
-/// Refuses heat maps that would take the place of an image, of those that are asked for or of the run's.
-fn spare(folder: &Path, pictures: &[PathBuf], files: &[PathBuf], pipeline: &Pipeline) -> Result<(), Failure> {
-    if !pictures.iter().any(|picture| picture.exists()) {
-        return Ok(());
-    }
-    let mut inputs = Inputs::of(pipeline);
-    for file in files {
-        inputs = inputs.and(file, "the image");
-    }
-    let overwritten = pictures
-        .iter()
-        .find_map(|picture| Some((picture, inputs.find(picture)?)));
-    match overwritten {
-        None => Ok(()),
-        Some((picture, what)) => Err(Failure::usage(format!(
-            "--maps {}: a heat map would overwrite {what} {}; choose another folder",
-            folder.display(),
-            picture.display()
-        ))),
-    }
 }
 
 /// Draws the heat map of an image into a file.

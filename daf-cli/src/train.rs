@@ -9,7 +9,7 @@ use daf_core::results::{
 };
 use daf_core::run::Run;
 use daf_core::train::{self, Observer};
-use daf_core::{Detector, Pipeline, Split};
+use daf_core::{Pipeline, Split};
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;
@@ -184,7 +184,7 @@ pub(crate) fn measure(
     let dir = run.dir().to_path_buf();
     let maps = run.pipeline().output.maps;
     let mut counter = Counter::new("scoring");
-    let found = evaluate(&Detector::new(run, device)?, |done, all| {
+    let found = evaluate(&run, device, |done, all| {
         counter.set(done, all);
         progress(done, all);
     })?;

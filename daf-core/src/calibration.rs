@@ -34,6 +34,9 @@ pub enum Source {
     HeldOut,
     /// Images that were trained with, since none were held out: their scores tend to be too low.
     Training,
+    /// Images that the method is fitted to, since none were held out: each was scored by a model that was fitted to others, so its
+    /// score is that of a new image.
+    CrossValidation,
     /// Held-out normal images and the same images damaged.
     Synthetic,
     /// The test split.
@@ -169,19 +172,24 @@ impl Basis {
     const FEWEST_TO_FIT: usize = 12;
 
     /// The basis of the thresholds of a training with `images` normal images, before damaged ones are made and before the test
-    /// split is looked at.
+    /// split is looked at. `learns` tells whether the method learns by steps; one that does not is
+    /// [fitted](crate::Model::fit) in a moment, and can be fitted to some of the images and score the others.
     #[must_use]
-    pub fn of(settings: &Validation, images: usize) -> Self {
+    pub fn of(settings: &Validation, images: usize, learns: bool) -> Self {
         let held_out = Normals::held_out(images, settings.share);
-        let source = match settings.threshold {
-            _ if held_out == 0 => Source::Training,
-            Rule::Synthetic => Source::Synthetic,
-            Rule::ExtremeValue | Rule::Quantile | Rule::F1Max => Source::HeldOut,
+        let (source, normal_images) = match settings.threshold {
+            _ if held_out == 0 && (learns || images < 2) => (Source::Training, images),
+            _ if held_out == 0 => (
+                Source::CrossValidation,
+                folds(images).map(|fold| fold.len()).sum(),
+            ),
+            Rule::Synthetic => (Source::Synthetic, held_out),
+            Rule::ExtremeValue | Rule::Quantile | Rule::F1Max => (Source::HeldOut, held_out),
         };
         Self {
             rule: settings.threshold,
             source,
-            normal_images: if held_out == 0 { images } else { held_out },
+            normal_images,
             anomalous_images: 0,
             false_alarms: settings.false_alarms,
         }
@@ -202,20 +210,24 @@ impl Basis {
                 Normals::FEWEST_HELD_OUT
             ));
         }
+        let what = match self.source {
+            Source::CrossValidation => "that were left out in turn",
+            _ => "held out of training",
+        };
         if self.rule == Rule::Quantile && self.normal_images as f64 * self.false_alarms < 1.0 {
             return Some(format!(
-                "the thresholds rest on {images} held out of training, too few for a quantile of {share} %, which takes at \
+                "the thresholds rest on {images} {what}, too few for a quantile of {share} %, which takes at \
                  least {:.0}: they lie close to the largest score",
                 (1.0 / self.false_alarms).ceil()
             ));
         }
         if self.rule != Rule::F1Max && self.normal_images < Self::FEWEST_TO_FIT {
-            let what = match self.rule {
+            let tell = match self.rule {
                 Rule::Synthetic => "are a rough estimate".to_owned(),
                 _ => format!("tell only roughly which score {share} % of normal images exceed"),
             };
             return Some(format!(
-                "the thresholds rest on {images} held out of training and {what}; a dozen or more are better \
+                "the thresholds rest on {images} {what} and {tell}; a dozen or more are better \
                  (more images, or a larger validation.share)"
             ));
         }
@@ -231,6 +243,10 @@ impl fmt::Display for Basis {
             Source::Training => write!(
                 f,
                 "chosen from {normal} training images, whose scores tend to be too low, "
+            )?,
+            Source::CrossValidation => write!(
+                f,
+                "chosen from {normal} training images, each scored by a model fitted to others, "
             )?,
             Source::Synthetic => write!(
                 f,
@@ -296,7 +312,23 @@ impl Calibration {
     }
 }
 
-/// The scores that normal images had, if they tell of a spread: one score does not, nor do equal ones.
+/// Fewer scores than these give no threshold.
+const FEWEST: usize = Normals::FEWEST_HELD_OUT;
+
+/// The folds of a cross-validation of so many images, by their numbers: a tenth of the images each, and so many folds that there
+/// are some dozens of images in all.
+pub(crate) fn folds(images: usize) -> impl Iterator<Item = Vec<usize>> {
+    const ENOUGH: usize = 50;
+    let folds = images.clamp(1, 10);
+    let fold = move |first: usize| (first..images).step_by(folds).collect::<Vec<_>>();
+    (0..folds).map(fold).scan(0, |before, fold| {
+        let wanted = *before < ENOUGH;
+        *before += fold.len();
+        wanted.then_some(fold)
+    })
+}
+
+/// The scores that normal images had, if they tell of a spread: a few do not, nor do equal ones.
 ///
 /// # Errors
 /// Why no threshold can rest on them.
@@ -307,7 +339,7 @@ pub fn spread(scores: &[f64], source: Source) -> std::result::Result<(), String>
             (low.min(*score), high.max(*score))
         });
     let what = match source {
-        Source::Training => "training",
+        Source::Training | Source::CrossValidation => "training",
         Source::HeldOut | Source::Synthetic => "held-out",
         Source::Test => "test",
     };
@@ -315,6 +347,9 @@ pub fn spread(scores: &[f64], source: Source) -> std::result::Result<(), String>
         0 => Err(format!("there are no {what} scores")),
         1 => Err(format!(
             "one {what} score ({high:.4}) says nothing of how far scores spread"
+        )),
+        few if few < FEWEST => Err(format!(
+            "{few} {what} scores say too little of how far scores spread; a threshold takes {FEWEST} or more"
         )),
         _ if scores.iter().any(|score| !score.is_finite()) => {
             Err(format!("the {what} scores are not all finite"))
@@ -409,14 +444,18 @@ mod tests {
             "the held-out scores do not differ (25 images score 1.2474)"
         );
         // The same image in another batch: rounding is no spread.
-        let rounded = [1.247_402_6, 1.247_402_8, 1.247_402_6];
+        let rounded = [1.247_402_6, 1.247_402_8, 1.247_402_6, 1.247_402_6, 1.247_402_8];
         assert!(reason(&rounded, Source::Training).starts_with("the training scores do not differ"));
-        assert!(reason(&[0.0, 0.0], Source::HeldOut).contains("do not differ"));
+        assert!(reason(&[0.0; 5], Source::HeldOut).contains("do not differ"));
+        assert!(
+            reason(&[1.0, 2.0, 3.0, 4.0], Source::CrossValidation)
+                .starts_with("4 training scores say too little")
+        );
         assert!(reason(&[1.0], Source::Training).starts_with("one training score (1.0000)"));
         assert!(reason(&[], Source::HeldOut).starts_with("there are no"));
-        assert!(reason(&[1.0, f64::NAN], Source::HeldOut).contains("finite"));
-        assert_eq!(spread(&[1.0, 1.001], Source::HeldOut), Ok(()));
-        assert_eq!(spread(&[1e-9, 2e-9], Source::HeldOut), Ok(()));
+        assert!(reason(&[1.0, 2.0, 3.0, 4.0, f64::NAN], Source::HeldOut).contains("finite"));
+        assert_eq!(spread(&[1.0, 1.0, 1.0, 1.0, 1.001], Source::HeldOut), Ok(()));
+        assert_eq!(spread(&[1e-9, 1e-9, 1e-9, 1e-9, 2e-9], Source::HeldOut), Ok(()));
     }
 
     #[test]
@@ -472,7 +511,7 @@ mod tests {
                 threshold,
                 ..Validation::default()
             };
-            Basis::of(&settings, images)
+            Basis::of(&settings, images, true)
         };
         let few = of(Rule::ExtremeValue, 20);
         assert_eq!((few.source, few.normal_images), (Source::Training, 20));
@@ -502,6 +541,37 @@ mod tests {
                 .unwrap()
                 .contains("one normal image that was trained")
         );
+    }
+
+    #[test]
+    fn a_method_that_is_fitted_gets_its_thresholds_from_images_that_it_was_not_fitted_to() {
+        let of = |images| Basis::of(&Validation::default(), images, false);
+        let few = of(24);
+        assert_eq!((few.source, few.normal_images), (Source::CrossValidation, 24));
+        assert_eq!(few.doubt(), None);
+        assert!(
+            of(8)
+                .doubt()
+                .unwrap()
+                .contains("8 normal images that were left out in turn")
+        );
+        assert_eq!(of(1).source, Source::Training);
+        assert_eq!((of(60).source, of(60).normal_images), (Source::HeldOut, 6));
+    }
+
+    #[test]
+    fn folds_leave_every_image_out_once_or_as_many_as_are_enough() {
+        for images in 2..60 {
+            let mut left_out: Vec<usize> = folds(images).flatten().collect();
+            let count = left_out.len();
+            left_out.sort_unstable();
+            left_out.dedup();
+            assert_eq!(left_out.len(), count);
+            assert!(count == images || count >= 50, "{images}: {count}");
+            assert!(folds(images).all(|fold| fold.len() < images));
+        }
+        assert_eq!(folds(3).collect::<Vec<_>>(), [[0], [1], [2]]);
+        assert_eq!(folds(1000).map(|fold| fold.len()).collect::<Vec<_>>(), [100]);
     }
 
     proptest! {

@@ -7,11 +7,11 @@ use tch::{Device, Kind, Tensor};
 
 use crate::block::{self, Mode, MultiplyAdds};
 use crate::calibration::Calibration;
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Inference};
 use crate::data::geometry::{Frame, MaskRule, Window};
 use crate::data::{InputImage, InputView};
-use crate::run::Run;
-use crate::{BoxError, Error, Model, Pipeline, Rect, Result, ScoreMap, concurrent, data};
+use crate::run::{self, Run};
+use crate::{BoxError, Error, Model, Rect, Result, ScoreMap, concurrent, data};
 
 /// A trained model that scores images.
 ///
@@ -28,7 +28,6 @@ use crate::{BoxError, Error, Model, Pipeline, Rect, Result, ScoreMap, concurrent
 /// # }
 /// ```
 pub struct Detector {
-    run: Run,
     scoring: Scoring,
     calibration: Option<Calibration>,
 }
@@ -54,41 +53,75 @@ impl Detection {
 }
 
 impl Detector {
-    /// Opens a trained run.
+    /// Opens a trained run. Neither the images that it learned from need be there nor the crates of parts that only training
+    /// needs, such as its synthesizer.
     ///
     /// # Errors
     /// If it is not a run, its training has not ended, or its weights do not fit.
-    pub fn open(run: &Path, device: DeviceChoice) -> Result<Self> {
-        Self::new(Run::open(run)?, device)
+    pub fn open(run: impl AsRef<Path>, device: DeviceChoice) -> Result<Self> {
+        Self::open_with(run, &[] as &[&str], Some(device))
     }
 
-    /// Puts a trained run on a device.
+    /// The same with settings changed, each `KEY=VALUE` as for [`Layers::set`](crate::config::Layers::set); on the device that
+    /// they or the run name unless another one is given.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or if a setting cannot be read.
+    pub fn open_with<S: AsRef<str>>(
+        run: impl AsRef<Path>,
+        settings: &[S],
+        device: Option<DeviceChoice>,
+    ) -> Result<Self> {
+        let dir = run.as_ref();
+        let layers = run::layers(dir)?;
+        let changed = layers.clone().set(settings)?.resolve_inference()?;
+        // Where the run's own settings cannot be read without the others, nothing is known of its scores.
+        let keeps_thresholds = settings.is_empty()
+            || (layers.resolve_inference()).is_ok_and(|trained| trained.scores_as(&changed));
+        Self::new(dir, changed, keeps_thresholds, device)
+    }
+
+    /// A trained run, opened with settings or not, on a device.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn new(run: Run, device: DeviceChoice) -> Result<Self> {
-        if !run.is_trained() {
+    pub(crate) fn of(run: &Run, device: DeviceChoice) -> Result<Self> {
+        let inference = run.pipeline().inference();
+        let keeps_thresholds = run.changed().is_empty()
+            || (run::layers(run.dir())?.resolve_inference())
+                .is_ok_and(|trained| trained.scores_as(&inference));
+        Self::new(run.dir(), inference, keeps_thresholds, Some(device))
+    }
+
+    fn new(
+        dir: &Path,
+        inference: Inference,
+        keeps_thresholds: bool,
+        device: Option<DeviceChoice>,
+    ) -> Result<Self> {
+        if !run::is_trained(dir) {
             return Err(Error::data(
-                run.dir(),
+                dir,
                 "the training of this run has not ended; go on with --resume",
             ));
         }
+        let calibration = if keeps_thresholds {
+            Calibration::read(dir)?
+        } else {
+            tracing::warn!("the thresholds of the run are not used: other settings give other scores");
+            None
+        };
+        let device = device.unwrap_or(inference.device).resolve()?;
         Ok(Self {
-            scoring: Scoring::of(&run, device.resolve()?)?,
-            calibration: if run.keeps_thresholds() {
-                Calibration::read(run.dir())?
-            } else {
-                tracing::warn!("the thresholds of the run are not used: other settings give other scores");
-                None
-            },
-            run,
+            scoring: Scoring::of(dir, inference, device)?,
+            calibration,
         })
     }
 
-    /// The run.
+    /// What it scores images with.
     #[must_use]
-    pub const fn run(&self) -> &Run {
-        &self.run
+    pub const fn inference(&self) -> &Inference {
+        &self.scoring.inference
     }
 
     /// Its thresholds. Runs have them from the end of their training on; they are left out if the run was opened with settings
@@ -103,7 +136,7 @@ impl Detector {
     /// # Errors
     /// Names the file and why it cannot be used.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<InputImage> {
-        self.run.pipeline().input.reading().open(path)
+        self.inference().input.reading().open(path)
     }
 
     /// Multiply-adds of one image of the size of the network's input.
@@ -111,10 +144,9 @@ impl Detector {
     /// # Errors
     /// If the method refuses its work.
     pub fn multiply_adds(&self) -> Result<MultiplyAdds> {
-        let pipeline = self.run.pipeline();
-        let size = pipeline.input.size;
+        let size = self.inference().input.size;
         let image = RgbImage::new(size.width(), size.height());
-        let (found, counted) = block::count(|| tch::no_grad(|| self.scoring.look(pipeline, &[&image])));
+        let (found, counted) = block::count(|| tch::no_grad(|| self.scoring.look(&[&image])));
         found.map(|_| counted)
     }
 
@@ -123,8 +155,7 @@ impl Detector {
     /// # Errors
     /// If the parts do not fit together.
     pub fn parameters(&self) -> Result<u64> {
-        let pipeline = self.run.pipeline();
-        let model = pipeline.build(Device::Cpu, Mode::Train, None)?;
+        let model = self.inference().build(Device::Cpu, Mode::Train, None)?;
         Ok(model.parameters())
     }
 
@@ -146,7 +177,7 @@ impl Detector {
     /// If an image has no pixels, or a part refuses its work.
     pub fn detect_batch<'i>(&self, images: &[impl Into<InputView<'i>> + Copy]) -> Result<Vec<Detection>> {
         let images: Vec<InputView> = images.iter().map(|image| (*image).into()).collect();
-        let scored = self.scoring.score(self.run.pipeline(), &images)?;
+        let scored = self.scoring.score(&images)?;
         let scale = self
             .calibration
             .as_ref()
@@ -171,48 +202,52 @@ const PASS: usize = 1 << 20;
 
 /// A model for inference on a device.
 pub(crate) struct Scoring {
+    inference: Inference,
     pub(crate) model: Box<dyn Model>,
     device: Device,
 }
 
 impl Scoring {
-    /// The model of a run with its trained weights.
-    pub(crate) fn of(run: &Run, device: Device) -> Result<Self> {
-        let model = run.pipeline().build(device, Mode::Infer, None)?;
-        run.load_weights(model.as_ref())?;
-        Ok(Self { model, device })
+    /// The model of the run in a directory, with its trained weights.
+    pub(crate) fn of(run: &Path, inference: Inference, device: Device) -> Result<Self> {
+        let model = inference.build(device, Mode::Infer, None)?;
+        run::load_weights(run, model.as_ref())?;
+        Ok(Self {
+            inference,
+            model,
+            device,
+        })
     }
 
     /// Scores and maps of images of any sizes.
-    pub(crate) fn score(&self, pipeline: &Pipeline, images: &[InputView]) -> Result<Vec<(f64, ScoreMap)>> {
-        self.in_passes(pipeline, images, |images| self.score_together(pipeline, images))
+    pub(crate) fn score(&self, images: &[InputView]) -> Result<Vec<(f64, ScoreMap)>> {
+        self.in_passes(images, |images| self.score_together(images))
     }
 
     /// The results of `pass` for as many images at a time as go together.
     fn in_passes<T>(
         &self,
-        pipeline: &Pipeline,
         images: &[T],
         pass: impl Fn(&[T]) -> Result<Vec<(f64, ScoreMap)>>,
     ) -> Result<Vec<(f64, ScoreMap)>> {
         let mut scored = Vec::with_capacity(images.len());
-        for images in images.chunks(self.together(pipeline)) {
+        for images in images.chunks(self.together()) {
             scored.extend(tch::no_grad(|| pass(images))?);
         }
         Ok(scored)
     }
 
     /// Images or tiles per forward pass, at most.
-    fn together(&self, pipeline: &Pipeline) -> usize {
-        let size = pipeline.input.size;
+    fn together(&self) -> usize {
+        let size = self.inference.input.size;
         match self.device {
             Device::Cpu => (PASS / (size.width() as usize * size.height() as usize)).max(1),
             _ => usize::MAX,
         }
     }
 
-    fn score_together(&self, pipeline: &Pipeline, images: &[InputView]) -> Result<Vec<(f64, ScoreMap)>> {
-        let geometry = pipeline.input.geometry();
+    fn score_together(&self, images: &[InputView]) -> Result<Vec<(f64, ScoreMap)>> {
+        let geometry = self.inference.input.geometry();
         let frames: Vec<Frame> = images
             .iter()
             .map(|image| geometry.frame(image.rgb.width(), image.rgb.height()))
@@ -225,53 +260,43 @@ impl Scoring {
                 .map(|(image, frame)| Ok(frame.only_window(frame.content(image.rgb)?)))
                 .collect::<Result<Vec<_>>>()?;
             let inputs: Vec<&RgbImage> = inputs.iter().map(AsRef::as_ref).collect();
-            let raw = self.look(pipeline, &inputs)?;
+            let raw = self.look(&inputs)?;
             if frames.iter().all(Frame::is_whole) && images.iter().all(|image| image.visible.is_none()) {
-                return finish(pipeline, &raw);
+                return self.finish(&raw);
             }
             let raw = &raw;
             let rows = (0..)
                 .zip(images.iter().zip(&frames))
                 .flat_map(|(row, (image, frame))| {
                     let insides = frame.windows().map(|window| frame.inside(window));
-                    insides.map(move |inside| {
-                        finish(pipeline, &raw.part(row, inside).seen(image.visible, frame)?)
-                    })
+                    insides.map(move |inside| self.finish(&raw.part(row, inside).seen(image.visible, frame)?))
                 });
             return Ok(rows.collect::<Result<Vec<_>>>()?.concat());
         }
         let mut scored = Vec::with_capacity(images.len());
         for (image, frame) in images.iter().zip(&frames) {
             let content = frame.content(image.rgb)?;
-            let raw = self
-                .tiled(pipeline, &content, frame)?
-                .seen(image.visible, frame)?;
-            scored.extend(finish(pipeline, &raw)?);
+            let raw = self.tiled(&content, frame)?.seen(image.visible, frame)?;
+            scored.extend(self.finish(&raw)?);
         }
         Ok(scored)
     }
 
     /// Scores and maps of images that have the size of the network's input already.
-    pub(crate) fn score_inputs(
-        &self,
-        pipeline: &Pipeline,
-        inputs: &[&RgbImage],
-    ) -> Result<Vec<(f64, ScoreMap)>> {
-        self.in_passes(pipeline, inputs, |inputs| {
-            finish(pipeline, &self.look(pipeline, inputs)?)
-        })
+    pub(crate) fn score_inputs(&self, inputs: &[&RgbImage]) -> Result<Vec<(f64, ScoreMap)>> {
+        self.in_passes(inputs, |inputs| self.finish(&self.look(inputs)?))
     }
 
     /// What the network says of images that have the size of its input.
-    fn look(&self, pipeline: &Pipeline, inputs: &[&RgbImage]) -> Result<Raw> {
-        let batch = data::images_to_tensor(inputs, &pipeline.input, self.device)?;
+    fn look(&self, inputs: &[&RgbImage]) -> Result<Raw> {
+        let batch = data::images_to_tensor(inputs, &self.inference.input, self.device)?;
         let maps = self
             .model
             .infer(&batch)
-            .map_err(|source| refused(crate::Kind::Method, pipeline.method.typetag_name(), source))?;
-        let size = pipeline.input.size;
+            .map_err(|source| refused(crate::Kind::Method, self.inference.method.typetag_name(), source))?;
+        let size = self.inference.input.size;
         let size = (i64::from(size.height()), i64::from(size.width()));
-        let scorer = &pipeline.scorer;
+        let scorer = &self.inference.scorer;
         let count = inputs.len() * (size.0 * size.1) as usize;
         let pixels =
             concurrent::go_on_alone_if_small(self.device, count, || scorer.pixels_checked(&maps, size))
@@ -284,7 +309,7 @@ impl Scoring {
 
     /// The same of one content: the pixel scores of its windows, blended where they overlap, and the largest of their
     /// image scores.
-    fn tiled(&self, pipeline: &Pipeline, content: &RgbImage, frame: &Frame) -> Result<Raw> {
+    fn tiled(&self, content: &RgbImage, frame: &Frame) -> Result<Raw> {
         let to_device = |values: &[f32]| Tensor::from_slice(values).to_device(self.device);
         let (columns, rows) = frame.weights();
         let weights = to_device(&rows).unsqueeze(1) * to_device(&columns).unsqueeze(0);
@@ -292,9 +317,9 @@ impl Scoring {
         let sum = Tensor::zeros(size, (Kind::Float, self.device));
         let windows: Vec<Window> = frame.windows().collect();
         let mut largest: Option<Tensor> = None;
-        for windows in windows.chunks(TILES.min(self.together(pipeline))) {
+        for windows in windows.chunks(TILES.min(self.together())) {
             let cuts: Vec<RgbImage> = windows.iter().map(|window| frame.cut(content, *window)).collect();
-            let found = self.look(pipeline, &cuts.iter().collect::<Vec<_>>())?;
+            let found = self.look(&cuts.iter().collect::<Vec<_>>())?;
             if let Some(images) = found.images {
                 let most = images.max();
                 largest = Some(largest.map_or_else(|| most.shallow_clone(), |before| before.maximum(&most)));
@@ -320,6 +345,46 @@ impl Scoring {
             pixels: pixels.unsqueeze(0),
             images: largest.map(|score| score.view(1)),
         })
+    }
+
+    /// Smooths pixel scores and brings them and the image scores to the host.
+    fn finish(&self, raw: &Raw) -> Result<Vec<(f64, ScoreMap)>> {
+        let (device, pixels) = (raw.pixels.device(), raw.pixels.numel());
+        let scorer = &self.inference.scorer;
+        let scores = concurrent::go_on_alone_if_small(device, pixels, || scorer.finish_checked(&raw.pixels))
+            .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))?;
+        let images = raw.images.as_ref().unwrap_or(&scores.images);
+        let images = Vec::<f64>::try_from(images.to_kind(Kind::Double))?;
+        let (height, width) = match scores.pixels.size()[..] {
+            [_, height, width] => (height as u32, width as u32),
+            ref other => {
+                return Err(Error::Shape {
+                    what: format!("pixel scores of scorer `{}`", scorer.typetag_name()),
+                    expected: "N×H×W".into(),
+                    found: format!("{other:?}"),
+                });
+            }
+        };
+        // All maps in one copy: from a GPU each takes its time.
+        let pixels = scores
+            .pixels
+            .to_device(Device::Cpu)
+            .to_kind(Kind::Float)
+            .contiguous();
+        (0..)
+            .zip(images)
+            .map(|(row, score)| {
+                let scores = Vec::<f32>::try_from(pixels.get(row).view(-1))?;
+                Ok((
+                    score,
+                    ScoreMap {
+                        width,
+                        height,
+                        scores,
+                    },
+                ))
+            })
+            .collect()
     }
 }
 
@@ -358,46 +423,6 @@ impl Raw {
             ..self
         })
     }
-}
-
-/// Smooths pixel scores and brings them and the image scores to the host.
-fn finish(pipeline: &Pipeline, raw: &Raw) -> Result<Vec<(f64, ScoreMap)>> {
-    let (device, pixels) = (raw.pixels.device(), raw.pixels.numel());
-    let scorer = &pipeline.scorer;
-    let scores = concurrent::go_on_alone_if_small(device, pixels, || scorer.finish_checked(&raw.pixels))
-        .map_err(|source| refused(crate::Kind::Scorer, scorer.typetag_name(), source))?;
-    let images = raw.images.as_ref().unwrap_or(&scores.images);
-    let images = Vec::<f64>::try_from(images.to_kind(Kind::Double))?;
-    let (height, width) = match scores.pixels.size()[..] {
-        [_, height, width] => (height as u32, width as u32),
-        ref other => {
-            return Err(Error::Shape {
-                what: format!("pixel scores of scorer `{}`", scorer.typetag_name()),
-                expected: "N×H×W".into(),
-                found: format!("{other:?}"),
-            });
-        }
-    };
-    // All maps in one copy: from a GPU each takes its time.
-    let pixels = scores
-        .pixels
-        .to_device(Device::Cpu)
-        .to_kind(Kind::Float)
-        .contiguous();
-    (0..)
-        .zip(images)
-        .map(|(row, score)| {
-            let scores = Vec::<f32>::try_from(pixels.get(row).view(-1))?;
-            Ok((
-                score,
-                ScoreMap {
-                    width,
-                    height,
-                    scores,
-                },
-            ))
-        })
-        .collect()
 }
 
 fn refused(kind: crate::Kind, name: &str, source: BoxError) -> Error {

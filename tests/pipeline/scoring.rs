@@ -8,7 +8,6 @@ use daf_core::config::DeviceChoice;
 use daf_core::data::InputImage;
 use daf_core::image::{GrayImage, Luma, Rgb, RgbImage, imageops};
 use daf_core::results::{Results, Value};
-use daf_core::run::Run;
 use daf_core::{Detection, Detector};
 
 use crate::program::{SMALL, folder, run, succeed};
@@ -33,8 +32,7 @@ fn textured(width: u32, height: u32) -> RgbImage {
 }
 
 fn detect(run: &Path, settings: &[&str], image: &RgbImage) -> Detection {
-    let run = Run::open_with(run, settings).unwrap();
-    Detector::new(run, DeviceChoice::Cpu)
+    Detector::open_with(run, settings, Some(DeviceChoice::Cpu))
         .unwrap()
         .detect(image)
         .unwrap()
@@ -109,7 +107,7 @@ fn a_batch_of_several_passes_gives_every_image_the_scores_that_it_has_alone() {
     // Four of this size make a pass.
     let settings = ["input.size=512"];
     let images: Vec<RgbImage> = (0..5).map(|number| textured(512 + 40 * number, 512)).collect();
-    let detector = Detector::new(Run::open_with(&run, &settings).unwrap(), DeviceChoice::Cpu).unwrap();
+    let detector = Detector::open_with(&run, &settings, Some(DeviceChoice::Cpu)).unwrap();
     let together = detector.detect_batch(&images.iter().collect::<Vec<_>>()).unwrap();
     assert_eq!(together.len(), images.len());
     for (image, found) in images.iter().zip(together) {
@@ -135,7 +133,7 @@ fn what_is_transparent_is_not_looked_at() {
     for fit in ["stretch", "letterbox", "tile"] {
         // Smoothing would carry scores over the edge.
         let settings = ["scorer.sigma=0", &format!("input.fit={fit}")];
-        let detector = Detector::new(Run::open_with(&run, &settings).unwrap(), DeviceChoice::Cpu).unwrap();
+        let detector = Detector::open_with(&run, &settings, Some(DeviceChoice::Cpu)).unwrap();
         let (all, half) = (detector.detect(&rgb).unwrap(), detector.detect(&image).unwrap());
         let width = all.map.width as usize;
         for (place, (all, half)) in all.map.scores.iter().zip(&half.map.scores).enumerate() {

@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use daf_core::image::RgbImage;
-use daf_core::run::Run;
 use daf_core::{Detector, Error, Item, Pipeline, Split};
 
 use super::clock::{Clock, Peak, Stage};
@@ -86,8 +85,7 @@ impl<'a> Detecting<'a> {
     }
 
     fn network(&self, images: &[RgbImage], clock: &mut Clock) -> Result<(), Failure> {
-        let run = Run::open_with(&self.run, &self.settings)?;
-        let detector = Detector::new(run, self.pipeline.device)?;
+        let detector = Detector::open_with(&self.run, &self.settings, Some(self.pipeline.device))?;
         let size = self.pipeline.input.size;
         let inputs = images
             .iter()

@@ -10,6 +10,7 @@ use config::Source;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::inference::{Inference, Written};
 use super::setting::{Setting, Settings};
 use super::{Pipeline, Plugins, words, yaml};
 use crate::{Error, Result, registry};
@@ -214,6 +215,20 @@ impl Layers {
         self.with_recipe()?.resolve_network()
     }
 
+    /// What scores images of [`resolve_run`](Self::resolve_run). What only training needs is not looked at.
+    pub(crate) fn resolve_inference(&self) -> Result<Inference> {
+        let layers = self.with_recipe()?;
+        let value = layers.merged()?;
+        let written = layers.typed::<Written>(&value);
+        if written.is_err() {
+            // A part that is not there may be one of a plugin's.
+            layers.check_plugins(&value)?;
+        }
+        let mut inference = Inference::from(written?);
+        inference.check().map_err(|error| layers.locate(error))?;
+        Ok(inference)
+    }
+
     /// The layers and, directly over the defaults, the recipe of the method that they name.
     fn with_recipe(&self) -> Result<Self> {
         let value = self.merged()?;
@@ -239,14 +254,19 @@ impl Layers {
 
     fn resolve_network(&self) -> Result<Pipeline> {
         let value = self.merged()?;
-        for (name, plugin) in self.plugins_of(&value)? {
-            if !plugin.is_linked(&name) {
-                return Err(self.not_linked(&name));
-            }
-        }
+        self.check_plugins(&value)?;
         let mut pipeline: Pipeline = self.typed(&value)?;
         pipeline.check_network().map_err(|error| self.locate(error))?;
         Ok(pipeline)
+    }
+
+    /// Refuses plugins that are not linked.
+    fn check_plugins(&self, value: &Setting) -> Result<()> {
+        let plugins = self.plugins_of(value)?;
+        match plugins.iter().find(|(name, plugin)| !plugin.is_linked(name)) {
+            Some((name, _)) => Err(self.not_linked(name)),
+            None => Ok(()),
+        }
     }
 
     /// The crates that the pipeline needs, whether they are linked or not. Nothing else of the pipeline is looked at.

@@ -1,6 +1,7 @@
 //! The pipeline: parts and settings, fully resolved.
 
 mod every;
+mod inference;
 mod input;
 mod layers;
 mod moment;
@@ -24,9 +25,10 @@ use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
 use crate::data::{Depth, InputImage, Normals, SampleSettings, Samples, Values};
 use crate::weights::WeightFolders;
-use crate::{BuildContext, Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Split, Synthesizer};
+use crate::{Dataset, Error, Item, Kind, Method, Model, Result, Scorer, Split, Synthesizer};
 
 pub use every::Every;
+pub use inference::Inference;
 pub use input::{ChannelOrder, Input, Normalization, Size};
 pub use layers::{Layers, read_file};
 pub use moment::Moment;
@@ -391,26 +393,17 @@ impl Default for Output {
 }
 
 impl Pipeline {
-    /// The method's model. Without folders for `pretrained` weights it is built for those of a run, which the caller loads.
+    /// The method's model, as [`Inference::build`].
     ///
     /// # Errors
-    /// [`Error::Part`] with what the method has to say.
+    /// As that.
     pub fn build(
         &self,
         device: Device,
         mode: Mode,
         pretrained: Option<&WeightFolders>,
     ) -> Result<Box<dyn Model>> {
-        let size = self.input.size;
-        let context = BuildContext {
-            device,
-            size: (i64::from(size.height()), i64::from(size.width())),
-            mode,
-            precision: self.precision,
-            pretrained,
-        };
-        (self.method.build_checked(&context))
-            .map_err(|source| self.method.fault("building the model", source))
+        self.inference().build(device, mode, pretrained)
     }
 
     /// The images of a split, pages of TIFF files one by one where `input.pages` says so.
@@ -519,18 +512,9 @@ impl Pipeline {
     /// The rest of [`check`](Self::check).
     pub(crate) fn check_network(&mut self) -> Result<()> {
         self.trainer.resolve()?;
-        if self.precision == Precision::Auto {
-            self.precision = Precision::native(self.device.resolve()?);
-        }
-        // First: the rest asks the method what it needs.
-        part(
-            Kind::Method,
-            self.method.typetag_name(),
-            "method",
-            self.method.check(),
-        )?;
-        self.input
-            .check(self.method.stride().max(1), self.method.least_side())?;
+        let mut inference = self.inference();
+        inference.check()?;
+        self.precision = inference.precision;
         let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
             if ok {
                 Ok(())
@@ -600,12 +584,7 @@ impl Pipeline {
                 ),
             ));
         }
-        part(
-            Kind::Scorer,
-            self.scorer.typetag_name(),
-            "scorer",
-            self.scorer.check(),
-        )
+        Ok(())
     }
 }
 

@@ -12,14 +12,14 @@ use rayon::prelude::*;
 
 use crate::block::MultiplyAdds;
 use crate::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
-use crate::config::Resolution;
+use crate::config::{DeviceChoice, Resolution};
 use crate::data::InputImage;
 use crate::data::geometry::Frame;
 use crate::detect::{Detection, Detector};
 use crate::results::{
     AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
 };
-use crate::run::{Replacement, file_name, remove_folder, write_csv, write_json};
+use crate::run::{Replacement, Run, file_name, remove_folder, write_csv, write_json};
 use crate::{BoxError, Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
 
 use picture::Pictures;
@@ -34,8 +34,8 @@ use pixels::{Pixels, Summary};
 ///
 /// # Errors
 /// If the test split is empty or none of its images can be read, the disk is full, or another process is at work in the run.
-pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Result<Measurements> {
-    let run = detector.run();
+pub fn evaluate(run: &Run, device: DeviceChoice, progress: impl FnMut(usize, usize)) -> Result<Measurements> {
+    let detector = &Detector::of(run, device)?;
     let _lock = run.lock()?;
     let pipeline = run.pipeline();
     let dataset = pipeline.data.as_ref();
@@ -57,7 +57,7 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     let pictures = folder
         .as_ref()
         .map(|folder| Pictures::new(folder.path(), &pipeline.output, detector.calibration(), &items));
-    let scored = score(detector, &items, pictures.as_ref(), progress)?;
+    let scored = score(detector, pipeline, &items, pictures.as_ref(), progress)?;
     let items: Vec<Item> = scored.items.iter().map(|place| items[*place].clone()).collect();
     let groups = groups(&items);
     let seconds = started.elapsed().as_secs_f64();
@@ -76,7 +76,8 @@ pub fn evaluate(detector: &Detector, progress: impl FnMut(usize, usize)) -> Resu
     let scale = calibration
         .as_ref()
         .and_then(|calibration| calibration.image.scale());
-    let (measurements, curves) = scored.measure(detector, &items, &groups, calibration, network, seconds);
+    let (measurements, curves) =
+        scored.measure(detector, run, &items, &groups, calibration, network, seconds);
     let predictions = scored.predictions(&items, scale);
     match folder {
         Some(folder) => folder.finish()?,
@@ -125,11 +126,11 @@ struct Scored {
 
 fn score(
     detector: &Detector,
+    pipeline: &Pipeline,
     items: &[Item],
     pictures: Option<&Pictures>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Scored> {
-    let pipeline = detector.run().pipeline();
     let dataset = pipeline.data.as_ref();
     let reading = pipeline.input.reading();
     let settings = &pipeline.evaluation;
@@ -327,13 +328,14 @@ impl Scored {
     fn measure(
         &self,
         detector: &Detector,
+        run: &Run,
         items: &[Item],
         groups: &Groups,
         calibration: Option<Calibration>,
         network: Network,
         seconds: f64,
     ) -> (Measurements, Curves) {
-        let pipeline = detector.run().pipeline();
+        let pipeline = run.pipeline();
         let limit = pipeline.evaluation.pro_limit;
         let everything: Vec<usize> = (0..items.len()).collect();
         let (overall, summary) = self.metrics(items, &everything, None, limit);
@@ -389,7 +391,7 @@ impl Scored {
             images_per_second: items.len() as f64 / seconds,
             multiply_adds: network.multiply_adds,
             parameters: Some(network.parameters),
-            changed: detector.run().changed().to_vec(),
+            changed: run.changed().to_vec(),
             overall,
         };
         (measurements, curves)

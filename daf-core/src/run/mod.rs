@@ -39,21 +39,10 @@ pub struct Run {
     pipeline: Pipeline,
     /// See [`changed`](Self::changed).
     changed: Vec<String>,
-    /// See [`keeps_thresholds`](Self::keeps_thresholds).
-    keeps_thresholds: bool,
 }
 
 /// The keys of `trainer` that the weights do not depend on.
 pub const FREE_TRAINER_KEYS: [&str; 3] = ["workers", "cache_mb", "checkpoint_every"];
-
-/// Whether two pipelines give the same images the same scores, if their weights are the same.
-fn same_scores(a: &Pipeline, b: &Pipeline) -> bool {
-    let value = |pipeline: &Pipeline| {
-        let parts = (&pipeline.method, &pipeline.input, &pipeline.scorer);
-        serde_json::to_value(parts).ok()
-    };
-    value(a).is_some_and(|a| Some(a) == value(b))
-}
 
 /// The right to write to a run directory: see [`Run::lock`].
 #[derive(Debug)]
@@ -107,7 +96,6 @@ impl Run {
             dir: dir.into(),
             pipeline,
             changed: Vec::new(),
-            keeps_thresholds: true,
         })
     }
 
@@ -125,40 +113,15 @@ impl Run {
     /// # Errors
     /// As [`open`](Self::open), or if a setting cannot be read.
     pub fn open_with<S: AsRef<str>>(dir: &Path, settings: &[S]) -> Result<Self> {
-        let config = dir.join(CONFIG);
-        // Both, so that a folder with a pipeline called config.yaml is not taken for a run, and deleted like one.
-        for file in [CONFIG, MANIFEST] {
-            if !dir.join(file).is_file() {
-                let reason = format!("not a run directory: it holds no {file}");
-                return Err(Error::data(
-                    dir,
-                    if dir.exists() {
-                        reason
-                    } else {
-                        "no such folder".into()
-                    },
-                ));
-            }
-        }
-        let layers = Layers::new(UNWRITTEN)?.file(&config)?;
-        let pipeline = layers.clone().set(settings)?.resolve_run()?;
+        let pipeline = layers(dir)?.set(settings)?.resolve_run()?;
         Ok(Self {
             dir: dir.into(),
-            // Where the run's own settings cannot be read without the others, nothing is known of its scores.
-            keeps_thresholds: settings.is_empty()
-                || (layers.resolve_run()).is_ok_and(|trained| same_scores(&trained, &pipeline)),
             pipeline,
             changed: settings
                 .iter()
                 .map(|setting| setting.as_ref().to_owned())
                 .collect(),
         })
-    }
-
-    /// Whether the thresholds of the run are those of its scores: not if it was opened with another method, input or scorer.
-    #[must_use]
-    pub const fn keeps_thresholds(&self) -> bool {
-        self.keeps_thresholds
     }
 
     /// The settings that it was opened with, each `KEY=VALUE`: what its directory does not say.
@@ -258,7 +221,7 @@ impl Run {
     /// Whether the training has ended: all weights are there.
     #[must_use]
     pub fn is_trained(&self) -> bool {
-        self.dir.join("weights").join(COMPLETE).is_file()
+        is_trained(&self.dir)
     }
 
     /// Where the weights of its networks started from.
@@ -269,10 +232,6 @@ impl Run {
         let path = self.dir.join("weights").join(ORIGINS);
         let text = fs::read(&path).map_err(Error::io(&path))?;
         crate::results::from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))
-    }
-
-    fn weights_file(&self, store: &str) -> PathBuf {
-        self.dir.join("weights").join(store).with_extension("safetensors")
     }
 
     /// Saves the weights that training does not change: a checkpoint does without them.
@@ -295,7 +254,7 @@ impl Run {
         let folder = self.dir.join("weights");
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         for store in model.stores().iter().filter(|store| store.frozen == frozen) {
-            write_with(&self.weights_file(store.name), |temporary| {
+            write_with(&weights_file(&self.dir, store.name), |temporary| {
                 weights::write(temporary, crate::train::named(store.vars))
             })?;
         }
@@ -304,25 +263,49 @@ impl Run {
 
     /// Loads the weights that training does not change.
     pub(crate) fn load_frozen(&self, model: &dyn Model) -> Result<()> {
-        self.load(model, |frozen| frozen)
+        load(&self.dir, model, |frozen| frozen)
     }
+}
 
-    /// Loads all weights into a model that was built for inference.
-    ///
-    /// # Errors
-    /// If a file is missing, damaged or of another network.
-    pub(crate) fn load_weights(&self, model: &dyn Model) -> Result<()> {
-        self.load(model, |_| true)
-    }
-
-    fn load(&self, model: &dyn Model, wanted: impl Fn(bool) -> bool) -> Result<()> {
-        for store in model.stores().iter().filter(|store| wanted(store.frozen)) {
-            let path = self.weights_file(store.name);
-            // A model for inference lacks what only training needs, so files may hold more than the model.
-            weights::load(store.vars, &weights::read(&path)?, &path, false)?;
+/// What the pipeline of a run directory is read from.
+pub(crate) fn layers(dir: &Path) -> Result<Layers> {
+    // Both, so that a folder with a pipeline called config.yaml is not taken for a run, and deleted like one.
+    for file in [CONFIG, MANIFEST] {
+        if !dir.join(file).is_file() {
+            let reason = match dir.exists() {
+                true => format!("not a run directory: it holds no {file}"),
+                false => "no such folder".into(),
+            };
+            return Err(Error::data(dir, reason));
         }
-        Ok(())
     }
+    Layers::new(UNWRITTEN)?.file(dir.join(CONFIG))
+}
+
+/// Whether the training of the run in a directory has ended.
+pub(crate) fn is_trained(dir: &Path) -> bool {
+    dir.join("weights").join(COMPLETE).is_file()
+}
+
+/// Loads all weights of a run directory into a model that was built for inference.
+///
+/// # Errors
+/// If a file is missing, damaged or of another network.
+pub(crate) fn load_weights(dir: &Path, model: &dyn Model) -> Result<()> {
+    load(dir, model, |_| true)
+}
+
+fn load(dir: &Path, model: &dyn Model, wanted: impl Fn(bool) -> bool) -> Result<()> {
+    for store in model.stores().iter().filter(|store| wanted(store.frozen)) {
+        let path = weights_file(dir, store.name);
+        // A model for inference lacks what only training needs, so files may hold more than the model.
+        weights::load(store.vars, &weights::read(&path)?, &path, false)?;
+    }
+    Ok(())
+}
+
+fn weights_file(dir: &Path, store: &str) -> PathBuf {
+    dir.join("weights").join(store).with_extension("safetensors")
 }
 
 impl Pipeline {

@@ -3,50 +3,67 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use tch::Device;
 
-use crate::calibration::{Basis, Calibration, Chosen, Rule, Source, extreme_value, spread, upper_quantile};
+use super::{Observer, fit};
+use crate::calibration::{
+    Basis, Calibration, Chosen, Rule, Source, extreme_value, folds, spread, upper_quantile,
+};
 use crate::data::{InputView, Normals};
 use crate::detect::Scoring;
-use crate::{Error, Outcome, Pipeline, Result, ScoreMap};
+use crate::run::Run;
+use crate::{Error, Fit, Item, Outcome, Pipeline, Result, ScoreMap};
 
 /// The epoch whose random streams damage the images of the synthetic validation; no training gets there.
 const EPOCH: u64 = u32::MAX as u64 - 1;
 
-/// Scores the held-out images, or those that were trained with if none were held out, and chooses thresholds. With
+/// Scores the held-out images and chooses thresholds. If none were held out, a model that does not learn by steps is fitted anew to
+/// some of the training images and scores the others; one that learns scores those that it was trained with. With
 /// [`Rule::F1Max`] they are those of [`Rule::ExtremeValue`] until the test split has been scored.
 pub(super) fn calibrate(
-    pipeline: &Pipeline,
+    run: &Run,
     scoring: &Scoring,
     normals: &Normals,
-    mut progress: impl FnMut(usize, usize),
+    device: Device,
+    observer: &mut dyn Observer,
 ) -> Result<Calibration> {
-    let (items, source) = if normals.validation.is_empty() {
-        (&normals.train, Source::Training)
-    } else {
-        (&normals.validation, Source::HeldOut)
-    };
+    let pipeline = run.pipeline();
     let settings = &pipeline.validation;
+    let basis = Basis::of(
+        settings,
+        normals.train.len() + normals.validation.len(),
+        pipeline.method.learns(),
+    );
+    // Images that were accepted later may have left too few to hold out.
+    let (items, source) = match (normals.validation.is_empty(), basis.source) {
+        (true, Source::CrossValidation) => (&normals.train, Source::CrossValidation),
+        (true, _) => (&normals.train, Source::Training),
+        (false, _) => (&normals.validation, Source::HeldOut),
+    };
     let synthetic = settings.threshold == Rule::Synthetic;
     let batch = pipeline.evaluation.batch_size;
     let all = items.len() * if synthetic { 2 } else { 1 };
 
-    let mut normal = Scored::default();
-    let mut pixels = Vec::new();
-    for chunk in items.chunks(pipeline.input.images_at_once(batch)) {
-        let images = chunk
-            .iter()
-            .map(|item| pipeline.open(item))
-            .collect::<Result<Vec<_>>>()?;
-        for (score, map) in
-            scoring.score(pipeline, &images.iter().map(InputView::from).collect::<Vec<_>>())?
-        {
-            // Some thousand pixels of each image are plenty for a median.
-            let step = (map.scores.len() / 4096).max(1);
-            pixels.extend(map.scores.iter().step_by(step).map(|v| f64::from(*v)));
-            normal.push(score, &map);
+    let mut normal = Normal::default();
+    if source == Source::CrossValidation {
+        for fold in folds(items.len()) {
+            let others = (0..items.len()).filter(|number| !fold.contains(number));
+            let others = others.map(|number| items[number].clone()).collect();
+            let refitted = refitted(run, others, device)?;
+            let left_out: Vec<Item> = fold.iter().map(|number| items[*number].clone()).collect();
+            let before = normal.scores.images.len();
+            normal.score(pipeline, &refitted, &left_out, |done| {
+                observer.calibrated(before + done, all)
+            })?;
         }
-        progress(normal.images.len(), all);
+        observer.calibrated(items.len(), all);
+    } else {
+        normal.score(pipeline, scoring, items, |done| observer.calibrated(done, all))?;
     }
+    let Normal {
+        scores: normal,
+        pixels,
+    } = normal;
 
     let mut damaged = Scored::default();
     if synthetic {
@@ -58,12 +75,12 @@ pub(super) fn calibrate(
             }
             if inputs.len() == batch || index + 1 == items.len() && !inputs.is_empty() {
                 let images: Vec<&RgbImage> = inputs.iter().map(AsRef::as_ref).collect();
-                for (score, map) in scoring.score_inputs(pipeline, &images)? {
+                for (score, map) in scoring.score_inputs(&images)? {
                     damaged.push(score, &map);
                 }
                 inputs.clear();
             }
-            progress(items.len() + index + 1, all);
+            observer.calibrated(items.len() + index + 1, all);
         }
     }
 
@@ -81,7 +98,7 @@ pub(super) fn calibrate(
     }
     let basis = Basis {
         anomalous_images: damaged.images.len(),
-        ..Basis::of(settings, normals.train.len() + normals.validation.len())
+        ..basis
     };
     let chosen = |median: f64, normal: &[f64], damaged: &[f64]| {
         if let Err(reason) = spread(normal, source) {
@@ -112,6 +129,55 @@ fn f1_threshold(normal: &[f64], damaged: &[f64]) -> Option<f64> {
     let labels: Vec<bool> = (0..scores.len()).map(|index| index >= normal.len()).collect();
     let best = daf_metrics::f1_max(&scores, &labels).ok()?;
     Some(f64::from(best.threshold))
+}
+
+/// The model of a method that does not learn by steps, fitted to some of the training images.
+fn refitted(run: &Run, items: Vec<Item>, device: Device) -> Result<Scoring> {
+    let pipeline = run.pipeline();
+    let mut scoring = Scoring::of(run.dir(), pipeline.inference(), device)?;
+    let samples = pipeline.samples(items, 0.0)?;
+    tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));
+    for when in [Fit::BeforeTraining, Fit::AfterTraining] {
+        fit(pipeline, scoring.model.as_mut(), when, &samples, device, &mut ())?;
+    }
+    Ok(scoring)
+}
+
+/// What normal images score.
+#[derive(Default)]
+struct Normal {
+    scores: Scored,
+    /// Of some pixels of each image.
+    pixels: Vec<f64>,
+}
+
+impl Normal {
+    /// Adds the scores of images; `progress` hears how many of them are done.
+    fn score(
+        &mut self,
+        pipeline: &Pipeline,
+        scoring: &Scoring,
+        items: &[Item],
+        mut progress: impl FnMut(usize),
+    ) -> Result<()> {
+        let together = pipeline.input.images_at_once(pipeline.evaluation.batch_size);
+        for (number, chunk) in items.chunks(together).enumerate() {
+            let images = chunk
+                .iter()
+                .map(|item| pipeline.open(item))
+                .collect::<Result<Vec<_>>>()?;
+            let views: Vec<InputView> = images.iter().map(InputView::from).collect();
+            for (score, map) in scoring.score(&views)? {
+                // Some thousand pixels of each image are plenty for a median.
+                let step = (map.scores.len() / 4096).max(1);
+                let pixels = map.scores.iter().step_by(step);
+                self.pixels.extend(pixels.map(|score| f64::from(*score)));
+                self.scores.push(score, &map);
+            }
+            progress(number * together + chunk.len());
+        }
+        Ok(())
+    }
 }
 
 /// Scores of images, and the largest score of the pixels of each.

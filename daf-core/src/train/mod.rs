@@ -226,14 +226,12 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     }
     drop(loader);
     run.save_weights(model.as_ref())?;
-    let mut scoring = Scoring::of(run, device)?;
+    let mut scoring = Scoring::of(run.dir(), pipeline.inference(), device)?;
     let (fitted, after) = (scoring.model.as_mut(), Fit::AfterTraining);
     if fit(pipeline, fitted, after, &samples, device, observer)? {
         run.save_weights(scoring.model.as_ref())?;
     }
-    let calibration = calibrate(pipeline, &scoring, &normals, |done, all| {
-        observer.calibrated(done, all);
-    })?;
+    let calibration = calibrate(run, &scoring, &normals, device, observer)?;
     write_json(&run.dir().join(Calibration::FILE), &calibration)?;
     run.complete()
 }

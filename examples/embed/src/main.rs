@@ -9,7 +9,7 @@ use daf_synth_scratch as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let run = std::env::args().nth(1).ok_or("usage: daf-embed RUN")?;
-    let detector = Detector::open(run.as_ref(), DeviceChoice::Auto)?;
+    let detector = Detector::open(run, DeviceChoice::Auto)?;
     // Yours comes from a camera.
     let image = RgbImage::from_fn(640, 480, |x, y| [(x % 256) as u8, (y % 256) as u8, 90].into());
     let found = detector.detect(&image)?;

@@ -54,7 +54,7 @@ impl Backbone for LiarBackbone {
             },
             stride: match self.how {
                 NetworkLie::Zero => 0,
-                NetworkLie::Stride => 8 << number,
+                NetworkLie::Stride if number == 0 => 2,
                 _ => 4 << number,
             },
         };

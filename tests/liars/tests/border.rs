@@ -189,7 +189,7 @@ fn a_data_set_that_panics_is_named() {
 fn a_backbone_that_lies_is_named() {
     for (how, what, run) in [
         ("channels", "×7×24×24, found ", RUN),
-        ("stride", "×8×12×12, found ", RUN),
+        ("stride", "×8×48×48, found ", RUN),
         (
             "fewer",
             "features: expected those of 3 stages, as in `stages`, found 2",
