@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use daf_core::block::{Mode, MultiplyAdds, count};
 use daf_core::config::Input;
@@ -7,6 +8,7 @@ use daf_core::{Batch, BoxError, Error, Fit, Item, Model, NormalImages, Pipeline,
 
 use daf_data::audit::range_of_some;
 use daf_data::masks;
+use indicatif::HumanDuration;
 
 use crate::Context;
 use crate::failure::Failure;
@@ -44,7 +46,12 @@ impl Check {
         {
             tracing::warn!("{finding}");
         }
-        let (model, losses, counted) = try_out(&pipeline, device, &context.environment.weight_folders())?;
+        let Tried {
+            model,
+            losses,
+            counted,
+            seconds,
+        } = try_out(&pipeline, device, &context.environment.weight_folders())?;
 
         let mut row = |name: &str, text: &str| {
             let lines = wrapped(text, 67).join("\n             ");
@@ -105,13 +112,17 @@ impl Check {
         }
         row("scorer", pipeline.scorer.typetag_name())?;
         let trainer = &pipeline.trainer;
-        let steps = grouped(trainer.total_steps(normals.train.len()));
+        let total = trainer.total_steps(normals.train.len());
+        let steps = grouped(total);
         let epochs = trainer
             .epochs
             .map(|epochs| format!("{epochs} epochs, "))
             .unwrap_or_default();
         let length = if pipeline.method.learns() {
-            format!("{epochs}{steps} steps, batch size {}", trainer.batch_size)
+            let batch = trainer.batch_size;
+            let time = seconds.unwrap_or_default() * batch as f64 * total as f64;
+            let time = HumanDuration(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
+            format!("{epochs}{steps} steps, batch size {batch}: about {time} here")
         } else {
             "none: the method does not learn by steps".into()
         };
@@ -121,12 +132,22 @@ impl Check {
     }
 }
 
+/// What came of trying a model.
+struct Tried {
+    model: Box<dyn Model>,
+    /// Names and values.
+    losses: String,
+    counted: MultiplyAdds,
+    /// Of training with an image, if the method learns by steps.
+    seconds: Option<f64>,
+}
+
 /// Builds the model as training does and asks it for the losses of two images of noise, with other noise in a square.
 fn try_out(
     pipeline: &Pipeline,
     device: Device,
     weights: &daf_core::weights::WeightFolders,
-) -> Result<(Box<dyn Model>, String, MultiplyAdds), Failure> {
+) -> Result<Tried, Failure> {
     let fault = |at: &'static str| move |source: BoxError| Failure::usage(pipeline.method.fault(at, source));
     let size = (
         i64::from(pipeline.input.size.height()),
@@ -168,6 +189,12 @@ fn try_out(
     } else {
         Vec::new()
     };
+    let step = pipeline
+        .method
+        .learns()
+        .then(|| time_of_step(model.as_ref(), &batch))
+        .transpose()
+        .map_err(fault("trying the model"))?;
     let losses = losses.iter().map(|(name, loss)| match loss.double_value(&[]) {
         value if value.is_finite() => Ok(format!("{name} {value:.3}")),
         value => Err(Failure::work(format!(
@@ -186,7 +213,32 @@ fn try_out(
             source,
         })
     })?;
-    Ok((model, losses.join(", "), counted))
+    Ok(Tried {
+        model,
+        losses: losses.join(", "),
+        counted,
+        seconds: step,
+    })
+}
+
+/// How long it takes to compute losses and gradients of an image, in seconds.
+fn time_of_step(model: &dyn Model, batch: &Batch) -> Result<f64, BoxError> {
+    let images = batch.normal.size()[0] as f64;
+    let mut best = f64::INFINITY;
+    // The first time memory is asked for.
+    for _ in 0..2 {
+        let started = Instant::now();
+        let losses = model.losses(batch)?;
+        let terms: Vec<&Tensor> = losses.iter().map(|(_, loss)| loss).collect();
+        let total = Tensor::f_stack(&terms, 0)?.sum(Kind::Float);
+        if total.requires_grad() {
+            total.f_backward()?;
+        }
+        // A GPU has done its work when a number of it is known.
+        let _ = total.double_value(&[]);
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    Ok(best / images)
 }
 
 /// Stands for the training images.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -231,11 +231,22 @@ fn look_through(pipeline: &Pipeline) -> Audit {
 }
 
 /// Looks through the images that a run is about to work with, and warns of what spoils training or measuring. What cannot be
-/// read is for the training and the measuring to say, and so is a listing that fails.
+/// read among them is for the training to say, and so is a listing that fails; what cannot be read among the test images is told
+/// now, since measuring comes long after.
 pub(crate) fn examine(run: &Run) -> Vec<Findings> {
     let mut found: Vec<Findings> = Vec::new();
     let findings = look_through(run.pipeline()).findings;
-    for finding in findings.iter().filter(|finding| !finding.is_fault()) {
+    let learned = run.pipeline().items(Split::Train).unwrap_or_default();
+    let learned: HashSet<&Path> = learned.iter().map(|item| item.image.as_path()).collect();
+    // What is broken among the images to learn from ends the training before its first step.
+    let of_test = |finding: &Finding| match finding {
+        Finding::UnreadableImage { image, .. } | Finding::UnreadableMask { image, .. } => {
+            !learned.contains(image.as_path())
+        }
+        _ => false,
+    };
+    let told = |finding: &&Finding| !finding.is_fault() || of_test(finding);
+    for finding in findings.iter().filter(told) {
         let kind = finding.kind();
         let place = found.iter().position(|known| known.kind == kind);
         let place = place.unwrap_or_else(|| {

@@ -25,6 +25,14 @@ impl Evaluate {
         let run = Run::open_with(&self.run, &self.settings)?;
         let found = data::examine(&run);
         let device: DeviceChoice = run.pipeline().device;
-        crate::train::measure(run, device, context, Some(&found), |_, _| ())
+        let elsewhere = run.elsewhere();
+        let measured = crate::train::measure(run, device, context, Some(&found), |_, _| ());
+        if let (Err(_), Some(folder)) = (&measured, elsewhere) {
+            tracing::warn!(
+                "relative paths in the settings of this run were relative to {}; evaluate it there, or give them anew with --set",
+                folder.display()
+            );
+        }
+        measured
     }
 }

@@ -156,6 +156,16 @@ struct Context<'a> {
     environment: Environment,
 }
 
+impl Context<'_> {
+    /// A line on what is ahead. If nobody takes it, the work is done all the same.
+    fn remark(&mut self, line: &dyn std::fmt::Display) -> Result<(), Failure> {
+        match writeln!(self.out, "{line}").and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
+    }
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     panic::set_hook(Box::new(failure::report_panic));

@@ -30,6 +30,12 @@ pub(crate) fn download(file: &str, done: u64, total: Option<u64>) {
 /// How often a plain line is printed where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// Steps after which their time is known well enough.
+const SETTLED: u64 = 5;
+
+/// A training that takes longer is said to, with what to do about it.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// Shows how far a training is, and stops it on Ctrl-C: a bar on a terminal, otherwise plain lines.
 #[derive(Default)]
 pub(crate) struct Training {
@@ -38,6 +44,8 @@ pub(crate) struct Training {
     last_line: Option<Instant>,
     /// Moving average of the seconds of a step.
     pace: Option<f64>,
+    /// Steps of this process.
+    seen: u64,
     counter: Option<Counter>,
 }
 
@@ -82,6 +90,20 @@ impl Observer for Training {
         // More than a duration can hold is for ever.
         let left = pace * plan.steps.saturating_sub(done) as f64;
         let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
+        self.seen += 1;
+        if self.seen == SETTLED && left >= LONG {
+            let line = format!(
+                "the {} steps that are left will take about {} here. What takes less: fewer steps (--set trainer.steps=600), a \
+                 smaller input.size, a method without training steps (method: {{ type: patchcore }}). Ctrl-C stops the training; \
+                 the same command with --resume goes on, and with --finish uses what has been learned by then",
+                plan.steps.saturating_sub(done),
+                HumanDuration(left)
+            );
+            match &self.bar {
+                Some(bar) => bar.println(line),
+                None => _ = writeln!(io::stderr(), "{line}"),
+            }
+        }
         let rate = plan.batch_size as f64 / pace;
         let losses = losses(record);
         match &self.bar {

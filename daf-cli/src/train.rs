@@ -28,6 +28,7 @@ use crate::progress::{Counter, Training};
   daf-cli run pipeline.yaml
   daf-cli run pipeline.yaml --output runs/bottle --set seed=1
   daf-cli run pipeline.yaml --resume      go on after Ctrl-C, a crash or a power cut
+  daf-cli run pipeline.yaml --finish      measure what has been learned until then
 
 The run directory is the pipeline's output.dir, by default runs/ and the name of
 the file. It ends up with the weights, the history, metrics.json, predictions.csv,
@@ -41,7 +42,8 @@ pub(crate) struct RunVerb {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   daf-cli train pipeline.yaml
-  daf-cli train pipeline.yaml --resume")]
+  daf-cli train pipeline.yaml --resume
+  daf-cli train pipeline.yaml --finish    after Ctrl-C: make do with what has been learned")]
 pub(crate) struct Train {
     #[command(flatten)]
     pipeline: PipelineArgs,
@@ -55,8 +57,12 @@ pub(crate) struct Train {
     /// out
     #[arg(long, requires = "resume")]
     accept_data: bool,
+    /// End a training that was broken off at its newest checkpoint and use what has been learned by then; the run says
+    /// that it was shortened
+    #[arg(long)]
+    finish: bool,
     /// Delete the run directory first if it exists
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long, conflicts_with_all = ["resume", "finish"])]
     replace: bool,
 }
 
@@ -66,7 +72,7 @@ impl RunVerb {
         // Before the training: a fault in the test images would come hours later otherwise.
         let tests = pipeline.items(Split::Test).map_err(Failure::usage)?;
         if let Some(suspicion) = forgotten_masks(&tests) {
-            writeln!(context.out, "{suspicion}")?;
+            context.remark(&suspicion)?;
         }
         let run = self.train.train(pipeline, context)?;
         if tests.is_empty() {
@@ -86,10 +92,20 @@ impl Train {
 
     fn report(run: &Run, context: &mut Context) -> Result<(), Failure> {
         let weights = run.dir().join("weights");
-        if let Some(doubt) = Calibration::read(run.dir())?.and_then(|calibration| calibration.doubt()) {
-            writeln!(context.out, "{doubt}")?;
-        }
+        // All is written before anything is printed: nobody may be there to read it.
         let page = daf_report::write(run.dir())?;
+        if let Some(calibration) = Calibration::read(run.dir())? {
+            if let Some(scale) = calibration.image.scale() {
+                writeln!(
+                    context.out,
+                    "threshold {:.4}, {}",
+                    scale.threshold, calibration.basis
+                )?;
+            }
+            if let Some(doubt) = calibration.doubt() {
+                writeln!(context.out, "{doubt}")?;
+            }
+        }
         writeln!(context.out, "weights: {}", weights.display())?;
         Ok(writeln!(context.out, "report:  {}", page.display())?)
     }
@@ -98,7 +114,7 @@ impl Train {
         let run = self.open(pipeline)?;
         let left_out = run.pipeline().data.left_out();
         if !left_out.is_empty() {
-            writeln!(context.out, "{left_out}")?;
+            context.remark(&left_out)?;
         }
         ending::advise("continue with --resume");
         if self.accept_data {
@@ -106,7 +122,7 @@ impl Train {
         }
         // A trained run keeps what was found when it learned.
         let found = (!run.is_trained()).then(|| data::examine(&run));
-        learn(&run, &context.environment, ())?;
+        learn(&run, &context.environment, (), self.finish)?;
         if let Some(found) = found {
             data::keep(run.dir(), &found)?;
         }
@@ -136,7 +152,7 @@ impl Train {
         {
             run.delete()?;
         }
-        if self.resume && dir.exists() {
+        if (self.resume || self.finish) && dir.exists() {
             let run = Run::open(&dir)?;
             return match run.difference(&pipeline)? {
                 None => Ok(run.with(pipeline)),
@@ -146,6 +162,12 @@ impl Train {
                     dir.display()
                 ))),
             };
+        }
+        if self.finish {
+            return Err(Failure::usage(format!(
+                "{}: there is no run that could be finished; without --finish it is begun",
+                dir.display()
+            )));
         }
         if dir.exists() {
             return Err(Failure::usage(format!(
@@ -159,13 +181,23 @@ impl Train {
 }
 
 /// Trains a run, from where it was broken off, unless it is trained already; `observer` watches as well.
-pub(crate) fn learn(run: &Run, environment: &Environment, observer: impl Observer) -> Result<(), Failure> {
+/// With `finish` it ends where it was broken off.
+pub(crate) fn learn(
+    run: &Run,
+    environment: &Environment,
+    observer: impl Observer,
+    finish: bool,
+) -> Result<(), Failure> {
     if run.is_trained() {
         return Ok(run.check_images()?);
     }
     let events = TrainingEvents::new(run.dir().to_path_buf());
     let mut observer = (Training::default(), (events, observer));
-    let trained = train::train(run, &environment.weight_folders(), &mut observer);
+    let folders = environment.weight_folders();
+    let trained = match finish {
+        true => train::finish(run, &folders, &mut observer),
+        false => train::train(run, &folders, &mut observer),
+    };
     if let Some(error) = observer.1.0.failure() {
         tracing::warn!("TensorBoard will not see all of the training: {error}");
     }

@@ -20,7 +20,7 @@ use crate::{BoxError, Error, Model, Rect, Result, ScoreMap, concurrent, data};
 ///
 /// # fn main() -> daf_core::Result<()> {
 /// // The crates whose parts the run names must be linked: `use daf_models as _;`
-/// let detector = Detector::open("runs/bottle".as_ref(), DeviceChoice::Auto)?;
+/// let detector = Detector::open("runs/bottle", DeviceChoice::Auto)?;
 /// let image = detector.read("bottle.png")?;
 /// let found = detector.detect(&image)?;
 /// println!("score {:.3}, worst pixel {:.3}", found.score, found.map.largest());

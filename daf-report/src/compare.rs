@@ -212,7 +212,13 @@ fn warnings(names: &[String], runs: &[Results]) -> Vec<String> {
             )
         })
     };
-    traits.into_iter().filter_map(warning).collect()
+    let shortened = names.iter().zip(runs).filter_map(|(name, run)| {
+        let shortened = run.shortened?;
+        Some(format!(
+            "the training of {name} {shortened}, which its settings do not tell"
+        ))
+    });
+    traits.into_iter().filter_map(warning).chain(shortened).collect()
 }
 
 impl Settings {

@@ -207,7 +207,10 @@ fn summary(results: &Results) -> String {
     let trained = match (steps, &results.metrics) {
         (0, None) => "not trained yet".to_owned(),
         (0, Some(_)) => "no training steps".to_owned(),
-        _ => format!("{steps} training steps"),
+        _ => match &results.shortened {
+            Some(shortened) => format!("training {shortened}"),
+            None => format!("{steps} training steps"),
+        },
     };
     match &results.metrics {
         Some(metrics) => format!(

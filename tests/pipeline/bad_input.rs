@@ -206,7 +206,7 @@ fn a_run_that_failed_before_its_first_step_is_in_nobodys_way() {
     let folder = folder(SMALL);
     let folder = folder.path();
     let missing = "train p.yaml -o run --set method.teacher.weights=missing.safetensors";
-    run(folder, missing).fails(1, &["missing.safetensors"]);
+    run(folder, missing).fails(2, &["missing.safetensors"]);
     assert!(folder.join("run/config.yaml").is_file());
     succeed(folder, "train p.yaml -o run");
 }
@@ -623,4 +623,49 @@ fn a_training_that_diverges_says_where() {
         said.error
     );
     assert!(!folder.path().join("run/weights/complete").exists());
+}
+
+#[test]
+fn of_two_runs_that_begin_at_the_same_moment_one_is_told_of_the_other() {
+    let folder = crate::program::folder(SMALL);
+    let folder = folder.path();
+    for number in 0..3 {
+        let name = format!("run{number}");
+        let start = || {
+            let mut command = daf(folder, &format!("train p.yaml -o {name}"));
+            command
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let both = [start(), start()].map(|process| Said::from(process.wait_with_output().unwrap()));
+        let lost: Vec<&Said> = both.iter().filter(|said| said.code != Some(0)).collect();
+        assert_eq!(lost.len(), 1, "{} {}", both[0].error, both[1].error);
+        let error = &lost[0].error;
+        let clear = [
+            "at the same moment",
+            "another process is at work",
+            "exists already",
+        ];
+        assert!(clear.iter().any(|words| error.contains(words)), "{error}");
+        assert!(folder.join(name).join("weights/complete").is_file());
+    }
+}
+
+#[test]
+fn a_fault_of_the_pipeline_has_one_exit_code() {
+    let folder = crate::program::folder(SMALL);
+    let settings = "--set method.decoder=null --set method.auxiliary=null --set method.discrepancy=null";
+    let two = "--set input.size=64";
+    for settings in [settings, two] {
+        let [check, run] = ["check p.yaml", "run p.yaml -o run"]
+            .map(|command| crate::program::run(folder.path(), &format!("{command} {settings}")));
+        assert_eq!(
+            (check.code, run.code),
+            (Some(2), Some(2)),
+            "{} {}",
+            check.error,
+            run.error
+        );
+    }
 }

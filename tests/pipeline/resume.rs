@@ -236,3 +236,38 @@ fn a_run_without_a_list_of_images_goes_on_with_a_word() {
     assert!(run.join("images.csv").is_file());
     succeed(folder, "train p.yaml -o run --resume");
 }
+
+#[test]
+fn a_training_that_is_ended_early_can_be_used_and_says_so() {
+    let folder = folder(&SMALL.replace("steps: 2,", "steps: 400,"));
+    let folder = folder.path();
+    let run = folder.join("run");
+    crate::program::run(folder, "train p.yaml -o run --finish")
+        .fails(2, &["there is no run that could be finished"]);
+    let mut process = Working::start(daf(folder, "train p.yaml -o run"), &folder.join("log"));
+    process.wait_until("a step", |_| !checkpoints(&run).is_empty());
+    process.signal("INT");
+    process.end();
+    let steps = checkpoints(&run).pop().unwrap();
+    assert!(steps < 400);
+
+    let said = succeed(folder, "run p.yaml -o run --finish");
+    assert!(said.out.contains("metrics: "), "{}", said.out);
+    assert_eq!(history(&run).len() as u64, steps);
+    let results = daf_core::results::Results::read(&run).unwrap();
+    let shortened = results.shortened.unwrap();
+    assert_eq!((shortened.steps, shortened.of), (steps, 400));
+    let words = format!("training ended early, after {steps} of 400 steps");
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains(&words), "the page does not say that {words}");
+    let compared = succeed(folder, "compare run run");
+    let words = format!("ended early, after {steps} of 400 steps");
+    assert!(compared.out.contains(&words), "{}", compared.out);
+    // It is a run as any other, and its settings are those that it was started with.
+    succeed(folder, "train p.yaml -o run --resume");
+    assert!(
+        succeed(folder, "detect run run/maps --json")
+            .out
+            .contains("\"score\"")
+    );
+}

@@ -442,3 +442,108 @@ fn a_run_has_a_page_and_event_files_and_two_runs_are_put_side_by_side() {
     run(folder, "compare a nothing").fails(1, &["nothing: no such folder"]);
     run(folder, "report p.yaml").fails(1, &["p.yaml"]);
 }
+
+const FITTED: &str = "\
+data: { type: demo, size: 96, train: 12, test: 1, test_good: 12 }
+input: { size: 96 }
+synthesizer: null
+method: { type: patchcore, backbone: { type: resnet18, weights: random }, coreset: 0.2 }
+output: { maps: false }
+device: cpu
+";
+
+#[test]
+fn a_memory_of_few_images_gets_a_threshold_that_new_images_keep_below() {
+    let folder = crate::program::folder(FITTED);
+    let said = succeed(folder.path(), "run p.yaml -o run");
+    assert!(
+        said.out
+            .contains("chosen from 12 training images, each scored by a model fitted to others"),
+        "{}",
+        said.out
+    );
+    let dir = folder.path().join("run");
+    let calibration = Calibration::read(&dir).unwrap().unwrap();
+    assert_eq!(calibration.basis.source, Source::CrossValidation);
+    let at = Results::read(&dir)
+        .unwrap()
+        .metrics
+        .unwrap()
+        .at_threshold
+        .unwrap();
+    assert_eq!(at.normal, 12);
+    assert!(at.false_alarms <= 2, "{at:?}");
+    // The same thresholds whatever was fitted before.
+    succeed(folder.path(), "train p.yaml -o again");
+    let again = Calibration::read(&folder.path().join("again")).unwrap().unwrap();
+    assert_eq!(again, calibration);
+}
+
+#[test]
+fn thresholds_say_what_they_rest_on_wherever_they_are_used() {
+    let (twelve, three) = (
+        crate::program::folder(FITTED),
+        crate::program::folder(&FITTED.replace("train: 12", "train: 3")),
+    );
+    textured(96, 96).save(twelve.path().join("a.png")).unwrap();
+    textured(96, 96).save(three.path().join("a.png")).unwrap();
+    let line = |folder: &Path| -> serde_json::Value {
+        serde_json::from_str(&succeed(folder, "detect run a.png --json").out).unwrap()
+    };
+    let said = succeed(twelve.path(), "train p.yaml -o run").out;
+    assert!(
+        said.contains("threshold ") && said.contains("chosen from 12 training images"),
+        "{said}"
+    );
+    let some = line(twelve.path());
+    assert_eq!(some["basis"]["source"], "cross_validation");
+    assert_eq!(some["basis"]["normal_images"], 12);
+    assert!(some["anomalous"].is_boolean());
+
+    let said = succeed(three.path(), "train p.yaml -o run").out;
+    assert!(
+        said.contains("3 training scores say too little of how far scores spread"),
+        "{said}"
+    );
+    let few = line(three.path());
+    assert!(few["anomalous"].is_null() && few["calibrated"].is_null());
+    assert!(few["doubt"].as_str().unwrap().contains("say too little"), "{few}");
+    let said = succeed(three.path(), "detect run a.png");
+    assert!(
+        said.error.contains("there is no verdict on an image"),
+        "{}",
+        said.error
+    );
+}
+
+#[test]
+fn images_are_scored_without_the_crates_that_only_training_needs() {
+    let folder = trained(&[("train: 3", "train: 60")]);
+    let folder = folder.path();
+    textured(96, 96).save(folder.join("a.png")).unwrap();
+    let before = succeed(folder, "detect run a.png --json").out;
+    // As a run that was trained with a synthesizer and a data set of plugins.
+    let config = folder.join("run/config.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace(
+        "type: simple_texture_shape",
+        "type: water_drop\n  strength: [1, 2]",
+    );
+    let text = text.replace("type: demo", "type: line_camera");
+    let foreign = format!("plugins: {{ water-drop: \"1\" }}\n{text}");
+    assert!(foreign.contains("water_drop") && foreign.contains("line_camera"));
+    std::fs::write(&config, foreign).unwrap();
+
+    assert_eq!(succeed(folder, "detect run a.png --json").out, before);
+    assert!(
+        before.contains("\"anomalous\":true") || before.contains("\"anomalous\":false"),
+        "{before}"
+    );
+    // With a setting of the scorer the run's own settings are read as well, to know that the thresholds are not of use.
+    let changed = succeed(folder, "detect run a.png --json --set scorer.sigma=2");
+    assert!(changed.out.contains("\"anomalous\":null"), "{}", changed.out);
+    let unknown = crate::program::run(folder, "detect run a.png --set scorre.sigma=2");
+    unknown.fails(2, &["unknown key", "scorer"]);
+    let evaluated = crate::program::run(folder, "evaluate run");
+    evaluated.fails(2, &["plugins.water-drop", "this crate is not linked"]);
+}

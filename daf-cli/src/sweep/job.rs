@@ -109,7 +109,7 @@ fn work(
         return Err(Failure::work(format!("job {}: {reason}", job.hash)).into());
     }
     let mut reporter = Reporter::new(claim);
-    crate::train::learn(&run, &context.environment, &mut reporter)?;
+    crate::train::learn(&run, &context.environment, &mut reporter, false)?;
     let device = run.pipeline().device;
     crate::train::measure(run, device, context, None, |done, all| {
         reporter.images("scoring", done, all);

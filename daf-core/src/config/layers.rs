@@ -300,7 +300,8 @@ impl Layers {
         } else {
             let file = self.name(None);
             format!(
-                "`daf-cli build {file}` compiles a program that has it; `run`, `train` and `check` do so with --build"
+                "`daf-cli build {file}` compiles a program that has it; so does --build with `run`, `train`, `check`, `data check` \
+                 and `synth preview`"
             )
         };
         self.fault_at(

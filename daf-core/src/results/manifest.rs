@@ -1,5 +1,8 @@
 //! `run.json`: what made the run, and where its weights come from.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// `run.json`: what made the run, for whoever has to reproduce it.
@@ -13,8 +16,27 @@ pub struct Manifest {
     pub device: String,
     /// libtorch's threads; results are the same bit for bit for the same number only.
     pub threads: i32,
+    /// Folder that relative paths in the run's pipeline are relative to: the one that it was started in. Runs of former versions
+    /// do not say.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
     /// Every part that was linked, as `kind/name` and `crate version`.
     pub parts: Vec<(String, String)>,
+}
+
+/// `shortened.json`: a training that was ended before its last step. Its settings name the whole of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortened {
+    /// Steps that were learned.
+    pub steps: u64,
+    /// Steps that the settings ask for.
+    pub of: u64,
+}
+
+impl fmt::Display for Shortened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended early, after {} of {} steps", self.steps, self.of)
+    }
 }
 
 /// Where the weights of a network started from.

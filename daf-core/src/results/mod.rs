@@ -14,7 +14,7 @@ use serde_json::error::Category;
 
 pub use findings::Findings;
 pub use history::Record;
-pub use manifest::{Manifest, Origin};
+pub use manifest::{Manifest, Origin, Shortened};
 pub use metrics::{AtThreshold, Curves, Measurements, Metrics, Prediction, Value, short_name};
 
 use crate::calibration::Calibration;
@@ -24,6 +24,7 @@ use crate::{Error, Result};
 /// The pipeline of a run, fully resolved: what makes a folder a run directory.
 pub const CONFIG: &str = "config.yaml";
 pub(crate) const MANIFEST: &str = "run.json";
+pub(crate) const SHORTENED: &str = "shortened.json";
 /// What was found in the images.
 pub const FINDINGS: &str = "findings.json";
 /// A picture of synthetic samples.
@@ -48,6 +49,8 @@ pub struct Results {
     pub manifest: Manifest,
     /// `findings.json`, once the images have been looked through.
     pub findings: Option<Vec<Findings>>,
+    /// `shortened.json`, if the training was ended early.
+    pub shortened: Option<Shortened>,
     /// `history.jsonl`.
     pub history: Vec<Record>,
     /// `calibration.json`, once the training has ended.
@@ -102,6 +105,7 @@ impl Results {
             config,
             manifest,
             findings: read_json(&dir.join(FINDINGS))?,
+            shortened: read_json(&dir.join(SHORTENED))?,
             history: history(&dir.join(HISTORY))?,
             calibration: Calibration::read(dir)?,
             metrics: read_json(&dir.join(METRICS))?,

@@ -8,6 +8,7 @@
 //! history.jsonl    loss terms and times of every step
 //! checkpoints/     what a broken run goes on from
 //! weights/         one safetensors file per store; all there when the training has ended
+//! shortened.json   how far a training came that was ended early
 //! findings.json    what is wrong with the images, by daf-cli
 //! calibration.json thresholds, and what they rest on
 //! metrics.json     what the evaluation found
@@ -23,13 +24,14 @@ mod images;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Layers, Pipeline};
 use crate::registry::{self, Kind};
-use crate::results::{CONFIG, MANIFEST, Manifest};
+use crate::results::{CONFIG, MANIFEST, Manifest, read_json};
 use crate::{Error, Model, Origin, Result, weights};
 
 /// A run directory.
@@ -39,6 +41,8 @@ pub struct Run {
     pipeline: Pipeline,
     /// See [`changed`](Self::changed).
     changed: Vec<String>,
+    /// That of a directory which this process has made: from the first moment no other one takes it for abandoned.
+    lock: Mutex<Option<Lock>>,
 }
 
 /// The keys of `trainer` that the weights do not depend on.
@@ -77,6 +81,7 @@ impl Run {
             libtorch: "2.11.0".into(),
             device: format!("{device:?}"),
             threads: tch::get_num_threads(),
+            folder: std::env::current_dir().ok(),
             parts: Kind::ALL
                 .into_iter()
                 .flat_map(registry::components)
@@ -88,14 +93,25 @@ impl Run {
                 })
                 .collect(),
         };
-        write_folder(dir, |temporary| {
+        let mut held = None;
+        let written = write_folder(dir, |temporary| {
             write_file(&temporary.join(CONFIG), yaml.as_bytes())?;
-            write_json(&temporary.join(MANIFEST), &manifest)
+            write_json(&temporary.join(MANIFEST), &manifest)?;
+            held = Some(lock(temporary)?);
+            Ok(())
+        });
+        written.map_err(|error| match dir.exists() {
+            true => Error::data(
+                dir,
+                "another process has made this run at the same moment; wait for it, or choose another folder",
+            ),
+            false => error,
         })?;
         Ok(Self {
             dir: dir.into(),
             pipeline,
             changed: Vec::new(),
+            lock: Mutex::new(held),
         })
     }
 
@@ -121,6 +137,7 @@ impl Run {
                 .iter()
                 .map(|setting| setting.as_ref().to_owned())
                 .collect(),
+            lock: Mutex::default(),
         })
     }
 
@@ -134,6 +151,14 @@ impl Run {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Folder that relative paths in the pipeline are relative to, if that is not the current one.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<PathBuf> {
+        let manifest: Manifest = read_json(&self.dir.join(MANIFEST)).ok()??;
+        let here = std::env::current_dir().ok();
+        manifest.folder.filter(|folder| Some(folder) != here.as_ref())
     }
 
     /// The file that it keeps its pipeline in.
@@ -178,15 +203,10 @@ impl Run {
     /// # Errors
     /// If another process holds it, or the directory cannot be written to.
     pub fn lock(&self) -> Result<Lock> {
-        let path = self.dir.join(LOCK);
-        let file = File::create(&path).map_err(Error::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::data(
-                &self.dir,
-                "another process is at work in this run; wait for it, or choose another folder",
-            )),
-            Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
+        let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match held {
+            Some(lock) => Ok(lock),
+            None => lock(&self.dir),
         }
     }
 
@@ -264,6 +284,19 @@ impl Run {
     /// Loads the weights that training does not change.
     pub(crate) fn load_frozen(&self, model: &dyn Model) -> Result<()> {
         load(&self.dir, model, |frozen| frozen)
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock> {
+    let path = dir.join(LOCK);
+    let file = File::create(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(Error::data(
+            dir,
+            "another process is at work in this run; wait for it, or choose another folder",
+        )),
+        Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::Every;
 use crate::data::{self, FeatureCache, Loader, Samples};
 use crate::detect::Scoring;
 use crate::overlay;
-use crate::results::{HISTORY, Record, SYNTHESIS};
+use crate::results::{HISTORY, Record, SHORTENED, SYNTHESIS, Shortened};
 use crate::run::{Run, write_json};
 use crate::weights::{self, WeightFolders};
 use crate::{Error, Fit, Result};
@@ -123,6 +123,19 @@ pub struct Plan {
 /// [`Error::Diverged`] if a loss or gradient is not finite, [`Error::Interrupted`] if the observer stops it,
 /// [`Error::Data`] if another process is at work in the run, and whatever the data, the parts and the disk have to say.
 pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) -> Result<()> {
+    go(run, folders, observer, false)
+}
+
+/// Ends a training that was broken off: makes of its newest checkpoint what [`train`] makes of its last step. That the run was
+/// [shortened](Shortened) is written into its directory.
+///
+/// # Errors
+/// As [`train`], or if there is no checkpoint.
+pub fn finish(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) -> Result<()> {
+    go(run, folders, observer, true)
+}
+
+fn go(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer, early: bool) -> Result<()> {
     let _lock = run.lock()?;
     let pipeline = run.pipeline();
     let trainer = &pipeline.trainer;
@@ -131,6 +144,10 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     let samples = Arc::new(pipeline.samples(normals.train.clone(), trainer.normal_share)?);
     checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
+    if early && newest.is_none() && pipeline.method.learns() {
+        let reason = "there is no checkpoint yet, so nothing has been learned that the run could end with; go on with --resume";
+        return Err(Error::data(run.dir(), reason));
+    }
     if newest.is_none() {
         sound::check(pipeline, &normals, &samples, observer)?;
     }
@@ -166,13 +183,13 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     };
     let mut history = History::open(&run.dir().join(HISTORY), position)?;
 
+    let planned = match pipeline.method.learns() {
+        true => trainer.total_steps(samples.len()),
+        false => 0,
+    };
     let plan = Plan {
         images: samples.len(),
-        steps: if pipeline.method.learns() {
-            trainer.total_steps(samples.len())
-        } else {
-            0
-        },
+        steps: if early { position.step } else { planned },
         done: position.step,
         batch_size: trainer.batch_size,
     };
@@ -233,6 +250,13 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
     }
     let calibration = calibrate(run, &scoring, &normals, device, observer)?;
     write_json(&run.dir().join(Calibration::FILE), &calibration)?;
+    if plan.steps < planned {
+        let shortened = Shortened {
+            steps: plan.steps,
+            of: planned,
+        };
+        write_json(&run.dir().join(SHORTENED), &shortened)?;
+    }
     run.complete()
 }
 

@@ -32,13 +32,19 @@ impl Default for Fusion {
 #[typetag::serde(name = Fusion::NAME)]
 impl Decoder for Fusion {
     fn build(&self, blocks: &Blocks, input: &DecoderInput) -> Result<Box<dyn Segmenter>, BoxError> {
-        let [fine, middle, coarse] = input.stages[..] else {
-            return Err(format!("the student must have three stages, found {}", input.stages.len()).into());
+        let strides: Vec<i64> = input.stages.iter().map(|stage| stage.stride).collect();
+        let doubling = |pair: &[i64]| pair[1] == 2 * pair[0];
+        let [fine, middle, coarse] = match input.stages[..] {
+            [fine, middle, coarse] if strides.windows(2).all(doubling) => [fine, middle, coarse],
+            _ => {
+                return Err(format!(
+                    "takes three stages of the student whose strides double, such as 4, 8 and 16; found {} with the strides \
+                     {strides:?}",
+                    strides.len()
+                )
+                .into());
+            }
         };
-        if middle.stride != 2 * fine.stride || coarse.stride != 4 * fine.stride {
-            let found: Vec<i64> = input.stages.iter().map(|stage| stage.stride).collect();
-            return Err(format!("the strides of the student's stages must double, found {found:?}").into());
-        }
         let guided = self.discrepancy && !input.discrepancy.is_empty();
         let width = coarse.channels;
         let smooth = guided.then(|| {
