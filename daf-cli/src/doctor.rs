@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use daf_core::registry::{Component, components};
 use daf_core::{Backbone, Kind, tch};
@@ -9,6 +11,7 @@ use daf_core::{Backbone, Kind, tch};
 use crate::Context;
 use crate::cuda;
 use crate::failure::Failure;
+use crate::waiting;
 
 /// Show what daf finds on this machine: libtorch, devices, weights, cache
 #[derive(Debug, clap::Args)]
@@ -34,6 +37,18 @@ impl Doctor {
         row("libtorch", libtorch())?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         row("threads", format!("{} for {cores} cores", tch::get_num_threads()))?;
+        row("", waiting::described())?;
+        if let Some(taken) = taken() {
+            let share = if taken + tch::get_num_threads() as f64 > cores as f64 + 0.5 {
+                ": training and scoring will take longer than on a machine of their own"
+            } else {
+                ""
+            };
+            row(
+                "",
+                format!("other programs use {taken:.1} cores at the moment{share}"),
+            )?;
+        }
         row("devices", devices())?;
         let names: Vec<_> = environment
             .settings
@@ -82,6 +97,32 @@ impl Doctor {
         )?;
         Ok(())
     }
+}
+
+/// How many cores others use, as Linux counts it over a moment.
+fn taken() -> Option<f64> {
+    const MOMENT: Duration = Duration::from_millis(300);
+    // Of each state: user, nice, system, idle, waiting for the disk, interrupts of two kinds.
+    let times = || -> Option<(f64, f64)> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let times: Vec<f64> = (text.lines().next()?.split_whitespace().skip(1).take(7))
+            .map(|time| time.parse().ok())
+            .collect::<Option<_>>()?;
+        let idle = times.get(3)? + times.get(4)?;
+        Some((times.iter().sum::<f64>() - idle, idle))
+    };
+    let before = times()?;
+    // This process sleeps.
+    thread::sleep(MOMENT);
+    let after = times()?;
+    let (busy, idle) = (after.0 - before.0, after.1 - before.1);
+    let all = fs::read_to_string("/proc/stat").ok()?;
+    let cores = all
+        .lines()
+        .filter(|line| line.starts_with("cpu"))
+        .count()
+        .checked_sub(1)?;
+    (busy + idle > 0.0).then(|| cores as f64 * busy / (busy + idle))
 }
 
 fn libtorch() -> String {

@@ -4,6 +4,7 @@
 //! it can be taken up again. At any other time, and on a second request, the process [leaves](leave) at once: whatever it
 //! writes is whole or absent at any moment, and its locks go with it.
 
+use std::ffi::{c_char, c_int};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command};
@@ -16,6 +17,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
 use crate::failure::Failure;
+use crate::waiting;
 
 /// Who wants the program to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,9 +104,14 @@ pub(crate) fn watch() -> Result<(), Failure> {
 #[used]
 // SAFETY: the section is a table of such functions, which the loader calls when all libraries are in place.
 #[unsafe(link_section = ".preinit_array")]
-static BEFORE_ALL: extern "C" fn() = before_all;
+static BEFORE_ALL: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = before_all;
 
-extern "C" fn before_all() {
+#[allow(unsafe_code)]
+extern "C" fn before_all(_: c_int, arguments: *const *const c_char, environment: *const *const c_char) {
+    // SAFETY: these are the loader's, and no library is initialised yet.
+    unsafe {
+        waiting::shorten(arguments, environment);
+    }
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         if signal != SIGHUP || !is_ignored(signal) {
             end_early(signal, true);

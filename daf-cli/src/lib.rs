@@ -37,6 +37,7 @@ mod source;
 mod sweep;
 mod synth;
 mod train;
+mod waiting;
 mod watchdog;
 
 use std::io::{self, IsTerminal, Write};
