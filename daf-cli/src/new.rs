@@ -166,7 +166,9 @@ impl New {
                 folder.display()
             )));
         }
-        let manifest = template.manifest.replace("daf-core = \"*\"\n", &template.dependencies());
+        let manifest = template
+            .manifest
+            .replace("daf-core = \"*\"\n", &template.dependencies());
         let files = [
             ("Cargo.toml", manifest.as_str()),
             ("README.md", template.readme),
@@ -181,7 +183,12 @@ impl New {
             .collect();
         if let Some(mut lock) = source.lock()? {
             // With the crate's own entry Cargo takes the versions that stand there, and asks no registry for others.
-            let dependencies: Vec<_> = template.crates.iter().copied().chain(template.pipeline.map(|_| "serde")).collect();
+            let dependencies: Vec<_> = template
+                .crates
+                .iter()
+                .copied()
+                .chain(template.pipeline.map(|_| "serde"))
+                .collect();
             lock.extend(source::locked(&names.krate, &dependencies).into_bytes());
             files.push(("Cargo.lock", lock));
         }
@@ -208,7 +215,11 @@ impl New {
             What::Part(_) => "cargo test\n  daf-cli run pipeline.yaml --build",
             What::Program => "cargo run -- RUN",
         };
-        writeln!(context.out, "wrote {0}; next:\n  cd {0}\n  {next}", folder.display())?;
+        writeln!(
+            context.out,
+            "wrote {0}; next:\n  cd {0}\n  {next}",
+            folder.display()
+        )?;
         Ok(())
     }
 }

@@ -89,13 +89,20 @@ pub(crate) fn named(
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(Failure::work)?;
     let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
     let Some(package) = packages.iter().find(|package| package["name"] == name) else {
-        let found: Vec<_> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+        let found: Vec<_> = packages
+            .iter()
+            .filter_map(|package| package["name"].as_str())
+            .collect();
         let found = found.join(", ");
         return Err(refuse(format!(
             "expected the crate `{name}`, found `{found}`; choose another folder with --path"
         )));
     };
     let dependencies = package["dependencies"].as_array().map_or(&[][..], Vec::as_slice);
-    let is_named = |krate: &&str| dependencies.iter().any(|dependency| dependency["name"] == **krate);
+    let is_named = |krate: &&str| {
+        dependencies
+            .iter()
+            .any(|dependency| dependency["name"] == **krate)
+    };
     Ok(OPEN.into_iter().filter(is_named).collect())
 }
