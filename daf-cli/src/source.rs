@@ -167,7 +167,15 @@ pub(crate) fn libtorch() -> Option<PathBuf> {
 
 /// Dependencies as lines of a `Cargo.toml`.
 pub(crate) fn dependencies<'a>(crates: impl IntoIterator<Item = (&'a str, Dependency)>) -> String {
-    let line = |(name, dependency): (&str, Dependency)| format!("{name} = {}\n", toml(&json!(dependency)));
+    let line = |(name, dependency): (&str, Dependency)| {
+        let value = json!(dependency);
+        // A version alone is written as one does.
+        let value = match value.get("version") {
+            Some(version) if value.as_object().is_some_and(|keys| keys.len() == 1) => version,
+            _ => &value,
+        };
+        format!("{name} = {}\n", toml(value))
+    };
     crates.into_iter().map(line).collect()
 }
 
@@ -208,7 +216,7 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
             "one = {{ path = \"/a \\\"b\\\"/c\", features = [\"x\", \"y\"], default-features = false }}\n\
-             two = {{ version = \"={version}\" }}\n"
+             two = \"={version}\"\n"
         );
         assert_eq!(lines, expected);
     }

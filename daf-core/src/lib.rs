@@ -149,22 +149,33 @@ pub mod train;
 pub mod weights;
 pub mod words;
 
+#[doc(inline)]
 pub use error::{BoxError, Error, Result};
+#[doc(inline)]
 pub use registry::Kind;
 #[cfg(feature = "torch")]
+#[doc(inline)]
 pub use results::Origin;
 
 #[cfg(feature = "torch")]
+#[doc(inline)]
 pub use config::Pipeline;
 #[cfg(feature = "torch")]
+#[doc(inline)]
 pub use detect::{Detection, Detector};
 #[cfg(feature = "torch")]
+#[doc(inline)]
 pub use overlay::ScoreMap;
+#[doc(inline)]
 pub use part::dataset::{Dataset, Item, Listing, Split};
+#[doc(inline)]
 pub use part::shape::{Region, Shape};
+#[doc(inline)]
 pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
+#[doc(inline)]
 pub use part::texture::{Fill, Texture};
 #[cfg(feature = "torch")]
+#[doc(inline)]
 pub use part::{
     backbone::{Backbone, Extractor, Stage},
     decoder::{Decoder, DecoderInput, Segmenter},

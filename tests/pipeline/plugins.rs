@@ -195,6 +195,10 @@ fn what_new_writes_compiles_and_passes_its_tests_for_every_kind_and_a_program_sc
             fs::rename(own.join(shared), at).unwrap();
         }
         if kind == "program" {
+            let page = include_str!("../../docs/programs.md");
+            for line in manifest.lines().filter(|line| line.starts_with("daf-")) {
+                assert!(page.contains(line), "docs/programs.md has no `{line}`");
+            }
             continue;
         }
         let pipeline = fs::read_to_string(own.join("pipeline.yaml")).unwrap();

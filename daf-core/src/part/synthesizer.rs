@@ -30,7 +30,7 @@ pub trait Synthesizer: Debug + Send + Sync {
         false
     }
 
-    /// The image files that it draws from, as those of [`Texture::image_files`](crate::Texture::sources); a strategy made of other
+    /// The image files that it draws from, as those of [`Texture::image_files`](crate::Texture::image_files); a strategy made of other
     /// parts gives theirs.
     fn image_files(&self) -> Vec<PathBuf> {
         Vec::new()
