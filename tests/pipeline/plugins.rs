@@ -363,7 +363,7 @@ fn what_belongs_to_the_machine_can_be_removed_and_written_again() {
     new(folder.path(), "new decoder other --path mine")
         .fails(2, &["mine/Cargo.toml: expected the crate `other`, found `mine`"]);
     fs::write(own.join("Cargo.toml"), "[package\n").unwrap();
-    new(folder.path(), "new decoder mine").fails(2, &["mine/Cargo.toml: ", "invalid"]);
+    new(folder.path(), "new decoder mine").fails(2, &["mine/Cargo.toml: "]);
 }
 
 /// The files directly in a folder, and those of `src`, with what is in them.
