@@ -17,7 +17,7 @@ use crate::ending::end_with_us;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
-use crate::source::{self, Source};
+use crate::source::{self, OPEN, Source};
 
 /// Compile a daf-cli that has a pipeline's plugins
 #[derive(Debug, clap::Args)]
@@ -210,7 +210,7 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
     write_changed(&folder.join("main.rs"), main.as_bytes())?;
     write_changed(
         &dot_cargo.join("config.toml"),
-        source.configuration(environment)?.as_bytes(),
+        source.configuration(&[])?.as_bytes(),
     )?;
     // Cargo adds the plugins' own dependencies to it, so it is written once.
     if let Some(lock) = lock.filter(|_| !folder.join("Cargo.lock").exists()) {
@@ -218,9 +218,6 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
     }
     Ok(folder)
 }
-
-/// The crates of the framework that plugins may depend on.
-const OPEN: [&str; 5] = ["daf-core", "daf-data", "daf-metrics", "daf-models", "daf-synth"];
 
 /// Whatever version there is, with the features that others ask for.
 fn any_version() -> Dependency {

@@ -28,6 +28,7 @@ mod inputs;
 mod list;
 mod memory;
 mod new;
+mod outside;
 mod pipeline;
 mod progress;
 mod report;

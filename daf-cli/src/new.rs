@@ -7,103 +7,189 @@ use daf_core::{Error, Kind, registry};
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::outside;
 use crate::source::{self, Source};
 
-/// Write a crate with a part of your own to start from
+/// Write a crate with a part of your own to start from, or a program that scores images
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   daf-cli new synthesizer my-stain
   daf-cli new backbone my-network --path ~/crates/my-network
+  daf-cli new program my-inspection
 
-The crate compiles and has an example part, a test, and a pipeline.yaml that uses it.")]
+The crate compiles and has an example part, a test, and a pipeline.yaml that uses it.
+
+Where a crate of that name is already, only what belongs to this machine is written
+again, .cargo/config.toml and the link target/debug:
+  daf-cli new backbone my-network --path .")]
 pub(crate) struct New {
-    /// Kind of the part: dataset, synthesizer, shape, texture, backbone, measure, decoder, scorer or method
-    #[arg(value_parser = crate::list::kind)]
-    kind: Kind,
+    /// Kind of the part: dataset, synthesizer, shape, texture, backbone, measure, decoder, scorer or method; or `program`
+    #[arg(value_parser = what)]
+    kind: What,
     /// Name of the crate, in lower case with hyphens; the part is called the same with underscores
     name: String,
-    /// The folder to write to; it must not exist yet [default: the crate's name]
+    /// The folder to write to [default: the crate's name]
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// The checkout of daf that the crate depends on; otherwise the one that this program was compiled from
+    /// The checkout of daf that the crate is compiled with; otherwise the one that this program was compiled from
     #[arg(long, value_name = "DIR")]
     daf: Option<PathBuf>,
 }
 
-/// What a kind of part needs to begin with.
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Part(Kind),
+    Program,
+}
+
+impl What {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Part(kind) => kind.name(),
+            Self::Program => "program",
+        }
+    }
+}
+
+fn what(name: &str) -> Result<What, String> {
+    if name == What::Program.name() {
+        return Ok(What::Program);
+    }
+    crate::list::kind(name)
+        .map(What::Part)
+        .map_err(|reason| format!("{reason}, and `program`"))
+}
+
+/// What a crate begins with.
 struct Template {
-    part: &'static str,
-    pipeline: &'static str,
-    /// Whether parts of this kind compute with tensors. The others compile without libtorch.
+    manifest: &'static str,
+    readme: &'static str,
+    /// Path and content of the one file of Rust.
+    code: (&'static str, &'static str),
+    pipeline: Option<&'static str>,
+    /// The crates of daf that it names.
+    crates: &'static [&'static str],
+    /// Whether it computes with tensors. Other crates compile without libtorch.
     torch: bool,
 }
 
-macro_rules! template {
+macro_rules! part {
     ($folder:literal, $torch:literal) => {
         Template {
-            part: include_str!(concat!("../templates/", $folder, "/lib.rs")),
-            pipeline: include_str!(concat!("../templates/", $folder, "/pipeline.yaml")),
+            manifest: include_str!("../templates/Cargo.toml"),
+            readme: include_str!("../templates/README.md"),
+            code: (
+                "src/lib.rs",
+                include_str!(concat!("../templates/", $folder, "/lib.rs")),
+            ),
+            pipeline: Some(include_str!(concat!("../templates/", $folder, "/pipeline.yaml"))),
+            crates: &["daf-core"],
             torch: $torch,
         }
     };
 }
 
-const fn template(kind: Kind) -> Template {
-    match kind {
-        Kind::Dataset => template!("dataset", false),
-        Kind::Synthesizer => template!("synthesizer", false),
-        Kind::Shape => template!("shape", false),
-        Kind::Texture => template!("texture", false),
-        Kind::Backbone => template!("backbone", true),
-        Kind::DiscrepancyMeasure => template!("measure", true),
-        Kind::Decoder => template!("decoder", true),
-        Kind::Scorer => template!("scorer", true),
-        Kind::Method => template!("method", true),
+const fn template(what: What) -> Template {
+    match what {
+        What::Part(Kind::Dataset) => part!("dataset", false),
+        What::Part(Kind::Synthesizer) => part!("synthesizer", false),
+        What::Part(Kind::Shape) => part!("shape", false),
+        What::Part(Kind::Texture) => part!("texture", false),
+        What::Part(Kind::Backbone) => part!("backbone", true),
+        What::Part(Kind::DiscrepancyMeasure) => part!("measure", true),
+        What::Part(Kind::Decoder) => part!("decoder", true),
+        What::Part(Kind::Scorer) => part!("scorer", true),
+        What::Part(Kind::Method) => part!("method", true),
+        What::Program => Template {
+            manifest: include_str!("../templates/program/Cargo.toml"),
+            readme: include_str!("../templates/program/README.md"),
+            // The example of the checkout, where its test is.
+            code: ("src/main.rs", include_str!("../templates/program/main.rs")),
+            pipeline: None,
+            crates: &[
+                "daf-core",
+                "daf-methods-features",
+                "daf-methods-synthetic",
+                "daf-models",
+            ],
+            torch: true,
+        },
+    }
+}
+
+impl Template {
+    /// The crates of daf as lines of a `Cargo.toml`, which holds on every machine: no path.
+    fn dependencies(&self) -> String {
+        let dependency = |name: &'static str| {
+            let version = Some(env!("CARGO_PKG_VERSION").into());
+            let dependency = match name {
+                // The features that daf's own crates ask for, so that one daf-core serves all.
+                "daf-core" => Dependency {
+                    version,
+                    default_features: Some(false),
+                    features: self.torch.then(|| "torch".into()).into_iter().collect(),
+                    ..Dependency::default()
+                },
+                _ => Dependency {
+                    version,
+                    ..Dependency::default()
+                },
+            };
+            (name, dependency)
+        };
+        source::dependencies(self.crates.iter().copied().map(dependency))
     }
 }
 
 impl New {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let Template {
-            part,
-            pipeline,
-            torch,
-        } = template(self.kind);
-        let names = Names::new(&self.name, self.kind, part)?;
         let source = Source::find(self.daf.as_deref())?;
-        // The features that daf's own crates ask for, so that one daf-core serves all.
-        let core = Dependency {
-            default_features: Some(false),
-            features: torch.then(|| "torch".into()).into_iter().collect(),
-            ..source.dependency("daf-core")
-        };
-        let core = source::dependencies([("daf-core", core)]);
-        let folder = self.path.clone().unwrap_or_else(|| names.krate.clone().into());
+        let folder = self.path.clone().unwrap_or_else(|| self.name.clone().into());
+        if folder.join("Cargo.toml").is_file() {
+            let crates = outside::named(&folder, &self.name, &context.environment)?;
+            outside::write(&folder, &source, &crates, &context.environment)?;
+            writeln!(
+                context.out,
+                "{0}: wrote .cargo/config.toml and target/debug; the crate is as it was",
+                folder.display()
+            )?;
+            return Ok(());
+        }
+        let template = template(self.kind);
+        let names = Names::new(&self.name, self.kind, template.code.1)?;
         if folder.exists() {
             return Err(Failure::usage(format!(
-                "{}: exists already; choose another folder with --path",
+                "{}: exists already and holds no crate; choose another folder with --path",
                 folder.display()
             )));
         }
-        let manifest = include_str!("../templates/Cargo.toml").replace("daf-core = \"*\"\n", &core);
+        let manifest = template
+            .manifest
+            .replace("daf-core = \"*\"\n", &template.dependencies());
         let files = [
             ("Cargo.toml", manifest.as_str()),
-            ("README.md", include_str!("../templates/README.md")),
+            ("README.md", template.readme),
             (".gitignore", include_str!("../templates/gitignore")),
-            ("pipeline.yaml", pipeline),
-            ("src/lib.rs", part),
+            template.code,
         ];
+        let pipeline = template.pipeline.map(|text| ("pipeline.yaml", text));
         let mut files: Vec<_> = files
             .into_iter()
+            .chain(pipeline)
             .map(|(name, text)| (name, names.fill(text).into_bytes()))
             .collect();
-        if torch {
-            files.push((
-                ".cargo/config.toml",
-                source.configuration(&context.environment)?.into_bytes(),
-            ));
+        if let Some(mut lock) = source.lock()? {
+            // With the crate's own entry Cargo takes the versions that stand there, and asks no registry for others.
+            let dependencies: Vec<_> = template
+                .crates
+                .iter()
+                .copied()
+                .chain(template.pipeline.map(|_| "serde"))
+                .collect();
+            lock.extend(source::locked(&names.krate, &dependencies).into_bytes());
+            files.push(("Cargo.lock", lock));
         }
-        files.extend(source.lock()?.map(|lock| ("Cargo.lock", lock)));
         let beside = match folder.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -121,10 +207,15 @@ impl New {
             fs::create_dir_all(parent).map_err(Error::io(parent))?;
             fs::write(&path, content).map_err(Error::io(&path))?;
         }
+        outside::write(temporary.path(), &source, template.crates, &context.environment)?;
         fs::rename(temporary.path(), &folder).map_err(Error::io(&folder))?;
+        let next = match self.kind {
+            What::Part(_) => "cargo test\n  daf-cli run pipeline.yaml --build",
+            What::Program => "cargo run -- RUN",
+        };
         writeln!(
             context.out,
-            "wrote {0}; next:\n  cd {0}\n  cargo test\n  daf-cli run pipeline.yaml --build",
+            "wrote {0}; next:\n  cd {0}\n  {next}",
             folder.display()
         )?;
         Ok(())
@@ -136,11 +227,11 @@ struct Names {
     krate: String,
     part: String,
     of_type: String,
-    kind: Kind,
+    what: What,
 }
 
 impl Names {
-    fn new(krate: &str, kind: Kind, template: &str) -> Result<Self, Failure> {
+    fn new(krate: &str, what: What, template: &str) -> Result<Self, Failure> {
         let refuse = |reason: String| Err(Failure::usage(format!("`{krate}`: {reason}")));
         let words: Vec<_> = krate.split('-').collect();
         let plain = |word: &&str| {
@@ -162,7 +253,9 @@ impl Names {
         if RESERVED.contains(&part.as_str()) {
             return refuse("is a word of Rust or a crate that is needed; choose another name".into());
         }
-        if let Some(there) = registry::find(kind, &part) {
+        if let What::Part(kind) = what
+            && let Some(there) = registry::find(kind, &part)
+        {
             return refuse(format!(
                 "there is a {kind} `{part}` already, of {} {}; choose another name",
                 there.krate, there.version
@@ -178,14 +271,14 @@ impl Names {
             krate: krate.into(),
             part,
             of_type,
-            kind,
+            what,
         })
     }
 
     fn fill(&self, template: &str) -> String {
         // None of the names holds a placeholder that is filled after it.
         template
-            .replace("my_kind", self.kind.name())
+            .replace("my_kind", self.what.name())
             .replace("my-part", &self.krate)
             .replace("my_part", &self.part)
             .replace("MyPart", &self.of_type)
@@ -209,6 +302,8 @@ const RESERVED: &[&str] = &[
     "daf_cli",
     "daf_core",
     "daf_data",
+    "daf_methods_features",
+    "daf_methods_synthetic",
     "daf_metrics",
     "daf_models",
     "daf_report",
@@ -268,15 +363,15 @@ mod tests {
 
     #[test]
     fn names_of_crates_parts_and_types_go_together() {
-        let names = Names::new("my-part-2", Kind::Scorer, "").unwrap();
+        let names = Names::new("my-part-2", What::Part(Kind::Scorer), "").unwrap();
         assert_eq!(
             names.fill("my-part my_part MyPart my_kind"),
             "my-part-2 my_part_2 MyPart2 scorer"
         );
-        let names = Names::new("my-kind", Kind::Scorer, "").unwrap();
+        let names = Names::new("my-kind", What::Program, "").unwrap();
         assert_eq!(
             names.fill("my-part my_part MyPart my_kind"),
-            "my-kind my_kind MyKind scorer"
+            "my-kind my_kind MyKind program"
         );
     }
 
@@ -294,8 +389,8 @@ mod tests {
             ("synthesizer", "`Synthesizer` is there already"),
             ("dra", "a synthesizer `dra` already, of daf-synth"),
         ] {
-            let kind = Kind::Synthesizer;
-            let Err(Failure::Usage(error)) = Names::new(name, kind, template(kind).part) else {
+            let kind = What::Part(Kind::Synthesizer);
+            let Err(Failure::Usage(error)) = Names::new(name, kind, template(kind).code.1) else {
                 panic!("`{name}` is taken");
             };
             assert!(error.to_string().contains(reason), "{error}");

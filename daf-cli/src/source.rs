@@ -12,6 +12,17 @@ use crate::cuda;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
+/// The crates of daf that plugins and programs may depend on.
+pub(crate) const OPEN: [&str; 7] = [
+    "daf-core",
+    "daf-data",
+    "daf-methods-features",
+    "daf-methods-synthetic",
+    "daf-metrics",
+    "daf-models",
+    "daf-synth",
+];
+
 /// The crates of daf that a plugin's program must share with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -45,13 +56,16 @@ impl Source {
             .map_or(Self::Registry, |folder| Self::Checkout(folder.into())))
     }
 
-    /// The crate `name` of daf, as a dependency.
+    /// The crate `name` of daf, as a dependency of what is compiled on this machine only.
     pub(crate) fn dependency(&self, name: &str) -> Dependency {
         match self {
-            Self::Checkout(folder) => Dependency {
-                path: Some(folder.join(name)),
-                ..Dependency::default()
-            },
+            Self::Checkout(folder) => {
+                let parts = folder.join("plugins").join(name);
+                Dependency {
+                    path: Some(if parts.is_dir() { parts } else { folder.join(name) }),
+                    ..Dependency::default()
+                }
+            }
             Self::Registry => Dependency {
                 version: Some(concat!("=", env!("CARGO_PKG_VERSION")).into()),
                 ..Dependency::default()
@@ -71,18 +85,22 @@ impl Source {
         }
     }
 
-    /// Cargo's configuration for a crate that links libtorch: the one of this program with an rpath to it, and a target
-    /// folder and profiles that have most of it compiled already.
-    pub(crate) fn configuration(&self, environment: &Environment) -> Result<String, Failure> {
-        let mut text = format!("[build]\ntarget-dir = {}\n", toml(&json!(target(environment))));
+    /// Cargo's configuration for a crate outside the checkout: where the `crates` of daf that it names in some version are,
+    /// libtorch and an rpath to it, and the profiles that most of it is compiled with already.
+    pub(crate) fn configuration(&self, crates: &[&str]) -> Result<String, Failure> {
+        let mut text = String::new();
+        if let (Self::Checkout(_), [_, ..]) = (self, crates) {
+            let patch = dependencies(crates.iter().map(|name| (*name, self.dependency(name))));
+            text += &format!("[patch.crates-io]\n{patch}\n");
+        }
         let libtorch = libtorch();
         if let Some(libtorch) = &libtorch {
             text += &format!(
-                "\n# A LIBTORCH variable in the environment wins.\n[env]\nLIBTORCH = {}\n",
+                "# A LIBTORCH variable in the environment wins.\n[env]\nLIBTORCH = {}\n\n",
                 toml(&json!(libtorch))
             );
         }
-        text += &format!("\n[target.{ARCH}-unknown-linux-gnu]\n");
+        text += &format!("[target.{ARCH}-unknown-linux-gnu]\n");
         match self {
             Self::Checkout(folder) => {
                 let linker = folder.join("scripts").join("libtorch-cc");
@@ -149,8 +167,22 @@ pub(crate) fn libtorch() -> Option<PathBuf> {
 
 /// Dependencies as lines of a `Cargo.toml`.
 pub(crate) fn dependencies<'a>(crates: impl IntoIterator<Item = (&'a str, Dependency)>) -> String {
-    let line = |(name, dependency): (&str, Dependency)| format!("{name} = {}\n", toml(&json!(dependency)));
+    let line = |(name, dependency): (&str, Dependency)| {
+        let value = json!(dependency);
+        // A version alone is written as one does.
+        let value = match value.get("version") {
+            Some(version) if value.as_object().is_some_and(|keys| keys.len() == 1) => version,
+            _ => &value,
+        };
+        format!("{name} = {}\n", toml(value))
+    };
     crates.into_iter().map(line).collect()
+}
+
+/// A crate's own entry in a `Cargo.lock`.
+pub(crate) fn locked(name: &str, dependencies: &[&str]) -> String {
+    let dependencies = toml(&json!(dependencies));
+    format!("\n[[package]]\nname = \"{name}\"\nversion = \"0.1.0\"\ndependencies = {dependencies}\n")
 }
 
 /// A value of TOML, on one line.
@@ -184,7 +216,7 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
             "one = {{ path = \"/a \\\"b\\\"/c\", features = [\"x\", \"y\"], default-features = false }}\n\
-             two = {{ version = \"={version}\" }}\n"
+             two = \"={version}\"\n"
         );
         assert_eq!(lines, expected);
     }

@@ -78,10 +78,10 @@ fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
 /// on `device`.
 ///
 /// On a CPU for which libtorch has two threads, two items are worked on at a time with one each: sharing every operation among
-/// the two would have them wait for each other at its end. Otherwise, in [training](shared) and where multiply-adds are counted,
+/// the two would have them wait for each other at its end. Otherwise, in training and where multiply-adds are counted,
 /// items are worked on one after the other.
 ///
-/// The first time, two threads are started that stay until something is [shared], and no other thread should ask libtorch for the
+/// The first time, two threads are started that stay until a training begins, and no other thread should ask libtorch for the
 /// first time just then: it might get their number of threads. Meanwhile OpenMP's threads wait asleep between operations, in the
 /// whole process.
 pub fn each<Item: Send, R: Send>(

@@ -27,6 +27,10 @@ use crate::{BoxError, Error, Model, Rect, Result, ScoreMap, concurrent, data};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// It may be moved to another thread and is used by one at a time (`Send`, not `Sync`, as tensors are): one thread owns it and is
+/// sent images, it lies behind a [`Mutex`](std::sync::Mutex), or each thread has one of its own. The page `docs/programs.md` of
+/// the repository shows them.
 pub struct Detector {
     scoring: Scoring,
     calibration: Option<Calibration>,

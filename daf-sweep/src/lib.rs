@@ -5,7 +5,7 @@
 //! pipeline that goes by the hash of its content, which is frozen in the directory of a [`Sweep`]. A job is run by any
 //! process on any machine that sees the directory: jobs share nothing, and what has become of one is told by its files.
 //! What they measured is [collected](Sweep::collect) into [`Outcomes`], from which [`tables`](Outcomes::table) and
-//! [`profiles`](Outcomes::profile) are made.
+//! [`profiles`](Outcomes::profiles) are made.
 //!
 //! ```no_run
 //! use daf_sweep::{Plan, Sweep, SweepFile};

@@ -1,8 +1,9 @@
-//! Plugins as a stranger makes them: outside the workspace, with the program alone.
+//! Plugins and programs as a stranger makes them: outside the workspace, with the program alone.
 //!
 //! Everything compiles in the target folder of this test, where the dependencies are there already, and without asking a
 //! registry for anything.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -175,24 +176,30 @@ impl Said {
 }
 
 #[test]
-fn what_new_writes_compiles_and_passes_its_tests_for_every_kind() {
+fn what_new_writes_compiles_and_passes_its_tests_for_every_kind_and_a_program_scores() {
     let folder = tempfile::tempdir().unwrap();
-    for kind in Kind::ALL {
+    let kinds = Kind::ALL.map(Kind::name).into_iter();
+    for kind in kinds.chain(["program"]) {
         succeed(folder.path(), &format!("new {kind} my-{kind}"));
         let own = folder.path().join(format!("my-{kind}"));
-        // Members of one workspace, so that Cargo is called once.
+        let manifest = fs::read_to_string(own.join("Cargo.toml")).unwrap();
+        assert!(
+            !manifest.contains("path = "),
+            "a path of this machine:\n{manifest}"
+        );
+        // Members of one workspace, so that Cargo is called once. What the last one has, which names the most crates, serves all.
         edit(&own.join("Cargo.toml"), "[workspace]", "");
-        let lock = folder.path().join("Cargo.lock");
-        fs::rename(own.join("Cargo.lock"), lock).unwrap();
-        let configuration = own.join(".cargo/config.toml");
-        // What computes with tensors is told where libtorch is; the rest compiles without it.
-        let torch = fs::read_to_string(own.join("src/lib.rs"))
-            .unwrap()
-            .contains("daf_core::tch");
-        assert_eq!(configuration.is_file(), torch, "{kind}");
-        if torch {
-            fs::create_dir_all(folder.path().join(".cargo")).unwrap();
-            fs::rename(configuration, folder.path().join(".cargo/config.toml")).unwrap();
+        for shared in ["Cargo.lock", ".cargo", "target"] {
+            let at = folder.path().join(shared);
+            let _ = fs::remove_dir_all(&at);
+            fs::rename(own.join(shared), at).unwrap();
+        }
+        if kind == "program" {
+            let page = include_str!("../../docs/programs.md");
+            for line in manifest.lines().filter(|line| line.starts_with("daf-")) {
+                assert!(page.contains(line), "docs/programs.md has no `{line}`");
+            }
+            continue;
         }
         let pipeline = fs::read_to_string(own.join("pipeline.yaml")).unwrap();
         assert!(
@@ -200,6 +207,23 @@ fn what_new_writes_compiles_and_passes_its_tests_for_every_kind() {
             "{pipeline}"
         );
         assert!(pipeline.contains(&format!("type: my_{kind}")), "{pipeline}");
+        // The first thing that one does: a setting more. The tests know nothing of it.
+        let code = own.join("src/lib.rs");
+        let text = fs::read_to_string(&code).unwrap();
+        let of_type = text
+            .lines()
+            .find_map(|line| line.strip_prefix("impl Default for ")?.strip_suffix(" {"))
+            .unwrap();
+        edit(
+            &code,
+            &format!("pub struct {of_type} {{"),
+            &format!("pub struct {of_type} {{\n    /// A setting more.\n    pub another: u8,"),
+        );
+        edit(
+            &code,
+            "fn default() -> Self {\n        Self {",
+            "fn default() -> Self {\n        Self {\n            another: 7,",
+        );
     }
     fs::write(
         folder.path().join("Cargo.toml"),
@@ -210,17 +234,10 @@ fn what_new_writes_compiles_and_passes_its_tests_for_every_kind() {
     let cli = concat!(env!("CARGO_MANIFEST_DIR"), "/../daf-cli");
     let whole = package("whole", "0.1.0") + &format!("[dependencies]\ndaf-cli = {{ path = \"{cli}\" }}\n");
     write_crate(&folder.path().join("whole"), &whole);
-    let mut cargo = prepare(Command::new(cargo()), folder.path());
-    cargo.args(["test", "--workspace", "--lib", "--offline"]);
-    for (name, _) in std::env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
-            .iter()
-            .any(|start| name.to_string_lossy().starts_with(start))
-        {
-            cargo.env_remove(name);
-        }
-    }
-    let said: Said = cargo.output().unwrap().into();
+    let said: Said = cargo(folder.path(), "test --workspace --lib --offline")
+        .output()
+        .unwrap()
+        .into();
     assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.error);
     let passed = said
         .out
@@ -231,11 +248,151 @@ fn what_new_writes_compiles_and_passes_its_tests_for_every_kind() {
     for line in said.error.lines() {
         assert!(!line.starts_with("warning: unused"), "{}", said.error);
     }
+
+    // The program, with no more of a run than docs/programs.md says.
+    let said: Said = cargo(folder.path(), "build --workspace --bins --offline")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    fs::write(folder.path().join("p.yaml"), "data: { type: demo }\n").unwrap();
+    succeed(folder.path(), &format!("train p.yaml {TINY}"));
+    let (run, moved) = (folder.path().join("runs/p"), folder.path().join("moved"));
+    fs::create_dir(&moved).unwrap();
+    for needed in ["config.yaml", "run.json", "calibration.json", "weights"] {
+        fs::rename(run.join(needed), moved.join(needed)).unwrap();
+    }
+    let mut program = prepare(
+        Command::new(folder.path().join("target/debug/my-program")),
+        folder.path(),
+    );
+    let said: Said = program.arg("moved").output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert!(said.out.starts_with("score "), "{}", said.out);
 }
 
-/// The Cargo that runs this test.
-fn cargo() -> PathBuf {
-    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+#[test]
+fn a_plugins_tests_need_nothing_that_is_not_compiled_for_daf_cli() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), "new backbone my-network");
+    let checkout = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    // Packages with their versions and features. A feature more or less compiles them anew, and what depends on them.
+    let packages = |folder: &Path, arguments: &str| -> BTreeSet<String> {
+        let mut command = cargo(
+            folder,
+            "tree --edges=normal,build --prefix=none --format={p}_[{f}]",
+        );
+        command.args(arguments.split_whitespace());
+        // Nothing is asked of a registry, though Cargo may.
+        command.env("CARGO_HTTP_PROXY", "http://127.0.0.1:9");
+        let said: Said = command.output().unwrap().into();
+        assert_eq!(said.code, Some(0), "{}", said.error);
+        let of_registry = said.out.lines().filter(|line| !line.contains('/'));
+        of_registry
+            .map(|line| line.trim_end_matches(" (*)").to_owned())
+            .collect()
+    };
+    let own = packages(&folder.path().join("my-network"), "");
+    let compiled = packages(checkout, "--package=daf-cli");
+    assert!(
+        own.iter().any(|package| package.starts_with("torch-sys v")),
+        "{own:?}"
+    );
+    let anew: Vec<_> = own.difference(&compiled).collect();
+    assert!(
+        anew.is_empty(),
+        "{anew:?} have other features beneath daf-cli; daf-core/Cargo.toml asks for the same ones"
+    );
+}
+
+#[test]
+fn what_belongs_to_the_machine_can_be_removed_and_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    // Where the program finds what is compiled, and others do.
+    let compiled = folder.path().join("compiled");
+    let new = |at: &Path, arguments: &str| -> Said {
+        let mut command = offline(at, arguments);
+        command
+            .env("CARGO_TARGET_DIR", &compiled)
+            .output()
+            .unwrap()
+            .into()
+    };
+    assert_eq!(new(folder.path(), "new decoder mine").code, Some(0));
+    let own = folder.path().join("mine");
+    let shared = compiled.join("debug/shared");
+    fs::write(&shared, "").unwrap();
+    assert!(own.join("target/debug/shared").is_file());
+    let configuration = fs::read(own.join(".cargo/config.toml")).unwrap();
+
+    // `cargo clean` leaves what is shared.
+    let said: Said = cargo(&own, "clean --offline").output().unwrap().into();
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert!(!own.join("target").exists());
+    assert!(shared.is_file());
+
+    // A clone has neither; what it has stays as it is.
+    fs::remove_dir_all(own.join(".cargo")).unwrap();
+    edit(
+        &own.join("Cargo.toml"),
+        "[workspace]",
+        "daf-models = \"0.1\"\n[workspace]",
+    );
+    fs::write(own.join("src/lib.rs"), "// mine").unwrap();
+    let before = contents(&own);
+    let said = new(&own, "new decoder mine --path .");
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert_eq!(contents(&own), before);
+    assert!(own.join("target/debug/shared").is_file());
+    let again = fs::read_to_string(own.join(".cargo/config.toml")).unwrap();
+    assert!(again.contains("\ndaf-models = { path = "), "{again}");
+    let without: String = again
+        .lines()
+        .filter(|line| !line.starts_with("daf-models "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(without.into_bytes(), configuration);
+
+    // A folder of the crate's own stays, and so does a configuration of the user's; another crate is not touched.
+    fs::remove_file(own.join("target/debug")).unwrap();
+    fs::create_dir(own.join("target/debug")).unwrap();
+    assert_eq!(new(folder.path(), "new decoder mine").code, Some(0));
+    assert!(!own.join("target/debug/shared").exists());
+    fs::write(own.join(".cargo/config.toml"), "[net]\n").unwrap();
+    new(folder.path(), "new decoder mine").fails(2, &["mine/.cargo/config.toml: ", "move it away"]);
+    new(folder.path(), "new decoder other --path mine")
+        .fails(2, &["mine/Cargo.toml: expected the crate `other`, found `mine`"]);
+    fs::write(own.join("Cargo.toml"), "[package\n").unwrap();
+    new(folder.path(), "new decoder mine").fails(2, &["mine/Cargo.toml: "]);
+}
+
+/// The files directly in a folder, and those of `src`, with what is in them.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let of = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = of(folder.into())
+        .chain(of(folder.join("src")))
+        .filter(|path| path.is_file());
+    let mut files: Vec<_> = files
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// The Cargo that runs this test, in `folder`, with arguments divided by spaces.
+fn cargo(folder: &Path, arguments: &str) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = prepare(Command::new(program), folder);
+    cargo.args(arguments.split_whitespace());
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_TERM_"]
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 #[test]
@@ -243,7 +400,7 @@ fn new_overwrites_nothing_and_refuses_names_that_do_not_compile() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("taken")).unwrap();
     for (arguments, message) in [
-        ("new scorer taken", "taken: exists already"),
+        ("new scorer taken", "taken: exists already and holds no crate"),
         ("new scorer Upper", "lower-case"),
         ("new scorer match", "word of Rust"),
         (
@@ -252,6 +409,8 @@ fn new_overwrites_nothing_and_refuses_names_that_do_not_compile() {
         ),
         ("new scorer mine --daf .", "is no checkout of daf"),
         ("new scorr mine", "did you mean `scorer`?"),
+        ("new progam mine", "and `program`"),
+        ("new program daf-core", "crate that is needed"),
     ] {
         let said = run(folder.path(), arguments);
         assert_eq!(said.code, Some(2), "{}", said.error);

@@ -178,3 +178,13 @@ mod tests {
         });
     }
 }
+
+/// Pages whose examples are compiled, here because this crate has all others at hand.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../docs/programs.md")]
+    struct Programs;
+
+    #[doc = include_str!("../../docs/networks.md")]
+    struct Networks;
+}

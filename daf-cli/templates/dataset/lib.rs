@@ -83,6 +83,7 @@ impl Dataset for MyPart {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_update)] // Fields that you add have their defaults in the tests.
 mod tests {
     use super::*;
 
@@ -90,7 +91,11 @@ mod tests {
     fn items(name: &str, text: &str, split: Split) -> Result<Vec<Item>, BoxError> {
         let list = std::env::temp_dir().join(format!("my-part-{name}-{}.csv", std::process::id()));
         fs::write(&list, text)?;
-        let items = MyPart { list: list.clone() }.items(split);
+        let part = MyPart {
+            list: list.clone(),
+            ..MyPart::default()
+        };
+        let items = part.items(split);
         fs::remove_file(&list)?;
         items
     }

@@ -118,6 +118,7 @@ impl Model for Autoencoder {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_update)] // Fields that you add have their defaults in the tests.
 mod tests {
     use daf_core::block::{Mode, Precision};
     use daf_core::tch::{self, Device};
@@ -135,6 +136,7 @@ mod tests {
         MyPart {
             width: 4,
             halvings: 3,
+            ..MyPart::default()
         }
         .build(&context)
         .unwrap()

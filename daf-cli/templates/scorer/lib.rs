@@ -82,6 +82,7 @@ impl Scorer for MyPart {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_update)] // Fields that you add have their defaults in the tests.
 mod tests {
     use daf_core::tch::Device;
 
@@ -104,6 +105,7 @@ mod tests {
         let scorer = MyPart {
             window: 3,
             share: 0.01,
+            ..MyPart::default()
         };
         let scores = scorer.finish(&scorer.pixels(&maps, (32, 48)).unwrap());
         assert_eq!(scores.pixels.size(), [2, 32, 48]);

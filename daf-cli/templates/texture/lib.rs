@@ -62,6 +62,7 @@ impl Texture for MyPart {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_update)] // Fields that you add have their defaults in the tests.
 mod tests {
     use daf_core::image::{GrayImage, Luma};
     use daf_core::rand::{SeedableRng, rngs::SmallRng};
@@ -93,7 +94,10 @@ mod tests {
 
     #[test]
     fn ranges_out_of_bounds_are_refused() {
-        let part = MyPart { period: (1.0, 8.0) };
+        let part = MyPart {
+            period: (1.0, 8.0),
+            ..MyPart::default()
+        };
         assert!(
             part.check()
                 .unwrap_err()

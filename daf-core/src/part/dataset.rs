@@ -91,7 +91,7 @@ impl dyn Dataset + '_ {
             .map_err(|source| self.fault(at(), source))
     }
 
-    /// [`open`](Self::open) in the data set's own words, where a list of files at fault says already whose they are.
+    /// `open` in the data set's own words, where a list of files at fault says already whose they are.
     ///
     /// # Errors
     /// As there.

@@ -5,7 +5,7 @@
 //! random colours that come out this makes no systematic difference.
 //!
 //! A defect shows a small part of its texture, so only the pixels that it shows are computed, and those on which they
-//! depend: [`shown`] gives the same bytes there as [`Augmentation::apply`] on the whole image, one after the other.
+//! depend: `shown` gives the same bytes there as [`Augmentation::apply`] on the whole image, one after the other.
 
 use std::cell::RefCell;
 

@@ -1,14 +1,13 @@
-//! Scores an image from memory with a run that `daf-cli run` left: `daf-embed RUN`.
+//! Scores an image from memory with a run that `daf-cli run` left: `cargo run -- RUN`.
 
 use daf_core::{Detector, config::DeviceChoice, image::RgbImage};
-// Whatever parts the run names have to be linked.
-use daf_data as _;
+// The parts that score images have to be linked: these are what `daf-cli` has, plugins come beside them.
+use daf_methods_features as _;
+use daf_methods_synthetic as _;
 use daf_models as _;
-use daf_synth as _;
-use daf_synth_scratch as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let run = std::env::args().nth(1).ok_or("usage: daf-embed RUN")?;
+    let run = std::env::args().nth(1).ok_or("expected the folder of a run")?;
     let detector = Detector::open(run, DeviceChoice::Auto)?;
     // Yours comes from a camera.
     let image = RgbImage::from_fn(640, 480, |x, y| [(x % 256) as u8, (y % 256) as u8, 90].into());

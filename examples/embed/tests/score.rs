@@ -1,4 +1,4 @@
-//! The program scores with a run that was trained with a plugin's synthesizer.
+//! The program scores with a trained run.
 
 use std::process::Command;
 
@@ -8,12 +8,10 @@ use daf_core::train::train;
 use daf_core::weights::WeightFolders;
 use daf_data as _;
 use daf_synth as _;
-use daf_synth_scratch as _;
 
 const PIPELINE: &str = "
 data: { type: demo, size: 64, train: 2 }
 input: { size: 96 }
-synthesizer: { type: scratch }
 method: { teacher: { weights: random } }
 trainer: { steps: 1, batch_size: 2 }
 device: cpu
