@@ -31,17 +31,13 @@ pub trait Synthesizer: Debug + Send + Sync {
         false
     }
 
-<<<<<<< HEAD
     /// How many kinds of defects it makes, which it tells apart by [`Synthetic::class`]: 0 if it leaves all images as they are
     /// on purpose. A strategy made of other parts has the most of theirs.
     fn classes(&self) -> u8 {
         1
     }
 
-    /// The image files that it draws from, as those of [`Texture::image_files`](crate::Texture::sources); a strategy made of other
-=======
     /// The image files that it draws from, as those of [`Texture::image_files`](crate::Texture::image_files); a strategy made of other
->>>>>>> outside
     /// parts gives theirs.
     fn image_files(&self) -> Vec<PathBuf> {
         Vec::new()
