@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use daf_core::Error;
+use daf_core::atomic::write_file;
 use daf_core::config::{Dependency, Layers, Plugins};
-use daf_core::run::write_file;
 use serde_json::Value;
 
 use crate::Context;

@@ -1,8 +1,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use daf_core::atomic::write_file;
 use daf_core::results::{CONFIG, Results};
-use daf_core::run::write_file;
 
 use crate::Context;
 use crate::failure::{self, Failure};

@@ -2,12 +2,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use daf_core::atomic::write_json;
 use daf_core::calibration::Basis;
 use daf_core::data::{MaskValues, Reading};
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
 use daf_core::results::{FINDINGS, Findings};
-use daf_core::run::{Run, write_json};
+use daf_core::run::Run;
 use daf_core::{Dataset, Item, Pipeline, Split, overlay};
 use daf_data::audit::{Count, Format, Size};
 use daf_data::{Audit, Finding, audit};

@@ -2,12 +2,13 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use daf_core::atomic::file_name;
 use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::data::files::{self, Found, LeftOut};
 use daf_core::data::{InputImage, Reading};
 use daf_core::image::RgbImage;
-use daf_core::run::{Run, file_name};
+use daf_core::run::Run;
 use daf_core::{Detection, Detector, concurrent, overlay};
 use rayon::prelude::*;
 use serde_json::json;

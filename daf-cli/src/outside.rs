@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use daf_core::Error;
-use daf_core::run::write_file;
+use daf_core::atomic::write_file;
 use serde_json::Value;
 
 use crate::ending::end_with_us;

@@ -1,11 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use daf_core::block::MultiplyAdds;
 use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::evaluate::evaluate;
 use daf_core::results::{
-    Findings, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name,
+    Findings, MAPS, METRICS, Measurements, Metrics, MultiplyAdds, PREDICTIONS, Results, Value, short_name,
 };
 use daf_core::run::Run;
 use daf_core::train::{self, Observer};

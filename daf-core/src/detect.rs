@@ -5,11 +5,12 @@ use std::path::Path;
 use image::{GrayImage, RgbImage};
 use tch::{Device, Kind, Tensor};
 
-use crate::block::{self, Mode, MultiplyAdds};
+use crate::block::{self, Mode};
 use crate::calibration::Calibration;
 use crate::config::{DeviceChoice, Inference};
 use crate::data::geometry::{Frame, MaskRule, Window};
 use crate::data::{InputImage, InputView};
+use crate::results::MultiplyAdds;
 use crate::run::{self, Run};
 use crate::{BoxError, Error, Model, Rect, Result, ScoreMap, concurrent, data};
 

@@ -114,13 +114,15 @@ read by [`run::Run`] and [`results`]."
     doc = "* [`tch`](mod@tch): tensors and automatic differentiation, bindings to libtorch."
 )]
 
+// Some of these serve only what is gated.
+#[cfg_attr(not(feature = "torch"), allow(dead_code))]
+pub mod atomic;
 #[cfg(feature = "torch")]
 pub mod block;
-#[cfg(feature = "torch")]
 pub mod calibration;
 #[cfg(feature = "torch")]
 pub mod concurrent;
-#[cfg(feature = "torch")]
+#[cfg_attr(not(feature = "torch"), allow(dead_code))]
 pub mod config;
 pub mod contract;
 pub mod data;
@@ -132,13 +134,12 @@ pub mod evaluate;
 pub mod guard;
 #[cfg(feature = "torch")]
 pub mod kernel;
-#[cfg(feature = "torch")]
+pub mod observer;
 pub mod overlay;
 pub mod part;
 #[cfg(feature = "torch")]
 mod pickle;
 pub mod registry;
-#[cfg(feature = "torch")]
 pub mod results;
 #[cfg(feature = "torch")]
 pub mod run;
@@ -152,7 +153,6 @@ pub mod words;
 pub use error::{BoxError, Error, Result};
 #[doc(inline)]
 pub use registry::Kind;
-#[cfg(feature = "torch")]
 #[doc(inline)]
 pub use results::Origin;
 
@@ -162,7 +162,6 @@ pub use config::Pipeline;
 #[cfg(feature = "torch")]
 #[doc(inline)]
 pub use detect::{Detection, Detector};
-#[cfg(feature = "torch")]
 #[doc(inline)]
 pub use overlay::ScoreMap;
 #[doc(inline)]

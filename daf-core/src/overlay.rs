@@ -8,8 +8,8 @@ use fast_image_resize::ResizeAlg;
 use image::imageops::{self, FilterType, resize};
 use image::{GrayImage, ImageFormat, Rgb, RgbImage};
 
+use crate::atomic::replace;
 use crate::data::{self, Sample};
-use crate::run::replace;
 use crate::{Error, Outcome, Result};
 
 /// Scores of the pixels of an image, row by row.

@@ -9,8 +9,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use daf_core::observer::{Observer, Plan};
 use daf_core::results::{Measurements, Record, Results};
-use daf_core::train::{Observer, Plan};
 use daf_core::{Error, Result};
 use prost::Message;
 

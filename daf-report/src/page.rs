@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use askama::Template;
+use daf_core::atomic::write_file;
 use daf_core::calibration::{Chosen, Scale};
 use daf_core::overlay::colours;
 use daf_core::results::{Findings, Measurements, Prediction, Record, Results, short_name};
-use daf_core::run::write_file;
 use daf_core::{Error, Result, ScoreMap};
 
 use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};

@@ -473,8 +473,7 @@ fn head(axis: &str) -> &str {
 mod tests {
     use std::collections::BTreeMap;
 
-    use daf_core::block::MultiplyAdds;
-    use daf_core::results::{Measurements, Metrics, Value};
+    use daf_core::results::{Measurements, Metrics, MultiplyAdds, Value};
     use proptest::prelude::*;
 
     use super::*;

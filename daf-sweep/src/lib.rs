@@ -7,6 +7,9 @@
 //! What they measured is [collected](Sweep::collect) into [`Outcomes`], from which [`tables`](Outcomes::table) and
 //! [`profiles`](Outcomes::profiles) are made.
 //!
+//! Planning reads pipelines, with every part that they name: the feature `plan`, which links libtorch. Without it a sweep that was run
+//! is looked at.
+//!
 //! ```no_run
 //! use daf_sweep::{Plan, Sweep, SweepFile};
 //!
@@ -20,13 +23,18 @@
 //! ```
 
 mod figures;
+#[cfg(feature = "plan")]
 mod file;
+#[cfg(feature = "plan")]
+mod job;
 mod manifest;
 mod outcomes;
 mod sweep;
+#[cfg_attr(not(feature = "plan"), allow(dead_code))]
 mod view;
 
 pub use figures::{Figure, FigureRow, Figures, Line, Profile, Spread};
+#[cfg(feature = "plan")]
 pub use file::{Plan, PlanError, SweepFile};
 pub use manifest::{AxisNames, Job, Manifest};
 pub use outcomes::{Outcome, Outcomes};

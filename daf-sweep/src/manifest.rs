@@ -1,12 +1,9 @@
 //! The frozen list of a sweep's jobs.
 
-use daf_core::config::Layers;
-use daf_core::run::FREE_TRAINER_KEYS;
-use daf_core::{Error, Pipeline, Result};
+use daf_core::config::FREE_TRAINER_KEYS;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use std::path::Path;
 
 use crate::view::View;
 
@@ -47,53 +44,6 @@ pub struct Job {
     pub pipeline: Map<String, Value>,
 }
 
-impl Job {
-    /// A job of this pipeline, without a place yet.
-    ///
-    /// The hash is that of everything that a run leaves behind: where it is put, and how many threads prepare its images, is
-    /// left out of the job; how much memory these have, and how often a checkpoint is saved, of the hash. With `smoke` published weights, which may have to be downloaded, give way to random ones.
-    ///
-    /// # Errors
-    /// If a part does not serialise.
-    pub fn new(mut pipeline: Pipeline, smoke: bool) -> Result<Self> {
-        pipeline.output.dir = None;
-        pipeline.trainer.workers = None;
-        let mut value = serde_json::to_value(&pipeline);
-        if let (true, Ok(value)) = (smoke, &mut value) {
-            forget_weights(value);
-        }
-        let pipeline = match value {
-            Ok(Value::Object(map)) => map,
-            Ok(_) => Map::new(),
-            Err(error) => {
-                return Err(Error::Config {
-                    layer: "pipeline".into(),
-                    at: String::new(),
-                    reason: format!("cannot be written: {error}"),
-                    hint: None,
-                });
-            }
-        };
-        Ok(Self {
-            hash: hash(&pipeline),
-            cells: Vec::new(),
-            pipeline,
-        })
-    }
-
-    /// The pipeline with all its parts.
-    ///
-    /// # Errors
-    /// If a part's crate is not linked, or a part finds fault with this machine, e.g. for want of a folder.
-    pub fn pipeline(&self, manifest: &Path) -> Result<Pipeline> {
-        let settings = self.pipeline.clone().into_iter();
-        let settings = settings.map(|(key, value)| (key, value.into())).collect();
-        Layers::new("")?
-            .settings(manifest, &format!("job {}", self.hash), settings)
-            .resolve()
-    }
-}
-
 impl Manifest {
     /// What tells a job from the others: the variants of its first place along the axes on which there are several, and how
     /// many places share it.
@@ -131,42 +81,14 @@ impl Manifest {
         names.join(", ")
     }
 
-    /// Adds a place of the grid: to the job that has this pipeline already, or with a new one.
-    pub(crate) fn add(&mut self, cell: Vec<String>, job: Job) {
-        match self.jobs.iter_mut().find(|known| known.hash == job.hash) {
-            Some(known) => known.cells.push(cell),
-            None => self.jobs.push(Job {
-                cells: vec![cell],
-                ..job
-            }),
-        }
-    }
-
     /// The first job whose pipeline is not what its hash was made of.
     pub(crate) fn altered(&self) -> Option<&Job> {
         self.jobs.iter().find(|job| hash(&job.pipeline) != job.hash)
     }
 }
 
-/// Puts random weights in place of published ones, whatever part has them.
-fn forget_weights(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                if key == "weights" && (value == "imagenet" || value == "auto") {
-                    *value = "random".into();
-                } else {
-                    forget_weights(value);
-                }
-            }
-        }
-        Value::Array(list) => list.iter_mut().for_each(forget_weights),
-        _ => {}
-    }
-}
-
 /// The hash of a pipeline's content, in whatever order its keys are.
-fn hash(pipeline: &Map<String, Value>) -> String {
+pub(crate) fn hash(pipeline: &Map<String, Value>) -> String {
     let mut text = String::new();
     let mut pipeline = pipeline.clone();
     if let Some(trainer) = pipeline.get_mut("trainer").and_then(Value::as_object_mut) {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use daf_core::atomic::write_file;
 use daf_core::results::{Measurements, Results};
-use daf_core::run::write_file;
 use daf_core::{Error, Result};
 
 use crate::manifest::Manifest;

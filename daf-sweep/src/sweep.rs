@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use daf_core::atomic::{write_file, write_json};
 use daf_core::results::{METRICS, from_json};
-use daf_core::run::{write_file, write_json};
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 

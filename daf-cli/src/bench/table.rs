@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use daf_core::run::write_file;
+use daf_core::atomic::write_file;
 use daf_report::Cost;
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-use daf_core::run::write_file;
+use daf_core::atomic::write_file;
 use daf_sweep::{Sweep, SweepFile};
 
 use super::Target;

@@ -15,6 +15,7 @@ use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
 use crate::kernel;
+use crate::results::MultiplyAdds;
 
 /// What a network is built for. It cannot change later: a trained model is saved and built anew for inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -374,20 +375,6 @@ impl Operation {
             output
         }
     }
-}
-
-/// Multiply-adds of the convolutions that a piece of work took. Nothing else is counted, as is usual.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MultiplyAdds {
-    /// As the network is defined.
-    pub defined: u64,
-    /// As carried out: fewer where an identity saves whole multiply-adds of a layer. By what algorithm a convolution is
-    /// computed then does not count: libraries for GPUs do not tell either.
-    pub carried_out: u64,
-    /// As papers count: as defined, but a transposed convolution as if every value of its output met the whole kernel,
-    /// and with the pieces of a published network that inference leaves out (see [`left_out`]).
-    #[serde(default)]
-    pub published: u64,
 }
 
 thread_local! {

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tch::Device;
 
-use super::{DeviceChoice, Evaluation, Input, part};
+use super::pipeline::part;
+use super::{DeviceChoice, Evaluation, Input};
 use crate::block::{Mode, Precision};
 use crate::weights::WeightFolders;
 use crate::{BuildContext, Kind, Method, Model, Pipeline, Result, Scorer};

@@ -3,7 +3,7 @@
 use serde::de::{DeserializeOwned, Unexpected};
 use serde_json::Value;
 
-use super::layers::KeyPath;
+use super::key::KeyPath;
 use super::setting::Setting;
 
 /// With what words serde refused a document, and where it noticed.

@@ -2,11 +2,15 @@
 
 use serde::de::DeserializeOwned;
 
-use super::layers::{DATA, KeyPath};
+use super::key::KeyPath;
 use super::refusal::{missing, read, unknown};
 use super::setting::Setting;
 use crate::registry::{Kind, components, nearest};
 use crate::words::listed;
+
+/// An example of the one thing that every pipeline must say.
+pub(super) const DATA: &str =
+    "say where images come from, for example `data: { type: mvtec, root: /data/mvtec, category: bottle }`";
 
 /// A fault in the user's words.
 pub(crate) struct Fault {

@@ -15,7 +15,6 @@ mod tensor;
 pub use features::FeatureCache;
 #[cfg(feature = "torch")]
 pub use loader::{Loader, batch};
-#[cfg(feature = "torch")]
 pub(crate) use read::resize;
 pub use read::{
     Alpha, Depth, FORMATS, Header, InputImage, InputView, Mask, MaskValues, Pages, Reading, Reduction,

@@ -10,16 +10,17 @@ use daf_metrics::{AUPIMO_LIMITS, Bootstrap, Groups, PixelMaps, Samples, Unavaila
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
-use crate::block::MultiplyAdds;
+use crate::atomic::{Replacement, file_name, remove_folder, write_csv, write_json};
 use crate::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use crate::config::{DeviceChoice, Resolution};
 use crate::data::InputImage;
 use crate::data::geometry::Frame;
 use crate::detect::{Detection, Detector};
 use crate::results::{
-    AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Prediction, Value,
+    AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, MultiplyAdds, PREDICTIONS, Prediction,
+    Value,
 };
-use crate::run::{Replacement, Run, file_name, remove_folder, write_csv, write_json};
+use crate::run::Run;
 use crate::{BoxError, Error, Item, Origin, Pipeline, Result, ScoreMap, Split, concurrent};
 
 use picture::Pictures;

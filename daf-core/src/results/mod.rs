@@ -15,7 +15,7 @@ use serde_json::error::Category;
 pub use findings::Findings;
 pub use history::Record;
 pub use manifest::{Manifest, Origin, Shortened};
-pub use metrics::{AtThreshold, Curves, Measurements, Metrics, Prediction, Value, short_name};
+pub use metrics::{AtThreshold, Curves, Measurements, Metrics, MultiplyAdds, Prediction, Value, short_name};
 
 use crate::calibration::Calibration;
 use crate::config::{Setting, typed};

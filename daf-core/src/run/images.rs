@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Run, write_csv};
+use super::Run;
+use crate::atomic::write_csv;
 use crate::data::Normals;
 use crate::{Error, Item, Result, Split};
 

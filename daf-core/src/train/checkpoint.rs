@@ -81,7 +81,7 @@ pub(super) fn save(
         return Ok(());
     }
     let older = finished(run)?;
-    crate::run::write_folder(&target, |temporary| {
+    crate::atomic::write_folder(&target, |temporary| {
         for store in model.stores().iter().filter(|store| !store.frozen) {
             weights::write(
                 &temporary.join(store.name).with_extension("safetensors"),

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use daf_core::atomic::{write_csv, write_file, write_json};
 use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use daf_core::overlay::panel;
 use daf_core::results::{
     AtThreshold, Curves, Manifest, Measurements, Metrics, Origin, Prediction, Record, Results, Value,
 };
-use daf_core::run::{write_csv, write_file, write_json};
 use daf_core::{ScoreMap, overlay};
 use daf_metrics::{Bootstrap, PixelMaps, Samples};
 use image::{GrayImage, Luma, Rgb, RgbImage};
@@ -162,9 +162,11 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
             libtorch: "2.11.0".into(),
             device: "Cpu".into(),
             threads: 2,
+            folder: None,
             parts: vec![("synthesizer/dra".into(), "daf-synth 0.1.0".into())],
         },
         findings: Some(Vec::new()),
+        shortened: None,
         history: history(1200, &mut noise),
         calibration: Some(CALIBRATION),
         metrics: Some(measure(&predictions, &maps)),
@@ -319,7 +321,7 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
         undrawn: 0,
         pixel_error: None,
         images_per_second: 34.5,
-        multiply_adds: daf_core::block::MultiplyAdds {
+        multiply_adds: daf_core::results::MultiplyAdds {
             defined: 5_550_000_000,
             carried_out: 5_200_000_000,
             published: 6_800_000_000,

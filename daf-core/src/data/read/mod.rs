@@ -28,7 +28,6 @@ pub use decode::{FORMATS, Header, SampleType, read_header, read_image};
 pub use levels::{Alpha, Depth, InputImage, InputView, Reading, Values};
 pub use mask::{Mask, MaskValues, read_mask, read_mask_any, read_mask_values};
 pub use pages::Pages;
-#[cfg(feature = "torch")]
 pub(crate) use resize::resize;
 pub use resize::{Reduction, reduce_rgb, resize_mask, resize_rgb};
 

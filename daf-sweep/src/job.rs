@@ -1,0 +1,86 @@
+//! From pipelines to jobs and back.
+
+use std::path::Path;
+
+use daf_core::config::Layers;
+use daf_core::{Error, Pipeline, Result};
+use serde_json::{Map, Value};
+
+use crate::manifest::{Job, Manifest, hash};
+
+impl Job {
+    /// A job of this pipeline, without a place yet.
+    ///
+    /// The hash is that of everything that a run leaves behind: where it is put, and how many threads prepare its images, is
+    /// left out of the job; how much memory these have, and how often a checkpoint is saved, of the hash. With `smoke` published weights, which may have to be downloaded, give way to random ones.
+    ///
+    /// # Errors
+    /// If a part does not serialise.
+    pub fn new(mut pipeline: Pipeline, smoke: bool) -> Result<Self> {
+        pipeline.output.dir = None;
+        pipeline.trainer.workers = None;
+        let mut value = serde_json::to_value(&pipeline);
+        if let (true, Ok(value)) = (smoke, &mut value) {
+            forget_weights(value);
+        }
+        let pipeline = match value {
+            Ok(Value::Object(map)) => map,
+            Ok(_) => Map::new(),
+            Err(error) => {
+                return Err(Error::Config {
+                    layer: "pipeline".into(),
+                    at: String::new(),
+                    reason: format!("cannot be written: {error}"),
+                    hint: None,
+                });
+            }
+        };
+        Ok(Self {
+            hash: hash(&pipeline),
+            cells: Vec::new(),
+            pipeline,
+        })
+    }
+
+    /// The pipeline with all its parts.
+    ///
+    /// # Errors
+    /// If a part's crate is not linked, or a part finds fault with this machine, e.g. for want of a folder.
+    pub fn pipeline(&self, manifest: &Path) -> Result<Pipeline> {
+        let settings = self.pipeline.clone().into_iter();
+        let settings = settings.map(|(key, value)| (key, value.into())).collect();
+        Layers::new("")?
+            .settings(manifest, &format!("job {}", self.hash), settings)
+            .resolve()
+    }
+}
+
+impl Manifest {
+    /// Adds a place of the grid: to the job that has this pipeline already, or with a new one.
+    pub(crate) fn add(&mut self, cell: Vec<String>, job: Job) {
+        match self.jobs.iter_mut().find(|known| known.hash == job.hash) {
+            Some(known) => known.cells.push(cell),
+            None => self.jobs.push(Job {
+                cells: vec![cell],
+                ..job
+            }),
+        }
+    }
+}
+
+/// Puts random weights in place of published ones, whatever part has them.
+fn forget_weights(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if key == "weights" && (value == "imagenet" || value == "auto") {
+                    *value = "random".into();
+                } else {
+                    forget_weights(value);
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(forget_weights),
+        _ => {}
+    }
+}
