@@ -25,9 +25,8 @@ impl Evaluate {
         let run = Run::open_with(&self.run, &self.settings)?;
         let found = data::examine(&run);
         let device: DeviceChoice = run.pipeline().device;
-        let elsewhere = run.elsewhere();
-        let measured = crate::train::measure(run, device, context, Some(&found), |_, _| ());
-        if let (Err(_), Some(folder)) = (&measured, elsewhere) {
+        let measured = crate::train::measure(&run, device, context, Some(&found), |_, _| ());
+        if let (Err(_), Some(folder)) = (&measured, run.elsewhere()) {
             tracing::warn!(
                 "relative paths in the settings of this run were relative to {}; evaluate it there, or give them anew with --set",
                 folder.display()

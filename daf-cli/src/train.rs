@@ -79,7 +79,7 @@ impl RunVerb {
             return Train::report(&run, context);
         }
         let device = run.pipeline().device;
-        measure(run, device, context, None, |_, _| ())
+        measure(&run, device, context, None, |_, _| ())
     }
 }
 
@@ -206,7 +206,7 @@ pub(crate) fn learn(
 /// Evaluates a trained run and prints what came of it; `progress` hears how many of how many images are scored. What was found
 /// in the images goes into the run with the metrics, so that an evaluation that fails takes nothing away.
 pub(crate) fn measure(
-    run: Run,
+    run: &Run,
     device: DeviceChoice,
     context: &mut Context,
     findings: Option<&[Findings]>,
@@ -215,7 +215,7 @@ pub(crate) fn measure(
     let dir = run.dir().to_path_buf();
     let maps = run.pipeline().output.maps;
     let mut counter = Counter::new("scoring");
-    let found = evaluate(&run, device, |done, all| {
+    let found = evaluate(run, device, |done, all| {
         counter.set(done, all);
         progress(done, all);
     })?;

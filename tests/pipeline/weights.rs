@@ -297,7 +297,7 @@ fn a_pickle_that_calls_a_function_is_refused_and_the_function_not_called() {
         folder.path(),
         "train p.yaml -o run --set method.teacher.weights=resnet18-executes.pth",
     );
-    said.fails(1, &["resnet18-executes.pth: damaged or not a file of tensors"]);
+    said.fails(2, &["resnet18-executes.pth: damaged or not a file of tensors"]);
     assert!(!folder.path().join("executed").exists());
 }
 
@@ -368,7 +368,7 @@ fn the_program_takes_weights_from_files_and_folders_and_refuses_what_does_not_fi
         .env("DAF_WEIGHTS", "nowhere")
         .output()
         .unwrap();
-    crate::program::Said::from(output).fails(1, &["nowhere: DAF_WEIGHTS names neither a folder nor a file"]);
+    crate::program::Said::from(output).fails(2, &["nowhere: DAF_WEIGHTS names neither a folder nor a file"]);
 
     let set = |name: &str, key: &str, file: &str| {
         run(
@@ -378,7 +378,7 @@ fn the_program_takes_weights_from_files_and_folders_and_refuses_what_does_not_fi
     };
     let before = snapshot(&folder.join("a"));
     set("e", "student", "a/weights/teacher.safetensors").fails(
-        1,
+        2,
         &[
             "a/weights/teacher.safetensors has its batch norms folded",
             "student.weights",
@@ -409,7 +409,7 @@ fn the_program_takes_weights_from_files_and_folders_and_refuses_what_does_not_fi
         vec![name.into(), format!("ema.{name}")]
     });
     set("h", "teacher", "twice.safetensors").fails(
-        1,
+        2,
         &["twice.safetensors: it holds the network below `ema.student.` and `student.`"],
     );
     changed("part.safetensors", &|name| match name {
@@ -417,7 +417,7 @@ fn the_program_takes_weights_from_files_and_folders_and_refuses_what_does_not_fi
         name => vec![name.into()],
     });
     set("i", "teacher", "part.safetensors").fails(
-        1,
+        2,
         &[
             "part.safetensors: the weights are of another network",
             "`bn1.bias` is missing",

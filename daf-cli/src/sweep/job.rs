@@ -111,7 +111,7 @@ fn work(
     let mut reporter = Reporter::new(claim);
     crate::train::learn(&run, &context.environment, &mut reporter, false)?;
     let device = run.pipeline().device;
-    crate::train::measure(run, device, context, None, |done, all| {
+    crate::train::measure(&run, device, context, None, |done, all| {
         reporter.images("scoring", done, all);
     })?;
     Ok(())

@@ -221,7 +221,9 @@ impl Layers {
         let layers = self.with_recipe()?;
         let value = layers.merged()?;
         let written = layers.typed::<Written>(&value);
-        if written.is_err() {
+        if let Err(Error::Config { at, .. }) = &written
+            && ["method", "scorer"].iter().any(|part| at.starts_with(part))
+        {
             // A part that is not there may be one of a plugin's.
             layers.check_plugins(&value)?;
         }

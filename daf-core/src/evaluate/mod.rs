@@ -77,8 +77,7 @@ pub fn evaluate(run: &Run, device: DeviceChoice, progress: impl FnMut(usize, usi
     let scale = calibration
         .as_ref()
         .and_then(|calibration| calibration.image.scale());
-    let (measurements, curves) =
-        scored.measure(detector, run, &items, &groups, calibration, network, seconds);
+    let (measurements, curves) = scored.measure(run, &items, &groups, calibration, network, seconds);
     let predictions = scored.predictions(&items, scale);
     match folder {
         Some(folder) => folder.finish()?,
@@ -121,6 +120,8 @@ struct Scored {
     /// Place of each image among the maps that were pushed; `None` without a mask.
     places: Vec<Option<usize>>,
     size: (u32, u32),
+    /// The scale that the pictures are coloured by.
+    colours: Option<Scale>,
     /// The name of each one's picture, if it was drawn.
     pictures: Vec<Option<String>>,
 }
@@ -199,6 +200,9 @@ fn score(
                     pixels: Pixels::new(pixels, settings.memory_mb << 20, &groups(items)),
                     places: Vec::with_capacity(items.len()),
                     size,
+                    colours: detector
+                        .calibration()
+                        .and_then(|calibration| calibration.pixel.scale()),
                     pictures: Vec::with_capacity(items.len()),
                 }
             });
@@ -328,7 +332,6 @@ impl Scored {
 
     fn measure(
         &self,
-        detector: &Detector,
         run: &Run,
         items: &[Item],
         groups: &Groups,
@@ -378,9 +381,7 @@ impl Scored {
             by_category,
             by_defect,
             calibration,
-            colours: detector
-                .calibration()
-                .and_then(|calibration| calibration.pixel.scale()),
+            colours: self.colours,
             weights: network.origins,
             size: self.size,
             mask_rule: pipeline.evaluation.mask_rule.to_string(),

@@ -53,7 +53,7 @@ pub(super) fn calibrate(
             let left_out: Vec<Item> = fold.iter().map(|number| items[*number].clone()).collect();
             let before = normal.scores.images.len();
             normal.score(pipeline, &refitted, &left_out, |done| {
-                observer.calibrated(before + done, all)
+                observer.calibrated(before + done, all);
             })?;
         }
         observer.calibrated(items.len(), all);

@@ -34,7 +34,8 @@ impl Pipeline {
     }
 }
 
-/// Opens all images of a training and what its synthesizer draws from. `samples` keep what they have room for.
+/// Opens all images of a training and what its synthesizer draws from, and has it make defects. `samples` keep what they have room
+/// for.
 pub(super) fn check(
     pipeline: &Pipeline,
     normals: &Normals,
@@ -42,7 +43,6 @@ pub(super) fn check(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     pipeline.check_image_files()?;
-    samples.check_defects()?;
     let dataset = pipeline.data.as_ref();
     let reading = pipeline.input.reading();
     let (train, all_images) = (samples.len(), samples.len() + normals.validation.len());
@@ -59,7 +59,7 @@ pub(super) fn check(
         observer.opened(done, all_images);
     }
     match all(broken) {
-        None => Ok(()),
+        None => samples.check_defects(),
         Some(source) => Err(dataset.fault("train images", source)),
     }
 }
