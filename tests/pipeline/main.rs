@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod checkpoint;
+mod crates;
 mod device;
 mod endings;
 mod golden;
