@@ -1,6 +1,4 @@
-use std::fs;
-use std::path::PathBuf;
-
+use daf_core::libtorch::loaded;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 
 const CUDA: &str = "libtorch_cuda.so";
@@ -20,17 +18,6 @@ pub(crate) fn load() {
         }
         Err(error) => tracing::debug!("no CUDA: {error}"),
     }
-}
-
-/// Where a library of this process was loaded from.
-pub(crate) fn loaded(library: &str) -> Option<PathBuf> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let paths = maps
-        .lines()
-        .filter_map(|line| line.find('/').map(|start| PathBuf::from(&line[start..])));
-    paths
-        .into_iter()
-        .find(|path| path.file_name().is_some_and(|name| name == library))
 }
 
 #[allow(unsafe_code)]

@@ -6,10 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use daf_core::registry::{Component, components};
-use daf_core::{Backbone, Kind, tch};
+use daf_core::{Backbone, Kind, libtorch, tch};
 
 use crate::Context;
-use crate::cuda;
 use crate::failure::Failure;
 use crate::waiting;
 
@@ -34,7 +33,7 @@ impl Doctor {
             "daf-cli",
             format!("{version}, {} {}", std::env::consts::OS, std::env::consts::ARCH),
         )?;
-        row("libtorch", libtorch())?;
+        row("libtorch", library())?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         row("threads", format!("{} for {cores} cores", tch::get_num_threads()))?;
         row("", waiting::described())?;
@@ -125,26 +124,15 @@ fn taken() -> Option<f64> {
     (busy + idle > 0.0).then(|| cores as f64 * busy / (busy + idle))
 }
 
-fn libtorch() -> String {
-    let Some(library) = cuda::loaded("libtorch_cpu.so") else {
+fn library() -> String {
+    let Some(library) = libtorch::loaded("libtorch_cpu.so") else {
         return "linked into the program".into();
     };
     format!(
         "{} in {}",
-        libtorch_version().as_deref().unwrap_or("of unknown version"),
+        libtorch::version().as_deref().unwrap_or("of unknown version"),
         library.display()
     )
-}
-
-/// The version of the libtorch in use: libtorch and PyTorch keep it in a file beside `lib`.
-pub(crate) fn libtorch_version() -> Option<String> {
-    let library = cuda::loaded("libtorch_cpu.so")?;
-    let folder = library.ancestors().nth(2)?;
-    let text = fs::read_to_string(folder.join("build-version"))
-        .or_else(|_| fs::read_to_string(folder.join("version.py")))
-        .ok()?;
-    let quoted = text.lines().find_map(|line| line.strip_prefix("__version__ = "));
-    Some(quoted.unwrap_or(&text).trim().trim_matches('\'').to_owned())
 }
 
 fn devices() -> String {
@@ -153,7 +141,7 @@ fn devices() -> String {
     } else {
         0
     };
-    match (cuda, cuda::loaded("libtorch_cuda.so")) {
+    match (cuda, libtorch::loaded("libtorch_cuda.so")) {
         (0, None) => {
             "cpu; no cuda, because libtorch is here without its CUDA libraries (`make setup CUDA=1`)".into()
         }

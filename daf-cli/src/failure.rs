@@ -5,8 +5,7 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Style};
-use daf_core::contract::libtorch;
-use daf_core::{BoxError, guard};
+use daf_core::{BoxError, guard, libtorch};
 
 use crate::ending::{self, Request};
 

@@ -4,11 +4,10 @@ use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use daf_core::Error;
 use daf_core::config::Dependency;
+use daf_core::{Error, libtorch};
 use serde_json::{Map, Value, json};
 
-use crate::cuda;
 use crate::environment::Environment;
 use crate::failure::Failure;
 
@@ -160,8 +159,9 @@ pub(crate) fn target(environment: &Environment) -> PathBuf {
 /// The libtorch that this program was compiled with, or else runs with.
 pub(crate) fn libtorch() -> Option<PathBuf> {
     let compiled = option_env!("LIBTORCH").map(PathBuf::from);
-    let loaded =
-        || cuda::loaded("libtorch_cpu.so").and_then(|library| Some(library.parent()?.parent()?.to_owned()));
+    let loaded = || {
+        libtorch::loaded("libtorch_cpu.so").and_then(|library| Some(library.parent()?.parent()?.to_owned()))
+    };
     compiled.filter(|folder| folder.is_dir()).or_else(loaded)
 }
 

@@ -1,6 +1,7 @@
 //! A trained run at work.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use image::{GrayImage, RgbImage};
 use tch::{Device, Kind, Tensor};
@@ -29,11 +30,12 @@ use crate::{BoxError, Error, Model, Rect, Result, ScoreMap, concurrent, data};
 /// # }
 /// ```
 ///
-/// It may be moved to another thread and is used by one at a time (`Send`, not `Sync`, as tensors are): one thread owns it and is
-/// sent images, it lies behind a [`Mutex`](std::sync::Mutex), or each thread has one of its own. The page `docs/programs.md` of
-/// the repository shows them.
+/// Threads may share it (`Sync`): they score one after the other, since libtorch computes with several threads as it is. The page
+/// `docs/programs.md` of the repository shows how images that have gathered are scored together.
 pub struct Detector {
-    scoring: Scoring,
+    inference: Arc<Inference>,
+    /// Tensors are used by one thread at a time.
+    scoring: Mutex<Scoring>,
     calibration: Option<Calibration>,
 }
 
@@ -117,16 +119,23 @@ impl Detector {
             None
         };
         let device = device.unwrap_or(inference.device).resolve()?;
+        let inference = Arc::new(inference);
         Ok(Self {
-            scoring: Scoring::of(dir, inference, device)?,
+            scoring: Mutex::new(Scoring::of(dir, Arc::clone(&inference), device)?),
+            inference,
             calibration,
         })
     }
 
     /// What it scores images with.
     #[must_use]
-    pub const fn inference(&self) -> &Inference {
-        &self.scoring.inference
+    pub fn inference(&self) -> &Inference {
+        &self.inference
+    }
+
+    /// The network, for this thread; what a panic left of it is as good as before.
+    fn scoring(&self) -> MutexGuard<'_, Scoring> {
+        self.scoring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its thresholds. Runs have them from the end of their training on; they are left out if the run was opened with settings
@@ -151,7 +160,7 @@ impl Detector {
     pub fn multiply_adds(&self) -> Result<MultiplyAdds> {
         let size = self.inference().input.size;
         let image = RgbImage::new(size.width(), size.height());
-        let (found, counted) = block::count(|| tch::no_grad(|| self.scoring.look(&[&image])));
+        let (found, counted) = block::count(|| tch::no_grad(|| self.scoring().look(&[&image])));
         found.map(|_| counted)
     }
 
@@ -182,7 +191,7 @@ impl Detector {
     /// If an image has no pixels, or a part refuses its work.
     pub fn detect_batch<'i>(&self, images: &[impl Into<InputView<'i>> + Copy]) -> Result<Vec<Detection>> {
         let images: Vec<InputView> = images.iter().map(|image| (*image).into()).collect();
-        let scored = self.scoring.score(&images)?;
+        let scored = self.scoring().score(&images)?;
         let scale = self
             .calibration
             .as_ref()
@@ -207,14 +216,14 @@ const PASS: usize = 1 << 20;
 
 /// A model for inference on a device.
 pub(crate) struct Scoring {
-    inference: Inference,
+    inference: Arc<Inference>,
     pub(crate) model: Box<dyn Model>,
     device: Device,
 }
 
 impl Scoring {
     /// The model of the run in a directory, with its trained weights.
-    pub(crate) fn of(run: &Path, inference: Inference, device: Device) -> Result<Self> {
+    pub(crate) fn of(run: &Path, inference: Arc<Inference>, device: Device) -> Result<Self> {
         let model = inference.build(device, Mode::Infer, None)?;
         run::load_weights(run, model.as_ref())?;
         Ok(Self {

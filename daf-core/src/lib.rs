@@ -25,7 +25,7 @@ if found.is_anomalous() == Some(true) {
 # }
 ```
 
-`daf-cli new program my-inspection` writes a crate that does this. A [`Detector`] is used by one thread at a time. Pipelines
+`daf-cli new program my-inspection` writes a crate that does this. Threads may share a [`Detector`]. Pipelines
 are read by [`config::Layers`], trained by [`train::train`] and measured by [`evaluate`](mod@evaluate); what a run left is
 read by [`run::Run`] and [`results`]."
 )]
@@ -134,6 +134,7 @@ pub mod evaluate;
 pub mod guard;
 #[cfg(feature = "torch")]
 pub mod kernel;
+pub mod libtorch;
 pub mod observer;
 pub mod overlay;
 pub mod part;

@@ -547,3 +547,33 @@ fn images_are_scored_without_the_crates_that_only_training_needs() {
     let evaluated = crate::program::run(folder, "evaluate run");
     evaluated.fails(2, &["plugins.water-drop", "this crate is not linked"]);
 }
+
+#[test]
+fn threads_share_a_detector_and_get_the_scores_that_one_gets() {
+    let folder = trained(&[]);
+    let run = folder.path().join("run");
+    let images: Vec<RgbImage> = (0..4).map(|number| textured(96 + 16 * number, 96)).collect();
+    let detector = Detector::open(&run, DeviceChoice::Cpu).unwrap();
+    let alone: Vec<f64> = images
+        .iter()
+        .map(|image| detector.detect(image).unwrap().score)
+        .collect();
+    let shared: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let score = || {
+            images
+                .iter()
+                .map(|image| detector.detect(image).unwrap().score)
+                .collect()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(score)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for scores in shared {
+        for (shared, alone) in scores.iter().zip(&alone) {
+            assert!(
+                (shared - alone).abs() < 1e-5 * alone.abs(),
+                "{scores:?} {alone:?}"
+            );
+        }
+    }
+}

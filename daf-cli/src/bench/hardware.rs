@@ -2,13 +2,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 
+use daf_core::libtorch;
 use daf_core::tch::{self, Device};
 use serde_json::{Value, json};
 
 use super::clock::kibibytes;
 use super::mebibytes;
 use crate::check::device_name;
-use crate::doctor;
 
 /// What was measured on.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Hardware {
             memory: memory("MemTotal"),
             device: device_name(device),
             gpu: device.is_cuda().then(gpus).flatten(),
-            libtorch: doctor::libtorch_version().unwrap_or_else(|| "of unknown version".into()),
+            libtorch: libtorch::version().unwrap_or_else(|| "of unknown version".into()),
         }
     }
 

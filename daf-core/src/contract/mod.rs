@@ -4,11 +4,10 @@
 //! Each kind has its border beside its trait, as `synthesize_checked` of [`Synthesizer`](crate::Synthesizer) and so on. Whoever
 //! calls a part takes that one; so does a part that is made of other parts.
 
-pub mod libtorch;
 mod work;
 
 use crate::registry::{self, Kind};
-use crate::{BoxError, guard};
+use crate::{BoxError, guard, libtorch};
 
 pub use work::{Busy, busy};
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Manifest {
     /// Version of daf-core.
     pub daf: String,
-    /// Version of libtorch that the program was written for.
+    /// Version of the libtorch in use.
     pub libtorch: String,
     /// Device that `device: auto` came to.
     pub device: String,

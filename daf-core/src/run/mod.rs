@@ -29,7 +29,7 @@ use crate::atomic::{write_file, write_folder, write_json, write_with};
 use crate::config::{FREE_TRAINER_KEYS, Layers, Pipeline};
 use crate::registry::{self, Kind};
 use crate::results::{CONFIG, MANIFEST, Manifest, read_json};
-use crate::{Error, Model, Origin, Result, weights};
+use crate::{Error, Model, Origin, Result, libtorch, weights};
 
 /// A run directory.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Run {
         let yaml = pipeline.to_yaml()?;
         let manifest = Manifest {
             daf: env!("CARGO_PKG_VERSION").into(),
-            libtorch: "2.11.0".into(),
+            libtorch: libtorch::version().unwrap_or_else(|| "linked into the program".into()),
             device: format!("{device:?}"),
             threads: tch::get_num_threads(),
             folder: std::env::current_dir().ok(),

@@ -134,7 +134,7 @@ fn f1_threshold(normal: &[f64], damaged: &[f64]) -> Option<f64> {
 /// The model of a method that does not learn by steps, fitted to some of the training images.
 fn refitted(run: &Run, items: Vec<Item>, device: Device) -> Result<Scoring> {
     let pipeline = run.pipeline();
-    let mut scoring = Scoring::of(run.dir(), pipeline.inference(), device)?;
+    let mut scoring = Scoring::of(run.dir(), Arc::new(pipeline.inference()), device)?;
     let samples = pipeline.samples(items, 0.0)?;
     tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));
     for when in [Fit::BeforeTraining, Fit::AfterTraining] {

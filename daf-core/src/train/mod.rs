@@ -162,7 +162,7 @@ fn go(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer, early: bo
     }
     drop(loader);
     run.save_weights(model.as_ref())?;
-    let mut scoring = Scoring::of(run.dir(), pipeline.inference(), device)?;
+    let mut scoring = Scoring::of(run.dir(), Arc::new(pipeline.inference()), device)?;
     let (fitted, after) = (scoring.model.as_mut(), Fit::AfterTraining);
     if fit(pipeline, fitted, after, &samples, device, observer)? {
         run.save_weights(scoring.model.as_ref())?;

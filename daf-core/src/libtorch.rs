@@ -1,4 +1,32 @@
-//! What libtorch says when it throws, which tch passes on as panics.
+//! The libtorch in use: where and which it is, and what it says when it throws, which tch passes on as panics.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Where a library of this process was loaded from, by its file name, as Linux tells it; `None` if it was not, or is a part of the
+/// program.
+#[must_use]
+pub fn loaded(library: &str) -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|start| PathBuf::from(&line[start..])));
+    paths
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name == library))
+}
+
+/// The version of the libtorch in use, which libtorch and PyTorch keep in a file beside `lib`.
+#[must_use]
+pub fn version() -> Option<String> {
+    let library = loaded("libtorch_cpu.so")?;
+    let folder = library.ancestors().nth(2)?;
+    let text = fs::read_to_string(folder.join("build-version"))
+        .or_else(|_| fs::read_to_string(folder.join("version.py")))
+        .ok()?;
+    let quoted = text.lines().find_map(|line| line.strip_prefix("__version__ = "));
+    Some(quoted.unwrap_or(&text).trim().trim_matches('\'').to_owned())
+}
 
 /// A message without the C++ stack that libtorch puts under its own. In panics the lines are divided by a written `\\n`.
 #[must_use]
