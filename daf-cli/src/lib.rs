@@ -15,6 +15,7 @@ mod bench;
 mod build;
 mod check;
 mod compare;
+mod completions;
 mod cuda;
 mod data;
 mod detect;
@@ -25,6 +26,7 @@ mod evaluate;
 mod failure;
 mod init;
 mod inputs;
+mod kind;
 mod list;
 mod memory;
 mod new;
@@ -105,6 +107,7 @@ enum Verb {
     Init(init::Init),
     New(new::New),
     Build(build::Build),
+    Completions(completions::Completions),
     Doctor(doctor::Doctor),
 }
 
@@ -123,6 +126,7 @@ impl Verb {
                 | Self::Init(_)
                 | Self::New(_)
                 | Self::Build(_)
+                | Self::Completions(_)
         )
     }
 
@@ -145,6 +149,7 @@ impl Verb {
             Self::Init(verb) => verb.run(context),
             Self::New(verb) => verb.run(context),
             Self::Build(verb) => verb.run(context),
+            Self::Completions(verb) => verb.run(context),
             Self::Doctor(verb) => verb.run(context),
         }
     }

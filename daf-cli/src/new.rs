@@ -56,7 +56,7 @@ fn what(name: &str) -> Result<What, String> {
     if name == What::Program.name() {
         return Ok(What::Program);
     }
-    crate::list::kind(name)
+    crate::kind::kind(name)
         .map(What::Part)
         .map_err(|reason| format!("{reason}, and `program`"))
 }

@@ -19,7 +19,7 @@ pub(crate) struct Show {
 
 fn part(text: &str) -> Result<&'static Component, String> {
     let (kinds, name) = match text.split_once('/') {
-        Some((kind, name)) => (vec![crate::list::kind(kind)?], name),
+        Some((kind, name)) => (vec![crate::kind::kind(kind)?], name),
         None => (Kind::ALL.to_vec(), text),
     };
     kinds.iter().find_map(|kind| find(*kind, name)).ok_or_else(|| {

@@ -293,6 +293,7 @@ fn help_is_no_failure_and_has_examples() {
         &["new", "-h"],
         &["build", "-h"],
         &["doctor", "-h"],
+        &["completions", "-h"],
     ] {
         let output = daf(folder.path()).args(verb).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
@@ -317,6 +318,19 @@ fn the_schema_is_json_and_knows_the_parts() {
 }
 
 #[test]
+fn completions_know_the_commands_and_their_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = daf(folder.path()).args(["completions", shell]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let out = text(&output.stdout);
+        for word in ["preview", "detect", "accept-data"] {
+            assert!(out.contains(word), "{shell}: {word} is missing");
+        }
+    }
+}
+
+#[test]
 fn doctor_names_libtorch_and_the_folders() {
     let folder = tempfile::tempdir().unwrap();
     let output = daf(folder.path()).arg("doctor").output().unwrap();
@@ -325,6 +339,7 @@ fn doctor_names_libtorch_and_the_folders() {
     for word in [
         "libtorch_cpu.so",
         "threads",
+        "threads that wait for each other do so by GOMP_SPINCOUNT=20000",
         "devices    cpu",
         "resnet18",
         &folder.path().join("cache").display().to_string(),

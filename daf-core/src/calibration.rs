@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::config::Validation;
 use crate::data::Normals;
-use crate::results::read_json;
+use crate::json::read_json;
 
 /// How a threshold is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -299,7 +299,7 @@ impl Calibration {
     /// # Errors
     /// If the file is damaged.
     pub fn read(run: &Path) -> Result<Option<Self>> {
-        read_json(&run.join(Self::FILE))
+        read_json(&run.join(Self::FILE), "")
     }
 
     /// Why there is no threshold for images, or why it is not to be relied on.

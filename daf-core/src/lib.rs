@@ -132,6 +132,7 @@ mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
 pub mod guard;
+pub mod json;
 #[cfg(feature = "torch")]
 pub mod kernel;
 pub mod libtorch;

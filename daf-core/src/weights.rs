@@ -493,3 +493,13 @@ pub fn is_folded(tensors: &[(String, Tensor)]) -> bool {
     means.peek().is_some()
         && means.all(|(_, mean)| mean.to_kind(Kind::Float).count_nonzero(None).int64_value(&[]) == 0)
 }
+
+/// Names and tensors of a store.
+pub(crate) fn named(vars: &VarStore) -> Vec<(String, Tensor)> {
+    vars.variables().into_iter().collect()
+}
+
+/// Reads a file of weights into a store that must match it exactly.
+pub(crate) fn restore(vars: &VarStore, path: &Path) -> Result<()> {
+    load(vars, &read(path)?, path, true)
+}

@@ -477,7 +477,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::manifest::{AxisNames, Manifest};
+    use crate::axis::AxisNames;
+    use crate::manifest::Manifest;
     use crate::sweep::State;
     use crate::view::{Names, View};
 

@@ -9,7 +9,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::manifest::{AxisNames, Job, Manifest};
+use crate::axis::AxisNames;
+use crate::manifest::{Job, Manifest};
 use crate::view::{Checker, Panels, Plot, Selection, Table, View};
 
 /// A sweep as its file has it.

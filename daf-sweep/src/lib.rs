@@ -22,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 
+mod axis;
 mod figures;
 #[cfg(feature = "plan")]
 mod file;
@@ -33,10 +34,11 @@ mod sweep;
 #[cfg_attr(not(feature = "plan"), allow(dead_code))]
 mod view;
 
+pub use axis::AxisNames;
 pub use figures::{Figure, FigureRow, Figures, Line, Profile, Spread};
 #[cfg(feature = "plan")]
 pub use file::{Plan, PlanError, SweepFile};
-pub use manifest::{AxisNames, Job, Manifest};
+pub use manifest::{Job, Manifest};
 pub use outcomes::{Outcome, Outcomes};
 pub use sweep::{Claim, Progress, State, Sweep};
 pub use view::{METRIC, Metric, Names, Panels, Plot, SEED, Selection, Table, View};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::axis::AxisNames;
 use crate::view::View;
 
 /// The jobs of a sweep, and what its file wants made of them.
@@ -22,15 +23,6 @@ pub struct Manifest {
     pub view: View,
     /// The jobs, in the order of the grid.
     pub jobs: Vec<Job>,
-}
-
-/// An axis with the names of its variants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AxisNames {
-    /// Its name.
-    pub name: String,
-    /// Their names.
-    pub variants: Vec<String>,
 }
 
 /// A pipeline to run.

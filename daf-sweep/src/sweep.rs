@@ -19,7 +19,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use daf_core::atomic::{write_file, write_json};
-use daf_core::results::{METRICS, from_json};
+use daf_core::json::from_json;
+use daf_core::results::METRICS;
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 

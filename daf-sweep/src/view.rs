@@ -10,7 +10,7 @@ use daf_core::words::listed;
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::AxisNames;
+use crate::axis::AxisNames;
 
 /// The axis over which standard deviations are taken, if a sweep has it.
 pub const SEED: &str = "seed";

@@ -9,16 +9,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
-
 pub use findings::Findings;
 pub use history::Record;
 pub use manifest::{Manifest, Origin, Shortened};
 pub use metrics::{AtThreshold, Curves, Measurements, Metrics, MultiplyAdds, Prediction, Value, short_name};
 
 use crate::calibration::Calibration;
-use crate::config::{Setting, typed};
+use crate::json::{from_json, if_exists, read_json};
 use crate::{Error, Result};
 
 /// The pipeline of a run, fully resolved: what makes a folder a run directory.
@@ -37,6 +34,9 @@ pub(crate) const CURVES: &str = "curves.json";
 pub const PREDICTIONS: &str = "predictions.csv";
 /// The folder of score maps, if they are kept.
 pub const MAPS: &str = "maps";
+
+/// What `evaluate` writes can be had again; what the training has written cannot.
+const AGAIN: &str = "; run `evaluate` again";
 
 /// The files of a run directory but for its weights and pictures. Nothing of it needs the parts that made the run.
 #[derive(Debug, Clone)]
@@ -99,64 +99,20 @@ impl Results {
             }
             Err(error) => return Err(Error::io(&config)(error)),
         };
-        let manifest = read_json(&dir.join(MANIFEST))?
+        let manifest = read_json(&dir.join(MANIFEST), "")?
             .ok_or_else(|| Error::data(dir, format!("not a run directory: it holds no {MANIFEST}")))?;
         Ok(Self {
             config,
             manifest,
-            findings: read_json(&dir.join(FINDINGS))?,
-            shortened: read_json(&dir.join(SHORTENED))?,
+            findings: read_json(&dir.join(FINDINGS), "")?,
+            shortened: read_json(&dir.join(SHORTENED), "")?,
             history: history(&dir.join(HISTORY))?,
             calibration: Calibration::read(dir)?,
-            metrics: read_json(&dir.join(METRICS))?,
-            curves: read_json(&dir.join(CURVES))?.unwrap_or_default(),
+            metrics: read_json(&dir.join(METRICS), AGAIN)?,
+            curves: read_json(&dir.join(CURVES), AGAIN)?.unwrap_or_default(),
             predictions: predictions(&dir.join(PREDICTIONS))?,
             dir: dir.into(),
         })
-    }
-}
-
-/// Reads a JSON file, if it exists.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let Some(text) = if_exists(path)? else {
-        return Ok(None);
-    };
-    // What `evaluate` writes can be had again; what the training has written cannot.
-    let again = [METRICS, CURVES].iter().any(|name| path.ends_with(name));
-    let mend = if again { "; run `evaluate` again" } else { "" };
-    from_json(&text)
-        .map(Some)
-        .map_err(|fault| Error::data(path, format!("damaged: {fault}{mend}")))
-}
-
-/// Reads JSON.
-///
-/// # Errors
-/// Says where it ends too early or is no JSON; else which key is at fault, what was expected and what was found.
-pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
-    let error = match serde_json::from_slice(text) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    let place = format!("line {}, column {}", error.line(), error.column());
-    match error.classify() {
-        Category::Eof => return Err("it is cut short".into()),
-        Category::Io | Category::Syntax => return Err(format!("{place}: this is not JSON")),
-        Category::Data => {}
-    }
-    let document = serde_json::from_slice::<serde_json::Value>(text).map(Setting::from);
-    let fault = document.ok().and_then(|document| typed::<T>(&document).err());
-    Err(fault.map_or(place, |fault| match fault.key().to_string() {
-        key if key.is_empty() => fault.reason,
-        key => format!("{key}: {}", fault.reason),
-    }))
-}
-
-fn if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(path)(error)),
     }
 }
 

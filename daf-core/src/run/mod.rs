@@ -28,8 +28,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::atomic::{write_file, write_folder, write_json, write_with};
 use crate::config::{FREE_TRAINER_KEYS, Layers, Pipeline};
 use crate::registry::{self, Kind};
-use crate::results::{CONFIG, MANIFEST, Manifest, read_json};
-use crate::{Error, Model, Origin, Result, libtorch, weights};
+use crate::results::{CONFIG, MANIFEST, Manifest};
+use crate::{Error, Model, Origin, Result, json, libtorch, weights};
 
 /// A run directory.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Run {
     /// Folder that relative paths in the pipeline are relative to, if that is not the current one.
     #[must_use]
     pub fn elsewhere(&self) -> Option<PathBuf> {
-        let manifest: Manifest = read_json(&self.dir.join(MANIFEST)).ok()??;
+        let manifest: Manifest = json::read_json(&self.dir.join(MANIFEST), "").ok()??;
         let here = std::env::current_dir().ok();
         manifest.folder.filter(|folder| Some(folder) != here.as_ref())
     }
@@ -245,7 +245,7 @@ impl Run {
     pub fn origins(&self) -> Result<Vec<Origin>> {
         let path = self.dir.join("weights").join(ORIGINS);
         let text = fs::read(&path).map_err(Error::io(&path))?;
-        crate::results::from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))
+        json::from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))
     }
 
     /// Saves the weights that training does not change: a checkpoint does without them.
@@ -269,7 +269,7 @@ impl Run {
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         for store in model.stores().iter().filter(|store| store.frozen == frozen) {
             write_with(&weights_file(&self.dir, store.name), |temporary| {
-                weights::write(temporary, crate::train::named(store.vars))
+                weights::write(temporary, weights::named(store.vars))
             })?;
         }
         Ok(())

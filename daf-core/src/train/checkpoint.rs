@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::OptimizerState;
-use crate::{Error, Model, Result, weights};
+use crate::{Error, Model, Result, json, weights};
 
 /// How far a training is.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub(super) fn save(
         for store in model.stores().iter().filter(|store| !store.frozen) {
             weights::write(
                 &temporary.join(store.name).with_extension("safetensors"),
-                super::named(store.vars),
+                weights::named(store.vars),
             )?;
         }
         weights::write(&temporary.join(OPTIMIZER), optimizer.tensors())?;
@@ -106,10 +106,10 @@ pub(super) fn save(
 pub(super) fn load(folder: &Path, model: &dyn Model, optimizer: &mut OptimizerState) -> Result<Position> {
     let path = folder.join(POSITION);
     let text = fs::read(&path).map_err(Error::io(&path))?;
-    let position: Position = crate::results::from_json(&text)
-        .map_err(|fault| Error::checkpoint(&path, format!("damaged: {fault}")))?;
+    let position: Position =
+        json::from_json(&text).map_err(|fault| Error::checkpoint(&path, format!("damaged: {fault}")))?;
     for store in model.stores().iter().filter(|store| !store.frozen) {
-        super::restore(store.vars, &folder.join(store.name).with_extension("safetensors"))?;
+        weights::restore(store.vars, &folder.join(store.name).with_extension("safetensors"))?;
     }
     let path = folder.join(OPTIMIZER);
     optimizer

@@ -12,8 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tch::Tensor;
-
 use crate::atomic::write_json;
 use crate::block::Mode;
 use crate::calibration::Calibration;
@@ -23,7 +21,7 @@ use crate::detect::Scoring;
 use crate::overlay;
 use crate::results::{HISTORY, Record, SHORTENED, SYNTHESIS, Shortened};
 use crate::run::Run;
-use crate::weights::{self, WeightFolders};
+use crate::weights::WeightFolders;
 use crate::{Error, Fit, Result};
 
 pub use crate::observer::{Observer, Plan};
@@ -226,14 +224,4 @@ impl Due {
         }
         by_steps || by_time
     }
-}
-
-/// Names and tensors of a store.
-pub(crate) fn named(vars: &tch::nn::VarStore) -> Vec<(String, Tensor)> {
-    vars.variables().into_iter().collect()
-}
-
-/// Reads a file of weights into a store that must match it exactly.
-pub(crate) fn restore(vars: &tch::nn::VarStore, path: &Path) -> Result<()> {
-    weights::load(vars, &weights::read(path)?, path, true)
 }
