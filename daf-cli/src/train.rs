@@ -255,7 +255,7 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
     rows.extend(found.by_category.iter().map(of));
     if let Some(mean) = &found.mean {
         let names = found.overall.values().map(|(name, _)| mean.get(name).copied());
-        let cells = std::iter::once(String::new()).chain(names.into_iter().take(SHOWN).map(percent));
+        let cells = std::iter::once(String::new()).chain(names.take(SHOWN).map(percent));
         rows.push(("mean of categories".into(), cells.collect()));
     }
     rows.push(("all".into(), cells(&found.overall)));
@@ -265,9 +265,9 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
             .get(name)
             .map_or_else(String::new, |i| format!("±{:.1}", 50.0 * (i.high - i.low)))
     };
-    let names = found.overall.values().map(|(name, _)| name);
+    let names: Vec<&str> = found.overall.values().map(|(name, _)| name).take(SHOWN).collect();
     if !found.intervals.is_empty() {
-        let cells = std::iter::once(String::new()).chain(names.into_iter().take(SHOWN).map(interval));
+        let cells = std::iter::once(String::new()).chain(names.iter().copied().map(interval));
         rows.push(("95 % of redraws".into(), cells.collect()));
     }
 
@@ -279,7 +279,7 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
         .max(6);
     let out = &mut context.out;
     write!(out, "{:width$}  images", "defect")?;
-    for name in names.into_iter().take(SHOWN) {
+    for name in &names {
         write!(out, "  {}", short_name(name))?;
     }
     writeln!(out)?;
@@ -316,7 +316,7 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
     for origin in &found.weights {
         writeln!(out, "{} started from {}", origin.network, origin.weights)?;
     }
-    for (name, value) in found.overall.values().into_iter().take(SHOWN) {
+    for (name, value) in found.overall.values().take(SHOWN) {
         if let Value::Missing { unavailable } = value {
             writeln!(out, "{}: not available: {unavailable}", short_name(name))?;
         }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use daf_core::results::{Measurements, Results, Value, short_name};
+use daf_core::results::{Measurements, Metric, Results, Value};
 use daf_core::{Error, Result};
 use serde_json::Value as Json;
 
 use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
 use crate::page::{name, significant};
 use crate::plot::{Chart, Mark};
-use crate::table::{METRICS, Table, percent};
+use crate::table::{Table, percent};
 
 /// Runs side by side: what [`compare`] finds.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ struct Settings {
 }
 
 /// Metrics that are compared per defect type as well.
-const PER_DEFECT: [&str; 3] = ["image_auroc", "pixel_pro", "pixel_ap"];
+const PER_DEFECT: [Metric; 3] = [Metric::ImageAuroc, Metric::PixelPro, Metric::PixelAp];
 
 /// Puts runs side by side: metrics with the best ones marked, curves, losses, and the settings in which they differ.
 /// Runs that have not been evaluated stand in the tables with that reason.
@@ -60,7 +60,7 @@ pub fn compare(runs: &[Results]) -> Result<Comparison> {
     let mut tables = vec![("Metrics".to_owned(), overall)];
     tables.extend(
         PER_DEFECT
-            .iter()
+            .into_iter()
             .filter_map(|metric| per_defect(metric, &names, runs)),
     );
     Ok(Comparison {
@@ -132,7 +132,7 @@ fn names(runs: &[Results]) -> Vec<String> {
 }
 
 /// A metric of each run on each defect type, if there are several types.
-fn per_defect(metric: &str, names: &[String], runs: &[Results]) -> Option<(String, Table)> {
+fn per_defect(metric: Metric, names: &[String], runs: &[Results]) -> Option<(String, Table)> {
     let mut types: Vec<&String> = runs
         .iter()
         .filter_map(|run| run.metrics.as_ref())
@@ -143,7 +143,6 @@ fn per_defect(metric: &str, names: &[String], runs: &[Results]) -> Option<(Strin
     if types.len() < 2 {
         return None;
     }
-    let place = METRICS.iter().position(|known| *known == metric)?;
     let mut table = Table::of("run", names.iter().cloned());
     for defect in types {
         let values = runs.iter().map(|run| {
@@ -152,15 +151,16 @@ fn per_defect(metric: &str, names: &[String], runs: &[Results]) -> Option<(Strin
                 .by_defect
                 .get(defect)
                 .ok_or("not among the run's test images")?;
-            match metrics.values()[place].1 {
-                Value::Number(share) => Ok((*share, percent(*share))),
-                Value::Missing { unavailable } => Err(unavailable.clone()),
+            match metric.share(metrics) {
+                Some(Value::Number(share)) => Ok((*share, percent(*share))),
+                Some(Value::Missing { unavailable }) => Err(unavailable.clone()),
+                None => Err("no share".to_owned()),
             }
         });
         table.add_column(defect, "", &values.collect::<Vec<_>>());
     }
     table.mark_best();
-    Some((format!("{} per defect type", short_name(metric)), table))
+    Some((format!("{} per defect type", metric.short()), table))
 }
 
 /// What makes figures of different runs incomparable.

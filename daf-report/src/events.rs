@@ -221,7 +221,7 @@ pub fn write_metrics(results: &Results) -> Result<()> {
 }
 
 fn scalars(found: &Measurements) -> impl Iterator<Item = (String, f64)> {
-    let values = found.overall.values().into_iter();
+    let values = found.overall.values();
     values.filter_map(|(name, value)| Some((format!("metrics/{name}"), value.number()?)))
 }
 

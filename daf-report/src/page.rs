@@ -7,13 +7,13 @@ use askama::Template;
 use daf_core::atomic::write_file;
 use daf_core::calibration::{Chosen, Scale};
 use daf_core::overlay::colours;
-use daf_core::results::{Findings, Measurements, Prediction, Record, Results, short_name};
+use daf_core::results::{Findings, Measurements, Metric, Prediction, Record, Results};
 use daf_core::{Error, Result, ScoreMap};
 
 use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
 use crate::gallery::{self, Exhibit, Gallery, Picture, Verdict};
 use crate::plot::{Chart, Mark};
-use crate::table::{Table, meaning, percent};
+use crate::table::{Table, percent};
 
 /// The file's name in the run directory.
 pub const FILE: &str = "report.html";
@@ -221,29 +221,23 @@ fn summary(results: &Results) -> String {
     }
 }
 
-/// Metrics that have a card.
-const CARDS: usize = 4;
-
 fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
     let mut cards: Vec<Figure> = Vec::new();
-    for (place, name) in crate::table::METRICS.into_iter().take(CARDS).enumerate() {
-        let value = metrics.map_or_else(
-            || Err(NOT_EVALUATED.to_owned()),
-            |metrics| match metrics.overall.values()[place].1 {
-                daf_core::results::Value::Number(share) => Ok(percent(*share)),
-                daf_core::results::Value::Missing { unavailable } => Err(unavailable.clone()),
-            },
-        );
+    for metric in Metric::of_the_paper() {
+        let value = match metrics {
+            Some(metrics) => metric.of(metrics).map(percent),
+            None => Err(NOT_EVALUATED.to_owned()),
+        };
         let interval = metrics
-            .and_then(|metrics| metrics.intervals.get(name))
+            .and_then(|metrics| metrics.intervals.get(metric.name()))
             .filter(|_| value.is_ok());
         let interval = interval.map(|i| format!("95 %: {}–{}", percent(i.low), percent(i.high)));
         cards.push(Figure {
-            name: short_name(name).to_owned(),
+            name: metric.short().to_owned(),
             value,
             unit: "%",
             interval: interval.unwrap_or_default(),
-            meaning: meaning(name).to_owned(),
+            meaning: metric.meaning().to_owned(),
             wide: false,
         });
     }
@@ -344,14 +338,13 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
 }
 
 fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
-    let metric = |name: &str| {
-        let values = results.metrics.as_ref().map(|metrics| metrics.overall.values());
-        let value = values.and_then(|values| values.iter().find(|(known, _)| *known == name)?.1.number());
+    let value_of = |metric: Metric| {
+        let value = (results.metrics.as_ref()).and_then(|metrics| metric.of(metrics).ok());
         value.map_or_else(String::new, |share| {
-            format!(": {} {} %", short_name(name), percent(share))
+            format!(": {} {} %", metric.short(), percent(share))
         })
     };
-    let named = |what: &str, scores, name| (format!("{what}{}", metric(name)), results, scores);
+    let named = |what: &str, scores, metric| (format!("{what}{}", value_of(metric)), results, scores);
     let limit = results.metrics.as_ref().map(|metrics| Mark {
         name: format!("limit {}", metrics.pro_limit),
         at: metrics.pro_limit,
@@ -361,8 +354,8 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
             "ROC curves",
             Kind::Roc,
             [
-                named("images", Scores::Image, "image_auroc"),
-                named("pixels", Scores::Pixel, "pixel_auroc"),
+                named("images", Scores::Image, Metric::ImageAuroc),
+                named("pixels", Scores::Pixel, Metric::PixelAuroc),
             ],
             None,
         )?,
@@ -370,15 +363,15 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
             "Precision-recall curves",
             Kind::PrecisionRecall,
             [
-                named("images", Scores::Image, "image_ap"),
-                named("pixels", Scores::Pixel, "pixel_ap"),
+                named("images", Scores::Image, Metric::ImageAp),
+                named("pixels", Scores::Pixel, Metric::PixelAp),
             ],
             None,
         )?,
         charts::curves(
             "PRO curve",
             Kind::Pro,
-            [named("regions", Scores::Pixel, "pixel_pro")],
+            [named("regions", Scores::Pixel, Metric::PixelPro)],
             limit.as_ref(),
         )?,
         charts::scores(results, scale.map(|scale| scale.threshold))?,

@@ -7,7 +7,7 @@ use daf_sweep::{Figure, Figures, Metric, Outcome, Outcomes, Profile, State};
 use crate::page::significant;
 use crate::panels::Panel;
 use crate::plot::{Chart, profile};
-use crate::table::{Cell, Column, Row, Table, meaning, missing, percent};
+use crate::table::{Cell, Column, Row, Table, missing, percent};
 
 /// Tables, plots and panels of a sweep: what [`sweep()`] makes.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ fn table(figures: &Figures) -> Table {
         let metric = Metric::ALL.iter().find(|metric| metric.short() == name);
         Column {
             name: name.clone(),
-            meaning: metric.map_or("", |metric| meaning(metric.name())),
+            meaning: metric.map_or("", |metric| metric.meaning()),
             is_text: false,
         }
     }));

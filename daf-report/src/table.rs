@@ -1,6 +1,6 @@
 //! Tables of metrics, the same ones on a page and in a terminal.
 
-use daf_core::results::{Measurements, Metrics, Value, short_name};
+use daf_core::results::{Measurements, Metric, Metrics, Value};
 
 /// Metrics of several things, one per row.
 #[derive(Debug, askama::Template)]
@@ -54,25 +54,6 @@ impl Cell {
     }
 }
 
-/// What a metric of [`Metrics::values`] says.
-pub(crate) fn meaning(metric: &str) -> &'static str {
-    match metric {
-        "image_auroc" => "area under the ROC curve of the image scores",
-        "pixel_auroc" => "area under the ROC curve of the pixel scores",
-        "pixel_pro" => "mean overlap of the defect regions, up to the false-positive limit",
-        "pixel_ap" => "average precision of the pixel scores",
-        "image_ap" => "average precision of the image scores",
-        "image_f1_max" => "largest F1 of the image scores over all thresholds",
-        "pixel_f1_max" => "largest F1 of the pixel scores over all thresholds",
-        "pixel_iou_max" => "largest intersection over union of the pixels over all thresholds",
-        "aupimo" => "mean pixel recall per image at very few false positives on normal images",
-        "images_per_second" => "images scored per second, reading and writing included",
-        "multiply_adds" => "multiply-adds for one input of the network, in thousand millions",
-        "parameters" => "weights and biases that training changes, in millions",
-        _ => "",
-    }
-}
-
 /// A share in percent with one digit, as the paper's tables have it.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}", 100.0 * share)
@@ -87,9 +68,7 @@ impl Table {
             is_text: false,
         };
         let images = column("images", "normal images + images with a defect");
-        let metrics = METRICS
-            .iter()
-            .map(|metric| column(short_name(metric), meaning(metric)));
+        let metrics = Metric::SHARES.map(|metric| column(metric.short(), metric.meaning()));
         Self {
             of: of.to_owned(),
             columns: std::iter::once(images).chain(metrics).collect(),
@@ -118,8 +97,8 @@ impl Table {
             .iter()
             .for_each(|(name, metrics)| table.add(name, metrics, false));
         let mut cells = vec![Cell::plain(String::new())];
-        for metric in METRICS {
-            cells.push(match mean.get(metric) {
+        for metric in Metric::SHARES {
+            cells.push(match mean.get(metric.name()) {
                 Some(share) => number(*share),
                 None => missing(table.note("not every category has it")),
             });
@@ -297,19 +276,6 @@ impl Table {
     }
 }
 
-/// The metrics in the order of [`Metrics::values`].
-pub(crate) const METRICS: [&str; 9] = [
-    "image_auroc",
-    "pixel_auroc",
-    "pixel_pro",
-    "pixel_ap",
-    "image_ap",
-    "image_f1_max",
-    "pixel_f1_max",
-    "pixel_iou_max",
-    "aupimo",
-];
-
 fn number(share: f64) -> Cell {
     Cell {
         value: Some(share),
@@ -351,17 +317,6 @@ mod tests {
             pixel_f1_max: value(),
             pixel_iou_max: value(),
             aupimo: value(),
-        }
-    }
-
-    #[test]
-    fn the_columns_are_the_metrics_and_each_has_a_meaning() {
-        assert_eq!(METRICS, metrics(0.0).values().map(|(name, _)| name));
-        for metric in METRICS {
-            assert!(
-                !meaning(metric).is_empty() && short_name(metric) != metric,
-                "{metric}"
-            );
         }
     }
 

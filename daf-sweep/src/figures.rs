@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use daf_core::results::Metric;
+
 use crate::outcomes::{Outcome, Outcomes};
-use crate::view::{METRIC, Metric, Plot, SEED, Selection, Table};
+use crate::view::{METRIC, Plot, SEED, Selection, Table};
 
 /// A table of figures.
 #[derive(Debug, Clone, PartialEq)]

@@ -35,10 +35,11 @@ mod sweep;
 mod view;
 
 pub use axis::AxisNames;
+pub use daf_core::results::Metric;
 pub use figures::{Figure, FigureRow, Figures, Line, Profile, Spread};
 #[cfg(feature = "plan")]
 pub use file::{Plan, PlanError, SweepFile};
 pub use manifest::{Job, Manifest};
 pub use outcomes::{Outcome, Outcomes};
 pub use sweep::{Claim, Progress, State, Sweep};
-pub use view::{METRIC, Metric, Names, Panels, Plot, SEED, Selection, Table, View};
+pub use view::{METRIC, Names, Panels, Plot, SEED, Selection, Table, View};

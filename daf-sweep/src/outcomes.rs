@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use daf_core::atomic::write_file;
-use daf_core::results::{Measurements, Results};
+use daf_core::results::{Measurements, Metric, Results};
 use daf_core::{Error, Result};
 
 use crate::manifest::Manifest;
 use crate::sweep::{State, Sweep};
-use crate::view::{Checker, Metric, View};
+use crate::view::{Checker, View};
 
 /// What became of every place of a grid.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use daf_core::config::Setting;
 use daf_core::registry::nearest;
-use daf_core::results::{Measurements, short_name};
+use daf_core::results::Metric;
 use daf_core::words::listed;
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -124,129 +124,6 @@ impl Names {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|known| known == name)
-    }
-}
-
-/// Something that a run measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// I-AUC.
-    ImageAuroc,
-    /// P-AUC.
-    PixelAuroc,
-    /// P-PRO.
-    PixelPro,
-    /// P-mAP.
-    PixelAp,
-    /// Average precision of the image scores.
-    ImageAp,
-    /// Largest F1 of the image scores.
-    ImageF1Max,
-    /// Largest F1 of the pixel scores.
-    PixelF1Max,
-    /// Largest intersection over union of the pixels.
-    PixelIouMax,
-    /// AUPIMO.
-    Aupimo,
-    /// Images scored per second, reading and writing included.
-    ImagesPerSecond,
-    /// Multiply-adds for one input of the network.
-    MultiplyAdds,
-    /// Weights and biases that the training changed.
-    Parameters,
-}
-
-impl Metric {
-    /// All, shares first.
-    pub const ALL: [Self; 12] = [
-        Self::ImageAuroc,
-        Self::PixelAuroc,
-        Self::PixelPro,
-        Self::PixelAp,
-        Self::ImageAp,
-        Self::ImageF1Max,
-        Self::PixelF1Max,
-        Self::PixelIouMax,
-        Self::Aupimo,
-        Self::ImagesPerSecond,
-        Self::MultiplyAdds,
-        Self::Parameters,
-    ];
-
-    /// The four of the paper's tables.
-    #[must_use]
-    pub fn of_the_paper() -> Vec<Self> {
-        Self::ALL[..4].to_vec()
-    }
-
-    /// Its name in `metrics.json` and in sweep files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ImageAuroc => "image_auroc",
-            Self::PixelAuroc => "pixel_auroc",
-            Self::PixelPro => "pixel_pro",
-            Self::PixelAp => "pixel_ap",
-            Self::ImageAp => "image_ap",
-            Self::ImageF1Max => "image_f1_max",
-            Self::PixelF1Max => "pixel_f1_max",
-            Self::PixelIouMax => "pixel_iou_max",
-            Self::Aupimo => "aupimo",
-            Self::ImagesPerSecond => "images_per_second",
-            Self::MultiplyAdds => "multiply_adds",
-            Self::Parameters => "parameters",
-        }
-    }
-
-    /// Its name in tables.
-    #[must_use]
-    pub fn short(self) -> &'static str {
-        match self {
-            Self::ImagesPerSecond => "images/s",
-            Self::MultiplyAdds => "GMAC",
-            Self::Parameters => "#param (M)",
-            share => short_name(share.name()),
-        }
-    }
-
-    /// Whether it is a share of 0 to 1, which tables show in percent.
-    #[must_use]
-    pub const fn is_share(self) -> bool {
-        !matches!(
-            self,
-            Self::ImagesPerSecond | Self::MultiplyAdds | Self::Parameters
-        )
-    }
-
-    /// Whether more of it is better.
-    #[must_use]
-    pub const fn rises(self) -> bool {
-        !matches!(self, Self::MultiplyAdds | Self::Parameters)
-    }
-
-    /// Its value, on the whole test split.
-    ///
-    /// # Errors
-    /// Why it is not available.
-    pub fn of(self, found: &Measurements) -> Result<f64, String> {
-        match self {
-            Self::ImagesPerSecond => Ok(found.images_per_second),
-            Self::MultiplyAdds => Ok(found.multiply_adds.defined as f64 / 1e9),
-            Self::Parameters => found
-                .parameters
-                .map(|count| count as f64 / 1e6)
-                .ok_or_else(|| "not counted when the run was measured; `daf-cli evaluate` counts".into()),
-            share => {
-                let values = found.overall.values();
-                let value = values.into_iter().find(|(name, _)| *name == share.name());
-                match value {
-                    Some((_, daf_core::results::Value::Number(number))) => Ok(*number),
-                    Some((_, daf_core::results::Value::Missing { unavailable })) => Err(unavailable.clone()),
-                    None => Err("not measured".into()),
-                }
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use daf_metrics::{Interval, OperatingPoint, Unavailable};
 use serde::{Deserialize, Serialize};
 
 use super::Origin;
+use super::metric::Metric;
 use crate::calibration::{Calibration, Scale};
 use crate::part::dataset::kinds;
 
@@ -73,36 +74,9 @@ pub struct Metrics {
 
 impl Metrics {
     /// The metrics in the order in which tables show them, with the names of `metrics.json`.
-    #[must_use]
-    pub const fn values(&self) -> [(&'static str, &Value); 9] {
-        [
-            ("image_auroc", &self.image_auroc),
-            ("pixel_auroc", &self.pixel_auroc),
-            ("pixel_pro", &self.pixel_pro),
-            ("pixel_ap", &self.pixel_ap),
-            ("image_ap", &self.image_ap),
-            ("image_f1_max", &self.image_f1_max),
-            ("pixel_f1_max", &self.pixel_f1_max),
-            ("pixel_iou_max", &self.pixel_iou_max),
-            ("aupimo", &self.aupimo),
-        ]
-    }
-}
-
-/// The name that tables give a metric of [`Metrics::values`], as the paper has it where it has one.
-#[must_use]
-pub fn short_name(metric: &str) -> &str {
-    match metric {
-        "image_auroc" => "I-AUC",
-        "pixel_auroc" => "P-AUC",
-        "pixel_pro" => "P-PRO",
-        "pixel_ap" => "P-mAP",
-        "image_ap" => "I-AP",
-        "image_f1_max" => "I-F1",
-        "pixel_f1_max" => "P-F1",
-        "pixel_iou_max" => "P-IoU",
-        "aupimo" => "AUPIMO",
-        other => other,
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        let shares = Metric::SHARES.into_iter();
+        shares.filter_map(|metric| Some((metric.name(), metric.share(self)?)))
     }
 }
 

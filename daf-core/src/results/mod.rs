@@ -3,6 +3,7 @@
 mod findings;
 mod history;
 mod manifest;
+mod metric;
 mod metrics;
 
 use std::fs;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 pub use findings::Findings;
 pub use history::Record;
 pub use manifest::{Manifest, Origin, Shortened};
-pub use metrics::{AtThreshold, Curves, Measurements, Metrics, MultiplyAdds, Prediction, Value, short_name};
+pub use metric::{Metric, short_name};
+pub use metrics::{AtThreshold, Curves, Measurements, Metrics, MultiplyAdds, Prediction, Value};
 
 use crate::calibration::Calibration;
 use crate::json::{from_json, if_exists, read_json};
