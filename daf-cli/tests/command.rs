@@ -479,7 +479,7 @@ fn a_data_set_is_counted_and_its_faults_are_found() {
         "train  good ",
         "test   scratch ",
         "64×64 (2)",
-        "the thresholds rest on 2 normal images that were trained with",
+        "there are only 2 normal images to choose thresholds with",
         "sheet: images.png",
     ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");

@@ -203,6 +203,12 @@ impl Basis {
             count => (format!("{count} normal images"), "were"),
         };
         let share = percent(self.false_alarms);
+        if self.normal_images < FEWEST && self.rule != Rule::F1Max {
+            let are = if self.normal_images == 1 { "is" } else { "are" };
+            return Some(format!(
+                "there {are} only {images} to choose thresholds with, and {FEWEST} are the fewest: no image gets a verdict"
+            ));
+        }
         if self.source == Source::Training {
             return Some(format!(
                 "the thresholds rest on {images} that {were} trained with, and such scores tend to be too low: expect false alarms; \
@@ -535,12 +541,10 @@ mod tests {
         assert!(of(Rule::Quantile, 500).doubt().unwrap().contains("at least 100"));
         assert_eq!(of(Rule::Quantile, 1000).doubt(), None);
         assert_eq!(of(Rule::Synthetic, 120).source, Source::Synthetic);
-        assert!(
-            of(Rule::ExtremeValue, 1)
-                .doubt()
-                .unwrap()
-                .contains("one normal image that was trained")
-        );
+        let one = of(Rule::ExtremeValue, 1).doubt().unwrap();
+        assert!(one.starts_with(
+            "one normal image was to choose thresholds with, and none is chosen from fewer than 5"
+        ));
     }
 
     #[test]

@@ -408,7 +408,7 @@ fn all_faulty_training_images_and_textures_are_named_before_anything_is_learned(
         "synthesizer={type: foreground, of: {type: compose, texture: textures}}",
     ] {
         for (command, code) in [
-            ("train p.yaml -o b", 1),
+            ("train p.yaml -o b", 2),
             ("check p.yaml", 2),
             ("data check p.yaml", 1),
         ] {

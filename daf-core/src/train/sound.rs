@@ -42,7 +42,7 @@ pub(super) fn check(
     samples: &Samples,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    pipeline.check_image_files()?;
+    pipeline.check_image_files().map_err(Error::unusable)?;
     let dataset = pipeline.data.as_ref();
     let reading = pipeline.input.reading();
     let (train, all_images) = (samples.len(), samples.len() + normals.validation.len());

@@ -63,7 +63,7 @@ fn unsound(pattern: &Path, error: &PatternError) -> Error {
 pub fn expand(base: &Path, pattern: &Path) -> Result<Found> {
     // `./` behind a folder would stay in the names of all images.
     let pattern = match pattern.strip_prefix(".") {
-        Ok(rest) if !base.as_os_str().is_empty() && !rest.as_os_str().is_empty() => rest,
+        Ok(rest) if !base.as_os_str().is_empty() => rest,
         _ => pattern,
     };
     let path = locate(&base.join(pattern));
