@@ -340,7 +340,7 @@ fn pixel_metrics_in_little_memory_are_within_the_error_that_they_state() {
     let counted = Results::read(&dir).unwrap().metrics.unwrap();
     let error = counted.pixel_error.unwrap();
     assert!(error < 0.05, "{error}");
-    let pairs = exact.overall.values().into_iter().zip(counted.overall.values());
+    let pairs = exact.overall.values().zip(counted.overall.values());
     for ((name, exact), (_, counted)) in pairs {
         match (exact, counted) {
             (Value::Number(exact), Value::Number(counted)) => {
