@@ -68,6 +68,7 @@ impl Check {
             ),
         )?;
         row("", &tested(&test))?;
+        row("", "not all of them were opened: `data check` does that")?;
         let left_out = pipeline.data.left_out();
         if !left_out.is_empty() {
             row("", &left_out.to_string())?;
@@ -119,15 +120,21 @@ impl Check {
             .epochs
             .map(|epochs| format!("{epochs} epochs, "))
             .unwrap_or_default();
-        let length = if pipeline.method.learns() {
+        let (length, time) = if pipeline.method.learns() {
             let batch = trainer.batch_size;
             let time = seconds.unwrap_or_default() * batch as f64 * total as f64;
             let time = HumanDuration(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
-            format!("{epochs}{steps} steps, batch size {batch}: about {time} here")
+            (
+                format!("{epochs}{steps} steps, batch size {batch}"),
+                Some(format!("about {time} here")),
+            )
         } else {
-            "none: the method does not learn by steps".into()
+            ("none: the method does not learn by steps".into(), None)
         };
         row("trainer", &length)?;
+        if let Some(time) = time {
+            row("", &time)?;
+        }
         row("device", &device_name(device))?;
         Ok(writeln!(context.out, "\n{file} is sound")?)
     }

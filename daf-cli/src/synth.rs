@@ -81,7 +81,9 @@ impl Preview {
         let out = &mut context.out;
         let damaged = shares.len();
         writeln!(out, "damaged           {damaged} of {number}")?;
-        if damaged > 0 {
+        if damaged == 0 {
+            tracing::warn!("the synthesizer made no defect in any of these samples");
+        } else {
             shares.sort_by(f64::total_cmp);
             let percent = |share: f64| 100.0 * share;
             writeln!(

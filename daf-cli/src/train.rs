@@ -1,3 +1,4 @@
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use daf_core::calibration::Calibration;
@@ -200,7 +201,11 @@ pub(crate) fn learn(
     if let Some(error) = observer.1.0.failure() {
         tracing::warn!("TensorBoard will not see all of the training: {error}");
     }
-    Ok(trained?)
+    trained?;
+    if let Some(shortened) = Results::read(run.dir())?.shortened {
+        let _ = writeln!(anstream::stderr(), "the training was {shortened}");
+    }
+    Ok(())
 }
 
 /// Evaluates a trained run and prints what came of it; `progress` hears how many of how many images are scored. What was found

@@ -345,7 +345,8 @@ pub fn spread(scores: &[f64], source: Source) -> std::result::Result<(), String>
             (low.min(*score), high.max(*score))
         });
     let what = match source {
-        Source::Training | Source::CrossValidation => "training",
+        Source::Training => "training",
+        Source::CrossValidation => "left-out",
         Source::HeldOut | Source::Synthetic => "held-out",
         Source::Test => "test",
     };
@@ -455,7 +456,7 @@ mod tests {
         assert!(reason(&[0.0; 5], Source::HeldOut).contains("do not differ"));
         assert!(
             reason(&[1.0, 2.0, 3.0, 4.0], Source::CrossValidation)
-                .starts_with("4 training scores say too little")
+                .starts_with("4 left-out scores say too little")
         );
         assert!(reason(&[1.0], Source::Training).starts_with("one training score (1.0000)"));
         assert!(reason(&[], Source::HeldOut).starts_with("there are no"));

@@ -107,10 +107,15 @@ impl Detector {
         device: Option<DeviceChoice>,
     ) -> Result<Self> {
         if !run::is_trained(dir) {
-            return Err(Error::data(
-                dir,
-                "the training of this run has not ended; go on with --resume",
-            ));
+            let reason = match Calibration::read(dir)? {
+                Some(_) => {
+                    "the training has ended, but its weights are not here: expected the folder `weights` as it was left"
+                }
+                None => {
+                    "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`"
+                }
+            };
+            return Err(Error::data(dir, reason));
         }
         let calibration = if keeps_thresholds {
             Calibration::read(dir)?

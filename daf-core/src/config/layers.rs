@@ -1074,7 +1074,7 @@ mod tests {
                 &[]
             ),
             "pipeline.yaml: plugins.speckles: this crate is not linked into this program (`daf-cli build pipeline.yaml` \
-             compiles a program that has it; `run`, `train` and `check` do so with --build)"
+             compiles a program that has it; so does --build with `run`, `train`, `check`, `data check` and `synth preview`)"
         );
         assert!(
             refused("", "", &["plugins={ speckles: '1' }"]).starts_with("--set plugins: plugins.speckles: ")

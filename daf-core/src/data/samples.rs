@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Reading;
 use super::geometry::{Frame, Geometry, Window};
+use crate::contract::Broken;
 use crate::{BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Synthesizer, Synthetic};
 
 /// The normal images of a training split: those to learn from and those held out, to choose thresholds with.
@@ -205,30 +206,38 @@ impl Samples {
         self.draw_sample(epoch, index, self.settings.normal_share)
     }
 
-    /// Refuses a synthesizer that makes no defect in any of some samples: there would be nothing to learn from.
+    /// Has the synthesizer make some samples, and refuses one that makes no defect in any: there would be nothing to learn from.
     ///
     /// # Errors
     /// What the synthesizer has to say, or that it makes none.
     pub fn check_defects(&self) -> Result<()> {
+        /// So many are tried in any case: a fault that is rare shows itself now and then.
+        const SOME: usize = 16;
         const TRIED: usize = 64;
         let Some(synthesizer) = self.synthesizer.as_ref().filter(|part| part.classes() > 0) else {
             return Ok(());
         };
+        let mut damaged = false;
         for number in 0..TRIED {
+            if damaged && number >= SOME {
+                break;
+            }
             let (epoch, index) = (number / self.len(), number % self.len());
             let sample = self.draw_sample(epoch as u64, index, 0.0)?;
-            if matches!(sample.outcome, Some(Outcome::Damaged(_))) {
-                return Ok(());
-            }
+            damaged |= matches!(sample.outcome, Some(Outcome::Damaged(_)));
         }
+        if damaged {
+            return Ok(());
+        }
+        let what = format!(
+            "made no defect in {TRIED} samples, so there would be nothing to learn from (`daf-cli synth preview` shows them)"
+        );
+        let name = synthesizer.typetag_name();
         Err(Error::Part {
             kind: Kind::Synthesizer,
-            name: synthesizer.typetag_name().into(),
+            name: name.into(),
             at: "on the training images".into(),
-            source: format!(
-                "made no defect in {TRIED} samples, so there would be nothing to learn from; `daf-cli synth preview` shows them"
-            )
-            .into(),
+            source: Broken::new(Kind::Synthesizer, name, what).into(),
         })
     }
 
