@@ -107,13 +107,11 @@ impl Detector {
         device: Option<DeviceChoice>,
     ) -> Result<Self> {
         if !run::is_trained(dir) {
-            let reason = match Calibration::read(dir)? {
-                Some(_) => {
-                    "the training has ended, but its weights are not here: expected the folder `weights` as it was left"
-                }
-                None => {
-                    "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`"
-                }
+            let ended = Calibration::read(dir)?.is_some();
+            let reason = if ended && !dir.join("weights").is_dir() {
+                "the training has ended, but its weights are not here: expected the folder `weights` as it was left"
+            } else {
+                "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`"
             };
             return Err(Error::data(dir, reason));
         }

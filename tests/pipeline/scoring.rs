@@ -502,7 +502,7 @@ fn thresholds_say_what_they_rest_on_wherever_they_are_used() {
 
     let said = succeed(three.path(), "train p.yaml -o run").out;
     assert!(
-        said.contains("3 training scores say too little of how far scores spread"),
+        said.contains("3 left-out scores say too little of how far scores spread"),
         "{said}"
     );
     let few = line(three.path());

@@ -193,6 +193,9 @@ mod tests {
         fn blends(&self) -> bool {
             true
         }
+        fn classes(&self) -> u8 {
+            8
+        }
         fn check(&self) -> Result<(), BoxError> {
             Err("side: too long".into())
         }
