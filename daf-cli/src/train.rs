@@ -202,7 +202,7 @@ pub(crate) fn learn(
         tracing::warn!("TensorBoard will not see all of the training: {error}");
     }
     trained?;
-    if let Some(shortened) = Results::read(run.dir())?.shortened {
+    if finish && let Some(shortened) = Results::read(run.dir())?.shortened {
         let _ = writeln!(anstream::stderr(), "the training was {shortened}");
     }
     Ok(())

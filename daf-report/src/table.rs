@@ -68,7 +68,7 @@ impl Table {
             is_text: false,
         };
         let images = column("images", "normal images + images with a defect");
-        let metrics = Metric::SHARES.map(|metric| column(metric.short(), metric.meaning()));
+        let metrics = Metric::shares().map(|metric| column(metric.short(), metric.meaning()));
         Self {
             of: of.to_owned(),
             columns: std::iter::once(images).chain(metrics).collect(),
@@ -97,7 +97,7 @@ impl Table {
             .iter()
             .for_each(|(name, metrics)| table.add(name, metrics, false));
         let mut cells = vec![Cell::plain(String::new())];
-        for metric in Metric::SHARES {
+        for metric in Metric::shares() {
             cells.push(match mean.get(metric.name()) {
                 Some(share) => number(*share),
                 None => missing(table.note("not every category has it")),

@@ -75,8 +75,7 @@ pub struct Metrics {
 impl Metrics {
     /// The metrics in the order in which tables show them, with the names of `metrics.json`.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        let shares = Metric::SHARES.into_iter();
-        shares.filter_map(|metric| Some((metric.name(), metric.share(self)?)))
+        Metric::shares().filter_map(|metric| Some((metric.name(), metric.share(self)?)))
     }
 }
 
