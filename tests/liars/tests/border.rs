@@ -102,22 +102,13 @@ fn a_synthesizer_within_another_is_named_and_not_the_other() {
 
 #[test]
 fn a_synthesizer_that_makes_no_defect_is_refused_before_the_training() {
-    let folder = folder();
-    for command in [["check", "p.yaml"], ["train", "p.yaml"]] {
-        let arguments = [
-            &command[..],
-            &["--set", "synthesizer={type: liar, how: unchanged}"],
-        ]
-        .concat();
-        let output = liars(folder.path(), &arguments).output().unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success());
-        assert!(
-            error.contains("synthesizer `liar` (on the training images)"),
-            "{error}"
-        );
-        assert!(error.contains("made no defect in 64 samples"), "{error}");
-    }
+    let setting = "synthesizer={type: liar, how: unchanged}";
+    name(
+        &[setting],
+        &[CHECK, RUN],
+        "synthesizer",
+        "made no defect in 64 samples",
+    );
 }
 
 #[test]
