@@ -60,7 +60,7 @@ struct Written {
     /// [low, high], which 8-bit files are stretched by as well.
     #[serde(default)]
     depth: Depth,
-    /// What becomes of transparency: the image is laid over `black` (the default), `white` or a color [red, green, blue];
+    /// What becomes of transparency: the image is laid over `black` (the default), `white` or a color [red, green, blue] of 0 to 255;
     /// `mask` does not look at transparent pixels; `drop` shows the colors that they hold.
     #[serde(default)]
     alpha: Alpha,

@@ -188,7 +188,7 @@ impl Default for Alpha {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "expected `drop`, `black`, `white`, `mask` or a color [red, green, blue]"
+    expecting = "expected `drop`, `black`, `white`, `mask` or a color [red, green, blue] of 0 to 255"
 )]
 enum WrittenAlpha {
     Word(AlphaWord),
