@@ -5,7 +5,8 @@ use daf_core::block::{Mode, count};
 use daf_core::config::Input;
 use daf_core::results::MultiplyAdds;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, Error, Fit, Item, Model, NormalImages, Pipeline, Split, Synthesized};
+use daf_core::{Batch, BoxError, Error, Fit, Item, MapsOf, Model, NormalImages, Split, Synthesized};
+use daf_pipeline::Pipeline;
 
 use daf_data::audit::range_of_some;
 use daf_data::masks;
@@ -212,11 +213,17 @@ fn try_out(
     let losses = losses.collect::<Result<Vec<_>, _>>()?;
     let (maps, counted) = count(|| tch::no_grad(|| model.infer(&one)));
     let maps = maps.map_err(fault("trying the model"))?;
-    let scorer = &pipeline.scorer;
-    tch::no_grad(|| scorer.finish_checked(&scorer.pixels_checked(&maps, size)?)).map_err(|source| {
+    let mut postprocessor = pipeline.model().build_scorer(device).map_err(Failure::usage)?;
+    tch::no_grad(|| {
+        let model = model.as_ref();
+        let images = &images;
+        postprocessor.fit(&MapsOf { model, images })?;
+        postprocessor.finish(&postprocessor.pixels(&maps, size)?)
+    })
+    .map_err(|source| {
         Failure::usage(Error::Part {
             kind: daf_core::Kind::Scorer,
-            name: scorer.typetag_name().into(),
+            name: pipeline.scorer.typetag_name().into(),
             at: "trying the scorer".into(),
             source,
         })

@@ -8,10 +8,11 @@ use daf_core::data::{MaskValues, Reading};
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
 use daf_core::results::{FINDINGS, Findings};
-use daf_core::run::Run;
-use daf_core::{Dataset, Item, Pipeline, Split, overlay};
+use daf_core::{Dataset, Item, Split, overlay};
 use daf_data::audit::{Count, Format, Size};
 use daf_data::{Audit, Finding, audit};
+use daf_pipeline::Pipeline;
+use daf_pipeline::Run;
 
 use crate::Context;
 use crate::failure::Failure;

@@ -8,8 +8,8 @@ use daf_core::config::DeviceChoice;
 use daf_core::data::files::{self, Found, LeftOut};
 use daf_core::data::{InputImage, Reading};
 use daf_core::image::RgbImage;
-use daf_core::run::Run;
 use daf_core::{Detection, Detector, concurrent, overlay};
+use daf_pipeline::Run;
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -53,7 +53,7 @@ impl Detect {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let files = self.files()?;
         let detector = Detector::open_with(&self.run, &self.settings, self.device)?;
-        let pages = detector.inference().input.pages;
+        let pages = detector.input().pages;
         let files: Vec<PathBuf> = files.iter().flat_map(|file| pages.of_file(file)).collect();
         let pictures = match &self.maps {
             Some(folder) => {
@@ -106,9 +106,8 @@ impl Detect {
         }
         let mut counter = Counter::new("scoring");
         let (mut done, mut unreadable, mut undrawn) = (0, 0, 0);
-        let inference = detector.inference();
-        let batch = inference.input.images_at_once(inference.batch_size);
-        let reading = inference.input.reading();
+        let batch = detector.images_at_once();
+        let reading = detector.input().reading();
         let open = |files: &'f [Asked]| open(files, reading);
         let look = |opened: Opened<'f>| {
             let images: Vec<&InputImage> = opened.images.iter().map(|(_, image)| image).collect();

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use daf_core::config::DeviceChoice;
-use daf_core::run::Run;
+use daf_pipeline::Run;
 
 use crate::Context;
 use crate::data;

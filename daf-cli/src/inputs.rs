@@ -5,7 +5,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use daf_core::{Pipeline, Split};
+use daf_core::Split;
+use daf_pipeline::Pipeline;
 use serde_json::Value;
 
 use crate::failure::Failure;

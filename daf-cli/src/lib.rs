@@ -52,8 +52,6 @@ use tracing_subscriber::EnvFilter;
 
 // The default parts register themselves, but only from crates that are mentioned.
 use daf_data as _;
-use daf_methods_features as _;
-use daf_methods_synthetic as _;
 use daf_models as _;
 use daf_synth as _;
 
@@ -183,6 +181,7 @@ pub fn main() -> ExitCode {
         let environment = Environment::read()?;
         if cli.verb.needs_device() {
             memory::keep();
+            daf_core::threads::manage();
         }
         ending::watch()?;
         watchdog::start()?;

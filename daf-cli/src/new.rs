@@ -107,12 +107,7 @@ const fn template(what: What) -> Template {
             // The example of the checkout, where its test is.
             code: ("src/main.rs", include_str!("../templates/program/main.rs")),
             pipeline: None,
-            crates: &[
-                "daf-core",
-                "daf-methods-features",
-                "daf-methods-synthetic",
-                "daf-models",
-            ],
+            crates: &["daf-core", "daf-models"],
             torch: true,
         },
     }
@@ -302,10 +297,9 @@ const RESERVED: &[&str] = &[
     "daf_cli",
     "daf_core",
     "daf_data",
-    "daf_methods_features",
-    "daf_methods_synthetic",
     "daf_metrics",
     "daf_models",
+    "daf_pipeline",
     "daf_report",
     "daf_sweep",
     "daf_synth",

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use daf_core::Pipeline;
 use daf_core::config::Layers;
+use daf_pipeline::Pipeline;
 
 use crate::build;
 use crate::environment::Environment;
@@ -34,6 +34,6 @@ impl PipelineArgs {
                 return Err(build::go_on(&plugins, environment));
             }
         }
-        layers.resolve().map_err(Failure::usage)
+        Pipeline::from_layers(&layers).map_err(Failure::usage)
     }
 }

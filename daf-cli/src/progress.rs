@@ -2,8 +2,8 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use daf_core::observer::{Observer, Plan};
 use daf_core::results::Record;
-use daf_core::train::{Observer, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::ending;

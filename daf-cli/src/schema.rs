@@ -1,4 +1,5 @@
-use daf_core::config::{self, Layers};
+use daf_core::config::Layers;
+use daf_pipeline::config;
 
 use crate::Context;
 use crate::failure::Failure;

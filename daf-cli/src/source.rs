@@ -12,13 +12,12 @@ use crate::environment::Environment;
 use crate::failure::Failure;
 
 /// The crates of daf that plugins and programs may depend on.
-pub(crate) const OPEN: [&str; 7] = [
+pub(crate) const OPEN: [&str; 6] = [
     "daf-core",
     "daf-data",
-    "daf-methods-features",
-    "daf-methods-synthetic",
     "daf-metrics",
     "daf-models",
+    "daf-pipeline",
     "daf-synth",
 ];
 
@@ -120,14 +119,7 @@ impl Source {
 
 /// The packages of the workspace whose profile is that of its members. It optimises dependencies more, which compile the
 /// slower for it, and in a program they are dependencies all.
-const MEMBERS: [&str; 6] = [
-    "daf-cli",
-    "daf-core",
-    "daf-methods-synthetic",
-    "daf-models",
-    "daf-report",
-    "daf-sweep",
-];
+const MEMBERS: [&str; 5] = ["daf-cli", "daf-core", "daf-pipeline", "daf-report", "daf-sweep"];
 
 fn members() -> String {
     let member = |name| format!("[profile.dev.package.{name}]\nopt-level = 1\ncodegen-units = 16\n");

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use daf_core::data::{Sample, Samples};
-use daf_core::{Outcome, Pipeline, overlay};
+use daf_core::{Outcome, overlay};
+use daf_pipeline::Pipeline;
+use daf_pipeline::samples::{Sample, Samples, picture};
 use serde_json::json;
 
 use crate::Context;
@@ -76,7 +77,7 @@ impl Preview {
             counter.set(done + 1, number);
         }
         counter.finish();
-        overlay::save(&overlay::samples(&drawn), &self.output)?;
+        overlay::save(&picture(&drawn), &self.output)?;
 
         let out = &mut context.out;
         let damaged = shares.len();

@@ -1,15 +1,17 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use daf_core::Split;
 use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
-use daf_core::evaluate::evaluate;
+use daf_core::observer::Observer;
 use daf_core::results::{
     Findings, MAPS, METRICS, Measurements, Metrics, MultiplyAdds, PREDICTIONS, Results, Value, short_name,
 };
-use daf_core::run::Run;
-use daf_core::train::{self, Observer};
-use daf_core::{Pipeline, Split};
+use daf_pipeline::Pipeline;
+use daf_pipeline::Run;
+use daf_pipeline::evaluate::evaluate;
+use daf_pipeline::train;
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::Context;

@@ -22,7 +22,7 @@ fn temporary_name(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// What `fill` or the disk has to say; the temporary folder is removed then.
-pub(crate) fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(target);
     // Left over from a process of the same number that was killed.
     if temporary.exists() {
@@ -41,14 +41,14 @@ pub(crate) fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>
 
 /// A folder that is filled beside another one, whose place it then takes as a whole; dropped before, it leaves nothing. Only
 /// one process may be at it: see [`Run::lock`].
-pub(crate) struct Replacement {
+pub struct Replacement {
     target: PathBuf,
     new: PathBuf,
 }
 
 impl Replacement {
     /// An empty folder that is to take the place of `target`.
-    pub(crate) fn of(target: &Path) -> Result<Self> {
+    pub fn of(target: &Path) -> Result<Self> {
         let (old, new) = (beside(target, "old"), beside(target, "new"));
         // A process that was killed may have left the one in the place of the other, or half of a new one.
         if old.exists() && !target.exists() {
@@ -67,12 +67,12 @@ impl Replacement {
     }
 
     /// Where it is until then.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.new
     }
 
     /// Puts it in the place of the target.
-    pub(crate) fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         let (target, old) = (&self.target, beside(&self.target, "old"));
         sync_folder(&self.new)?;
         if target.exists() {
@@ -97,7 +97,7 @@ impl Drop for Replacement {
 }
 
 /// Removes a folder: it is whole or absent.
-pub(crate) fn remove_folder(target: &Path) -> Result<()> {
+pub fn remove_folder(target: &Path) -> Result<()> {
     // The folder that a [`Replacement`] that was broken off leaves is removed as well.
     let gone = beside(target, "new");
     if gone.exists() {
@@ -136,12 +136,12 @@ pub fn file_name(stem: &str, end: &str) -> String {
 }
 
 /// Writes a file under a temporary name with `write`, which syncs it, and renames it.
-pub(crate) fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     replace(target, write).and_then(|()| sync_folder(parent(target)))
 }
 
 /// Writes a file under a temporary name with `write` and renames it. When it gets to the disk is for the system to say.
-pub(crate) fn replace(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub fn replace(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(target);
     let result = write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
     if result.is_err() {

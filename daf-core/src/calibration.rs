@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::config::Validation;
-use crate::data::Normals;
 use crate::json::read_json;
 
 /// How a threshold is chosen.
@@ -173,10 +172,10 @@ impl Basis {
 
     /// The basis of the thresholds of a training with `images` normal images, before damaged ones are made and before the test
     /// split is looked at. `learns` tells whether the method learns by steps; one that does not is
-    /// [fitted](crate::Model::fit) in a moment, and can be fitted to some of the images and score the others.
+    /// fitted in a moment, and can be fitted to some of the images and score the others.
     #[must_use]
     pub fn of(settings: &Validation, images: usize, learns: bool) -> Self {
-        let held_out = Normals::held_out(images, settings.share);
+        let held_out = held_out(images, settings.share);
         let (source, normal_images) = match settings.threshold {
             _ if held_out == 0 && (learns || images < 2) => (Source::Training, images),
             _ if held_out == 0 => (
@@ -213,7 +212,7 @@ impl Basis {
             return Some(format!(
                 "the thresholds rest on {images} that {were} trained with, and such scores tend to be too low: expect false alarms; \
                  images are held out where validation.share makes at least {} of them",
-                Normals::FEWEST_HELD_OUT
+                FEWEST_HELD_OUT
             ));
         }
         let what = match self.source {
@@ -298,7 +297,8 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    pub(crate) const FILE: &str = "calibration.json";
+    /// The file of a run directory that holds it.
+    pub const FILE: &str = "calibration.json";
 
     /// Reads the calibration of a run, if it has one.
     ///
@@ -318,12 +318,23 @@ impl Calibration {
     }
 }
 
+/// Fewer images say nothing about a threshold, so that none are held out.
+pub const FEWEST_HELD_OUT: usize = 5;
+
 /// Fewer scores than these give no threshold.
-const FEWEST: usize = Normals::FEWEST_HELD_OUT;
+const FEWEST: usize = FEWEST_HELD_OUT;
+
+/// Number of normal images held out of `images`: `share` of them, rounded down; none where these would be fewer than
+/// [`FEWEST_HELD_OUT`]. At least one is left to learn from.
+#[must_use]
+pub fn held_out(images: usize, share: f64) -> usize {
+    let held = ((images as f64 * share) as usize).min(images.saturating_sub(1));
+    if held < FEWEST_HELD_OUT { 0 } else { held }
+}
 
 /// The folds of a cross-validation of so many images, by their numbers: a tenth of the images each, and so many folds that there
 /// are some dozens of images in all.
-pub(crate) fn folds(images: usize) -> impl Iterator<Item = Vec<usize>> {
+pub fn folds(images: usize) -> impl Iterator<Item = Vec<usize>> {
     const ENOUGH: usize = 50;
     let folds = images.clamp(1, 10);
     let fold = move |first: usize| (first..images).step_by(folds).collect::<Vec<_>>();

@@ -110,9 +110,8 @@ pub enum Error {
         step: u64,
     },
     /// libtorch refused an operation.
-    #[cfg(feature = "torch")]
     #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
+    Torch(BoxError),
     /// Two crates registered the same part.
     #[error("parts registered twice: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Registry(Vec<Duplicate>),

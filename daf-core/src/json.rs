@@ -11,7 +11,10 @@ use crate::config::{Setting, typed};
 use crate::{Error, Result};
 
 /// Reads a JSON file, if it exists. `mend` is what to do about one that is damaged.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, mend: &str) -> Result<Option<T>> {
+///
+/// # Errors
+/// Names the file and the key at fault.
+pub fn read_json<T: DeserializeOwned>(path: &Path, mend: &str) -> Result<Option<T>> {
     let Some(text) = if_exists(path)? else {
         return Ok(None);
     };

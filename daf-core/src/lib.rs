@@ -1,34 +1,26 @@
-//! Traits, registry, configuration, training loop and run directory of daf, which finds defects in images.
+//! What parts of daf are: traits, registry, settings in layers, images and their geometry, score maps, thresholds, what the files of
+//! a run say, and trained models at work. daf finds defects in images.
 //!
-#![cfg_attr(
-    feature = "torch",
-    doc = "# Scoring images
-
-A trained run, which `daf-cli run` leaves, is opened by a [`Detector`]:
-
-```no_run
-use daf_core::{Detector, config::DeviceChoice, image::RgbImage};
-// Links the parts that the run scores with: one line for each crate that has some.
-# /*
-use daf_models as _;
-# */
-
-# fn main() -> daf_core::Result<()> {
-let detector = Detector::open(\"runs/bottle\", DeviceChoice::Auto)?;
-let image = RgbImage::new(640, 480); // from a camera, or detector.read(\"bottle.png\")?
-let found = detector.detect(&image)?;
-println!(\"score {:.3}, worst pixel {:.3}\", found.score, found.map.largest());
-if found.is_anomalous() == Some(true) {
-    println!(\"over the threshold\");
-}
-# Ok(())
-# }
-```
-
-`daf-cli new program my-inspection` writes a crate that does this. Threads may share a [`Detector`]. Pipelines
-are read by [`config::Layers`], trained by [`train::train`] and measured by [`evaluate`](mod@evaluate); what a run left is
-read by [`run::Run`] and [`results`]."
-)]
+//! # Scoring images
+//!
+//! With the feature `torch`, which links libtorch, a trained run, as `daf-cli run` leaves it, is opened by a [`Detector`]:
+//!
+//! ```ignore
+//! use daf_core::{Detector, config::DeviceChoice, image::RgbImage};
+//! // Links the parts that the run scores with: one line for each crate that has some.
+//! use daf_models as _;
+//!
+//! let detector = Detector::open("runs/bottle", DeviceChoice::Auto)?;
+//! let image = RgbImage::new(640, 480); // from a camera, or detector.read("bottle.png")?
+//! let found = detector.detect(&image)?;
+//! println!("score {:.3}, worst pixel {:.3}", found.score, found.map.largest());
+//! if found.is_anomalous() == Some(true) {
+//!     println!("over the threshold");
+//! }
+//! ```
+//!
+//! `daf-cli new program my-inspection` writes a crate that does this. Threads may share a [`Detector`]. Whatever else computes a
+//! model is an [`Engine`]. What a run left is read by [`results`]. The crate `daf-pipeline` trains and measures.
 //!
 //! # Parts
 //!
@@ -37,18 +29,14 @@ read by [`run::Run`] and [`results`]."
 //! * [`Dataset`]: where images come from,
 //! * [`Synthesizer`]: damages a normal image,
 //! * [`Shape`] and [`Texture`]: where a synthetic defect is and what it looks like,
-#![cfg_attr(
-    feature = "torch",
-    doc = "* [`Backbone`]: turns images into features,
-* [`DiscrepancyMeasure`]: compares teacher and student features,
-* [`Decoder`]: turns features and discrepancy into a probability map,
-* [`Scorer`]: turns maps into scores,
-* [`Method`]: assembles the parts into a trainable model."
-)]
-#![cfg_attr(
-    not(feature = "torch"),
-    doc = "* with the feature `torch`, which links libtorch: `Backbone`, `DiscrepancyMeasure`, `Decoder`, `Scorer`, `Method`."
-)]
+//!
+//! and, with the feature `torch`,
+//!
+//! * `Backbone`: turns images into features,
+//! * `DiscrepancyMeasure`: compares teacher and student features,
+//! * `Decoder`: turns features and discrepancy into a probability map,
+//! * `Scorer`: turns maps into scores,
+//! * `Method`: assembles the parts into a trainable model.
 //!
 //! This crate names no concrete part: they register themselves ([`register!`]) from the crates that a program links,
 //! and the defaults are a layer of YAML.
@@ -109,61 +97,35 @@ read by [`run::Run`] and [`results`]."
 //! * [`rand`](mod@rand): random numbers, [`Rng`](rand::Rng) above all,
 //! * [`schemars`](mod@schemars): the schema of a part's settings, derived,
 //! * [`typetag`](mod@typetag): finds a part by the `type` of the YAML,
-#![cfg_attr(
-    feature = "torch",
-    doc = "* [`tch`](mod@tch): tensors and automatic differentiation, bindings to libtorch."
-)]
+//! * `tch`, with the feature `torch`: tensors and automatic differentiation, bindings to libtorch.
 
-// Some of these serve only what is gated.
-#[cfg_attr(not(feature = "torch"), allow(dead_code))]
 pub mod atomic;
-#[cfg(feature = "torch")]
-pub mod block;
 pub mod calibration;
-#[cfg(feature = "torch")]
 pub mod concurrent;
-#[cfg_attr(not(feature = "torch"), allow(dead_code))]
 pub mod config;
 pub mod contract;
 pub mod data;
-#[cfg(feature = "torch")]
 mod detect;
+pub mod engine;
 mod error;
-#[cfg(feature = "torch")]
-pub mod evaluate;
 pub mod guard;
 pub mod json;
-#[cfg(feature = "torch")]
-pub mod kernel;
 pub mod libtorch;
 pub mod observer;
 pub mod overlay;
 pub mod part;
-#[cfg(feature = "torch")]
-mod pickle;
 pub mod registry;
 pub mod results;
 #[cfg(feature = "torch")]
-pub mod run;
-#[cfg(feature = "torch")]
-pub mod train;
-#[cfg(feature = "torch")]
-pub mod weights;
+mod tensor;
 pub mod words;
 
 #[doc(inline)]
-pub use error::{BoxError, Error, Result};
-#[doc(inline)]
-pub use registry::Kind;
-#[doc(inline)]
-pub use results::Origin;
-
-#[cfg(feature = "torch")]
-#[doc(inline)]
-pub use config::Pipeline;
-#[cfg(feature = "torch")]
-#[doc(inline)]
 pub use detect::{Detection, Detector};
+#[doc(inline)]
+pub use engine::Engine;
+#[doc(inline)]
+pub use error::{BoxError, Error, Result};
 #[doc(inline)]
 pub use overlay::ScoreMap;
 #[doc(inline)]
@@ -174,19 +136,14 @@ pub use part::shape::{Region, Shape};
 pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
 #[doc(inline)]
 pub use part::texture::{Fill, Texture};
+#[doc(inline)]
+pub use registry::Kind;
+#[doc(inline)]
+pub use results::Origin;
 #[cfg(feature = "torch")]
 #[doc(inline)]
-pub use part::{
-    backbone::{Backbone, Extractor, Stage},
-    decoder::{Decoder, DecoderInput, Segmenter},
-    discrepancy::{Comparison, DiscrepancyMeasure},
-    method::{Batch, BuildContext, Fit, Losses, Method, Model, NormalImages, Store, Synthesized},
-    scorer::{Maps, Scorer, Scores},
-};
+pub use tensor::*;
 
 #[doc(hidden)]
 pub use inventory;
 pub use {image, rand, schemars, typetag};
-
-#[cfg(feature = "torch")]
-pub use tch;

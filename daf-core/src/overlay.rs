@@ -9,8 +9,8 @@ use image::imageops::{self, FilterType, resize};
 use image::{GrayImage, ImageFormat, Rgb, RgbImage};
 
 use crate::atomic::replace;
-use crate::data::{self, Sample};
-use crate::{Error, Outcome, Result};
+use crate::data;
+use crate::{Error, Result};
 
 /// Scores of the pixels of an image, row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,39 +185,6 @@ pub fn panel(image: &RgbImage, mask: Option<&GrayImage>, map: &ScoreMap, scale: 
     pictures.push(colours(map, scale, width, height));
     pictures.push(over);
     sheet(&[pictures])
-}
-
-/// Training samples, three pictures each: the normal image, what was made of it, and that with the outline of the mask. An
-/// image that was left as it is stands there three times.
-#[must_use]
-pub fn samples(samples: &[Sample]) -> RgbImage {
-    /// Pixels of the longer side of a picture.
-    const SIDE: u32 = 192;
-    let pictures = |sample: &Sample| {
-        let (width, height) = sample.normal.dimensions();
-        let factor = (f64::from(SIDE) / f64::from(width.max(height))).min(1.0);
-        let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
-        let small = |image: &RgbImage| resize(image, side(width), side(height), FilterType::Triangle);
-        let normal = small(&sample.normal);
-        let Some(Outcome::Damaged(synthetic)) = &sample.outcome else {
-            return [normal.clone(), normal.clone(), normal];
-        };
-        let image = small(&synthetic.image);
-        let mask = resize(
-            &synthetic.mask,
-            image.width(),
-            image.height(),
-            FilterType::Triangle,
-        );
-        let mut outlined = image.clone();
-        outline(&mut outlined, &mask);
-        [normal, image, outlined]
-    };
-    let pictures: Vec<RgbImage> = samples.iter().flat_map(pictures).collect();
-    // About as wide as high.
-    let per_row = ((samples.len() as f64 / 3.0).sqrt().ceil() as usize).max(1);
-    let rows: Vec<Vec<RgbImage>> = pictures.chunks(3 * per_row).map(<[_]>::to_vec).collect();
-    sheet(&rows)
 }
 
 /// Pixels between pictures.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use daf_core::block::{Blocks, Mode, Start, channels_last};
-use daf_core::concurrent::each;
+use daf_core::threads::each;
 use daf_core::weights;
 use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store};
 use tch::Tensor;
@@ -174,6 +174,7 @@ mod tests {
         // The number that counts is that of this thread, once it has been asked for.
         let _ = tch::get_num_threads();
         for threads in [1, 2] {
+            daf_core::threads::manage();
             tch::set_num_threads(threads);
             let refused =
                 AssertUnwindSafe(|| teacher.extract_beside(&Student::new(Box::new(Refuses)), &images));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use daf_core::block::{Mode, Precision};
 use daf_core::weights;
-use daf_core::{Batch, BuildContext, DiscrepancyMeasure, Method, Model, Scorer, Synthesized};
+use daf_core::{Batch, BuildContext, DiscrepancyMeasure, Method, Model, Postprocessor, Synthesized};
 use daf_models::measure::{Cosine, Ssim};
 use daf_models::method::{Daf, Mining};
 use daf_models::scorer::Gaussian;
@@ -178,7 +178,7 @@ fn golden_inference_maps_and_scores_agree() {
             1e-4,
         );
         let scorer = Gaussian::default();
-        let scores = scorer.finish(&scorer.pixels(&maps, (256, 256)).unwrap());
+        let scores = scorer.finish(&scorer.pixels(&maps, (256, 256)).unwrap()).unwrap();
         assert_close("score_map", &scores.pixels, &golden["score_map"], 1e-4);
         assert_close("image_score", &scores.images, &golden["image_score"], 1e-4);
     });

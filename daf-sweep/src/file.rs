@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use daf_core::config::{Layers, Plugins, Setting, Settings, read_file};
 use daf_core::{Error, Result};
+use daf_pipeline::Pipeline;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -275,7 +276,7 @@ impl SweepFile {
             let names: Vec<String> = cell.iter().map(|(_, variant)| variant.name.clone()).collect();
             let job = self
                 .layers(&defaults, &cell, plan)
-                .and_then(|layers| layers.resolve())
+                .and_then(|layers| Pipeline::from_layers(&layers))
                 .and_then(|pipeline| Job::new(pipeline, plan.smoke))
                 .map_err(|source| PlanError::Job {
                     file: self.path.clone(),
@@ -686,7 +687,7 @@ smoke: { data: { type: demo } }
         let cells = file.cells();
         assert_eq!(cells.len(), 4);
         let layers = file.layers(&defaults, &cells[0], &Plan::default()).unwrap();
-        let pipeline = serde_json::to_value(layers.resolve().unwrap()).unwrap();
+        let pipeline = serde_json::to_value(Pipeline::from_layers(&layers).unwrap()).unwrap();
         assert_eq!(pipeline["data"]["root"], "nowhere");
         assert_eq!(pipeline["data"]["category"], "01");
         assert_eq!(pipeline["trainer"]["steps"], 3);

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use daf_core::config::Layers;
-use daf_core::{Error, Pipeline, Result};
+use daf_core::{Error, Result};
+use daf_pipeline::Pipeline;
 use serde_json::{Map, Value};
 
 use crate::manifest::{Job, Manifest, hash};
@@ -49,9 +50,8 @@ impl Job {
     pub fn pipeline(&self, manifest: &Path) -> Result<Pipeline> {
         let settings = self.pipeline.clone().into_iter();
         let settings = settings.map(|(key, value)| (key, value.into())).collect();
-        Layers::new("")?
-            .settings(manifest, &format!("job {}", self.hash), settings)
-            .resolve()
+        let job = format!("job {}", self.hash);
+        Pipeline::from_layers(&Layers::new("")?.settings(manifest, &job, settings))
     }
 }
 

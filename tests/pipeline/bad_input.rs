@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use daf_core::run::Run;
+use daf_pipeline::Run;
 use image::{GrayImage, Rgb, RgbImage};
 
 use crate::program::{SMALL, Said, daf, folder, run, snapshot, succeed};

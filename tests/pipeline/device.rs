@@ -7,14 +7,14 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use daf_core::block::Mode;
-use daf_core::config::Optimizer;
-use daf_core::train::{OptimizerState, Place, step};
 use daf_core::{Fit, Kind, Method, Model, Scorer, weights};
+use daf_pipeline::config::Optimizer;
+use daf_pipeline::train::{OptimizerState, Place, step};
 use sha2::{Digest, Sha256};
 use tch::{Cuda, Device, Tensor};
 
 use crate::program::{SMALL, Said, daf, folder, history, succeed};
-use crate::registry::{SIZE, batch, build, every, methods, noise};
+use crate::registry::{SIZE, batch, build, context, every, methods, noise};
 
 const DEVICES: [Device; 2] = [Device::Cpu, Device::Cuda(0)];
 
@@ -136,9 +136,10 @@ fn sees_the_same(name: &str, method: &dyn Method) {
         tch::no_grad(|| model.infer(&batch(device).normal)).unwrap()
     });
     for (scorer_name, scorer) in every::<Box<dyn Scorer>>(Kind::Scorer) {
-        let [cpu, gpu] = maps
-            .each_ref()
-            .map(|maps| scorer.finish(&scorer.pixels(maps, SIZE).unwrap()));
+        let [cpu, gpu] = [0, 1].map(|k| {
+            let scorer = scorer.build(&context(Mode::Infer, DEVICES[k])).unwrap();
+            scorer.finish(&scorer.pixels(&maps[k], SIZE).unwrap()).unwrap()
+        });
         for (cpu, gpu) in [(cpu.pixels, gpu.pixels), (cpu.images, gpu.images)] {
             let range = f64::try_from(cpu.abs().max()).unwrap();
             let largest = f64::try_from((&cpu - gpu.to_device(Device::Cpu)).abs().max()).unwrap();

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use daf_core::block::{Mode, Precision};
-use daf_core::config::Optimizer;
-use daf_core::train::OptimizerState;
 use daf_core::{Batch, BuildContext, Method, Synthesized, weights};
 use daf_models::method::Daf;
+use daf_pipeline::config::Optimizer;
+use daf_pipeline::train::OptimizerState;
 use tch::{Device, Kind, Tensor};
 
 #[test]

@@ -7,9 +7,9 @@ use std::path::Path;
 use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use daf_core::config::Layers;
 use daf_core::results::Results;
-use daf_core::run::Run;
 use daf_core::{Dataset, Split, weights};
 use daf_data::Manifest;
+use daf_pipeline::{Pipeline, Run};
 use daf_sweep::{Plan, SweepFile};
 use daf_tests::withstands;
 use tch::{Device, Kind, Tensor};
@@ -71,7 +71,11 @@ fn reading<T, E: Error>(
 fn pipelines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hostile.yaml");
-    let read = || defaults().file(&path).and_then(|layers| layers.resolve());
+    let read = || {
+        defaults()
+            .file(&path)
+            .and_then(|layers| Pipeline::from_layers(&layers))
+    };
     let documents = [
         SMALL.as_bytes(),
         MERGED.as_bytes(),
@@ -122,7 +126,7 @@ fn arguments() {
     withstands("arguments", "--set", &documents, |bytes: &[u8]| {
         let argument = String::from_utf8_lossy(bytes);
         let layers = defaults().set([&argument]).map_err(|error| told(&error))?;
-        let _ = layers.resolve();
+        let _ = Pipeline::from_layers(&layers);
         Ok(())
     });
 }
@@ -140,7 +144,7 @@ fn variables() {
         let (name, value) = text.split_once('=').unwrap_or((&text, ""));
         let layers = defaults().environment([(name.to_owned(), value.to_owned())]);
         let layers = layers.map_err(|error| told(&error))?;
-        let _ = layers.resolve();
+        let _ = Pipeline::from_layers(&layers);
         Ok(())
     });
 }

@@ -20,8 +20,6 @@ mod weights;
 // Links the crates, so that their parts are registered.
 use daf_backbones_mobilenet as _;
 use daf_data as _;
-use daf_methods_features as _;
-use daf_methods_synthetic as _;
 use daf_models as _;
 use daf_synth as _;
 use daf_synth_scratch as _;

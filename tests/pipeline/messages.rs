@@ -8,6 +8,7 @@ use daf_core::registry::components;
 use daf_core::{
     Backbone, Dataset, Decoder, DiscrepancyMeasure, Kind, Method, Scorer, Shape, Synthesizer, Texture,
 };
+use daf_pipeline::Pipeline;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -179,7 +180,7 @@ fn pipeline(document: &Value) -> Result<(), String> {
     let path = folder.path().join("x.yaml");
     fs::write(&path, document.to_string()).unwrap();
     let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&path);
-    let found = layers.and_then(|layers| layers.resolve());
+    let found = layers.and_then(|layers| Pipeline::from_layers(&layers));
     found
         .map(drop)
         .map_err(|error| match std::error::Error::source(&error) {
@@ -201,7 +202,7 @@ fn written(optimizer: &Value) -> Value {
         format!("trainer.optimizer={optimizer}"),
     ];
     let pipeline = Layers::new(daf_models::DEFAULTS).unwrap().set(&settings).unwrap();
-    let mut document = serde_json::to_value(pipeline.resolve().unwrap()).unwrap();
+    let mut document = serde_json::to_value(Pipeline::from_layers(&pipeline).unwrap()).unwrap();
     // Half a default.
     document["trainer"]["steps"].take();
     document
@@ -255,7 +256,7 @@ fn absurd_numbers_are_taken_or_refused_by_their_key() {
             *faulty.pointer_mut(&pointer).unwrap() = "ABSURD".into();
             fs::write(&path, faulty.to_string().replace("\"ABSURD\"", number)).unwrap();
             let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&path).unwrap();
-            match layers.resolve() {
+            match Pipeline::from_layers(&layers) {
                 Ok(_) => assert!(
                     number.contains(char::is_numeric) && number != "1e999",
                     "{place} takes {number}"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use daf_core::block::{Blocks, Mode, Precision, Start, count};
-use daf_core::config::{Layers, schema};
+use daf_core::config::Layers;
 use daf_core::registry::{self, Component, components};
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Dataset, Decoder, DecoderInput, DiscrepancyMeasure, Fit, Kind,
@@ -11,6 +11,8 @@ use daf_core::{
     weights,
 };
 use daf_models::method::Daf;
+use daf_pipeline::Pipeline;
+use daf_pipeline::config::schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -282,14 +284,15 @@ fn every_scorer_gives_a_score_per_pixel_and_per_image() {
             probability: Some(Tensor::rand([2, 1, SIZE.0, SIZE.1], FLOAT)),
             images: None,
         };
+        let scorer = scorer.build(&context(Mode::Infer, Device::Cpu)).unwrap();
         let pixels = scorer.pixels(&maps, SIZE).unwrap();
         assert_eq!(pixels.size(), [2, SIZE.0, SIZE.1], "{name}");
-        let scores = scorer.finish(&pixels);
+        let scores = scorer.finish(&pixels).unwrap();
         assert_eq!(scores.pixels.size(), [2, SIZE.0, SIZE.1], "{name}");
         assert_eq!(scores.images.size(), [2], "{name}");
         assert!(is_finite(&scores.pixels) && is_finite(&scores.images), "{name}");
         // Images do not see each other.
-        let alone = scorer.finish(&pixels.narrow(0, 1, 1));
+        let alone = scorer.finish(&pixels.narrow(0, 1, 1)).unwrap();
         let difference = (alone.images - scores.images.narrow(0, 1, 1))
             .abs()
             .max()
@@ -302,16 +305,20 @@ fn every_scorer_gives_a_score_per_pixel_and_per_image() {
     }
 }
 
-/// A model of random weights for images of [`SIZE`].
-pub(crate) fn build(method: &dyn Method, mode: Mode, device: Device) -> Box<dyn Model> {
-    let context = BuildContext {
+/// For images of [`SIZE`], without pretrained weights.
+pub(crate) fn context(mode: Mode, device: Device) -> BuildContext<'static> {
+    BuildContext {
         device,
         size: SIZE,
         mode,
         precision: Precision::Float32,
         pretrained: None,
-    };
-    method.build(&context).unwrap()
+    }
+}
+
+/// A model of random weights for images of [`SIZE`].
+pub(crate) fn build(method: &dyn Method, mode: Mode, device: Device) -> Box<dyn Model> {
+    method.build(&context(mode, device)).unwrap()
 }
 
 pub(crate) fn batch(device: Device) -> Batch {
@@ -334,15 +341,14 @@ pub(crate) fn batch(device: Device) -> Batch {
 #[test]
 fn every_method_makes_a_sound_pipeline_by_its_name_alone() {
     for method in components(Kind::Method) {
-        let pipeline = Layers::new(daf_models::DEFAULTS)
+        let layers = Layers::new(daf_models::DEFAULTS)
             .unwrap()
             .set([
                 "data.type=demo".to_owned(),
                 format!("method.type={}", method.name),
             ])
-            .unwrap()
-            .resolve();
-        pipeline.unwrap_or_else(|error| panic!("{}: {error}", method.name));
+            .unwrap();
+        Pipeline::from_layers(&layers).unwrap_or_else(|error| panic!("{}: {error}", method.name));
     }
 }
 

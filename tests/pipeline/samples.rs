@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use daf_core::data::Reading;
 use daf_core::data::geometry::{Framing, Geometry};
-use daf_core::data::{Loader, Normals, Reading, Sample, SampleSettings, Samples};
 use daf_core::{Dataset, Outcome, Split, Synthesizer};
 use daf_data::Demo;
+use daf_pipeline::samples::{Loader, Normals, Sample, SampleSettings, Samples};
 use serde_json::json;
 
 fn samples(synthesizer: Option<&str>, seed: u64, cache: u64) -> Arc<Samples> {

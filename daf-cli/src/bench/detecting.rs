@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use daf_core::image::RgbImage;
-use daf_core::{Detector, Error, Item, Pipeline, Split};
+use daf_core::{Detector, Error, Item, Split};
+use daf_pipeline::Pipeline;
 
 use super::clock::{Clock, Peak, Stage};
 use super::{Bench, items, throw_away};

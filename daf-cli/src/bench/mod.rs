@@ -9,8 +9,9 @@ mod training;
 use std::path::{Path, PathBuf};
 
 use daf_core::block::Precision;
-use daf_core::run::Run;
-use daf_core::{Item, Pipeline, Split, tch};
+use daf_core::{Item, Split, tch};
+use daf_pipeline::Pipeline;
+use daf_pipeline::Run;
 use serde_json::{Value, json};
 
 use crate::Context;

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use daf_core::FeatureCache;
 use daf_core::block::Mode;
-use daf_core::data::{self, FeatureCache, Loader, Normals, Sample, Samples};
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::train::{OptimizerState, Phase, Place, step};
-use daf_core::{Batch, Fit, Model, Pipeline};
+use daf_core::{Batch, Fit, Model};
+use daf_pipeline::Pipeline;
+use daf_pipeline::samples::{Loader, Normals, Sample, Samples, batch};
+use daf_pipeline::train::{OptimizerState, Phase, Place, step};
 
 use super::clock::{Clock, Peak, Stage, milliseconds};
 use crate::check::Noise;
@@ -42,7 +44,7 @@ impl<'a> Training<'a> {
             self.pipeline.trainer.feature_cache_mb << 20,
             self.normals.train.len(),
         );
-        let batch = || data::batch(&drawn, &self.pipeline.input, self.device, features.as_ref());
+        let batch = || batch(&drawn, &self.pipeline.input, self.device, features.as_ref());
         clock.batches(Stage::Collate, batch_size, |_| Ok(batch().map(drop)?))?;
 
         let steps = Stage::TRAINING[2..].iter();
@@ -115,7 +117,7 @@ impl<'a> Training<'a> {
             let drawn = (0..batch_size)
                 .map(|_| loader.sample())
                 .collect::<Result<Vec<_>, _>>()?;
-            let batch = data::batch(&drawn, &self.pipeline.input, self.device, features.as_ref())?;
+            let batch = batch(&drawn, &self.pipeline.input, self.device, features.as_ref())?;
             learner.step(&batch, |_| ())?;
             ms.push(milliseconds(last));
             last = Instant::now();

@@ -4,10 +4,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use daf_core::observer::{Observer, Plan};
 use daf_core::results::{METRICS, Record};
-use daf_core::run::Run;
-use daf_core::train::{Observer, Plan};
 use daf_core::{Split, tch};
+use daf_pipeline::Run;
 use daf_sweep::{Claim, Job, Progress, State, Sweep};
 
 use crate::Context;

@@ -2,13 +2,13 @@
 
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
-use daf_core::{BoxError, Maps, Scorer, Scores, typetag};
+use daf_core::{BoxError, BuildContext, Maps, Postprocessor, Scorer, Scores, typetag};
 use serde::{Deserialize, Serialize};
 
 /// Discrepancy times probability, smoothed by a mean; the image's score is the mean of a share of its largest pixels.
 ///
 /// A product wants both to agree: the student differs from its teacher, and the decoder sees a defect.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MyPart {
     /// Side of the square over which pixels are averaged; odd, 1 does not smooth.
@@ -30,6 +30,26 @@ impl Default for MyPart {
 
 #[typetag::serde(name = MyPart::NAME)]
 impl Scorer for MyPart {
+    fn build(&self, _: &BuildContext) -> Result<Box<dyn Postprocessor>, BoxError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        if self.window < 1 || self.window % 2 == 0 {
+            return Err(
+                format!("`window` must be odd and at least 1, found {}", self.window).into(),
+            );
+        }
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            return Err(
+                format!("`share` must be over 0 and at most 1, found {}", self.share).into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Postprocessor for MyPart {
     fn pixels(&self, maps: &Maps, size: (i64, i64)) -> Result<Tensor, BoxError> {
         let stages = maps.discrepancy.iter().map(|map| {
             let map = map.to_kind(Kind::Float).mean_dim(1, true, Kind::Float);
@@ -50,7 +70,7 @@ impl Scorer for MyPart {
         Ok(pixels.squeeze_dim(1))
     }
 
-    fn finish(&self, pixels: &Tensor) -> Scores {
+    fn finish(&self, pixels: &Tensor) -> Result<Scores, BoxError> {
         let (side, pad) = ([self.window; 2], [self.window / 2; 2]);
         let pixels = pixels
             .unsqueeze(1)
@@ -63,21 +83,7 @@ impl Scorer for MyPart {
             .topk(counted, 1, true, false)
             .0
             .mean_dim(1, false, Kind::Float);
-        Scores { pixels, images }
-    }
-
-    fn check(&self) -> Result<(), BoxError> {
-        if self.window < 1 || self.window % 2 == 0 {
-            return Err(
-                format!("`window` must be odd and at least 1, found {}", self.window).into(),
-            );
-        }
-        if !(self.share > 0.0 && self.share <= 1.0) {
-            return Err(
-                format!("`share` must be over 0 and at most 1, found {}", self.share).into(),
-            );
-        }
-        Ok(())
+        Ok(Scores { pixels, images })
     }
 }
 
@@ -107,7 +113,8 @@ mod tests {
             share: 0.01,
             ..MyPart::default()
         };
-        let scores = scorer.finish(&scorer.pixels(&maps, (32, 48)).unwrap());
+        let pixels = scorer.pixels(&maps, (32, 48)).unwrap();
+        let scores = scorer.finish(&pixels).unwrap();
         assert_eq!(scores.pixels.size(), [2, 32, 48]);
         let images: Vec<f64> = scores.images.try_into().unwrap();
         assert!(images[0] < 1e-6 && images[1] > 0.9, "{images:?}");

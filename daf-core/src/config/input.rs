@@ -224,7 +224,10 @@ impl Input {
     }
 
     /// Checks ranges; sides must be multiples of `stride`, at least `least` and at most [`LARGEST`].
-    pub(super) fn check(&self, stride: i64, least: i64) -> Result<()> {
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn check(&self, stride: i64, least: i64) -> Result<()> {
         let Tiles { overlap, scale } = self.tiles;
         if !(0.0..=0.9).contains(&overlap) {
             return Err(fault(

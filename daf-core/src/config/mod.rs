@@ -1,47 +1,26 @@
-//! The pipeline: parts and settings, fully resolved.
+//! Layered settings, and those that a model is used with.
 
-mod every;
-#[cfg(feature = "torch")]
-mod inference;
 mod input;
 mod key;
-#[cfg(feature = "torch")]
 mod layers;
-mod moment;
-#[cfg(feature = "torch")]
-mod pipeline;
 mod plugins;
 mod refusal;
-#[cfg(feature = "torch")]
-mod schema;
 mod setting;
-mod trainer;
 mod words;
 mod yaml;
-
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::calibration::Rule;
-use crate::data::geometry::MaskRule;
+use crate::registry::Kind;
+use crate::{BoxError, Error, Result};
 
-pub use every::Every;
 pub use input::{ChannelOrder, Input, Normalization, Size};
-pub use moment::Moment;
+pub use layers::{Layers, read_file};
 pub use plugins::{Dependency, Plugins};
 pub use setting::{Plain, Setting, Settings};
-pub use trainer::{FREE_TRAINER_KEYS, Optimizer, Schedule, Trainer};
 pub(crate) use words::typed;
-#[cfg(feature = "torch")]
-pub use {
-    inference::Inference,
-    layers::{Layers, read_file},
-    pipeline::Pipeline,
-    schema::schema,
-};
 
 /// Where tensors live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -107,80 +86,40 @@ impl Default for Validation {
     }
 }
 
-/// What is measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Evaluation {
-    /// False-positive rate up to which the PRO curve is integrated, over 0 to 1.
-    pub pro_limit: f64,
-    /// Images that are read and scored together; a forward pass on a CPU takes fewer of them if they are large.
-    pub batch_size: usize,
-    /// At what size pixels are compared with masks: `network` (that of the score maps) or `image` (that of the images).
-    pub resolution: Resolution,
-    /// How masks are brought to that size: `nearest`, `any` (a pixel is defective if anything that it covers is), or `auto`:
-    /// `any` where a side shrinks to less than half, otherwise `nearest`.
-    pub mask_rule: MaskRule,
-    /// How often images are drawn anew for 95 % confidence intervals; 0 leaves them out.
-    pub resamples: u32,
-    /// Memory for pixel scores in MiB. A larger test set is counted in bins, and the error that this brings is reported.
-    pub memory_mb: usize,
-}
-
-/// At what size pixels are compared with masks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Resolution {
-    /// The size of the score maps: masks are brought to it.
-    #[default]
-    Network,
-    /// The size of the images: score maps are enlarged to it.
-    Image,
-}
-
-impl Default for Evaluation {
-    fn default() -> Self {
-        Self {
-            pro_limit: 0.3,
-            batch_size: 8,
-            resolution: Resolution::default(),
-            mask_rule: MaskRule::default(),
-            resamples: 1000,
-            memory_mb: 2048,
-        }
-    }
-}
-
-/// What is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Output {
-    /// The run directory; by default `runs/` and the name of the pipeline file.
-    pub dir: Option<PathBuf>,
-    /// Whether pictures of the test images and their heat maps are drawn into `maps/`.
-    pub maps: bool,
-    /// Whether the score maps themselves are written beside them, as TIFF files of 32-bit floats.
-    pub raw_maps: bool,
-}
-
-impl Default for Output {
-    fn default() -> Self {
-        Self {
-            dir: None,
-            maps: true,
-            raw_maps: false,
-        }
-    }
-}
+/// The keys of `trainer` that the weights do not depend on.
+pub const FREE_TRAINER_KEYS: [&str; 3] = ["workers", "cache_mb", "checkpoint_every"];
 
 /// Stands for the layer in faults of a pipeline that was not read from layers.
 const UNPLACED: &str = "pipeline";
 
-/// A value that is out of range; the layer that it came from is filled in by `Layers`.
-fn fault(at: &str, reason: impl Into<String>) -> Error {
+/// A value that is out of range. [`Layers`] fills in the layer that it came from.
+pub fn fault(at: &str, reason: impl Into<String>) -> Error {
     Error::Config {
         layer: UNPLACED.into(),
         at: at.into(),
         reason: reason.into(),
         hint: None,
     }
+}
+
+/// What a part says of its own settings, with the part and its place in the pipeline.
+///
+/// # Errors
+/// [`Error::Part`].
+pub fn check_part(kind: Kind, name: &str, at: &str, result: Result<(), BoxError>) -> Result<()> {
+    result.map_err(|source| Error::Part {
+        kind,
+        name: name.into(),
+        at: at.into(),
+        source,
+    })
+}
+
+/// Settings as YAML; reading it gives the same settings.
+///
+/// # Errors
+/// If a part does not serialize.
+pub fn to_yaml(settings: &impl Serialize) -> Result<String> {
+    serde_saphyr::to_string(settings)
+        .map_err(|error| fault("", format!("cannot be written as YAML: {error}")))
 }

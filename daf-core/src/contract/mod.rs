@@ -34,8 +34,7 @@ impl Broken {
     }
 
     /// Ends the call of another part that called this one and cannot return errors: see [`call_within`].
-    #[cfg(feature = "torch")]
-    pub(crate) fn raise(self) -> ! {
+    pub fn raise(self) -> ! {
         std::panic::panic_any(self)
     }
 }
@@ -70,10 +69,9 @@ pub(crate) fn fault(kind: Kind, name: &str, caught: guard::Caught) -> BoxError {
     }
 }
 
-/// Calls a part from another one that cannot return errors. A fault of it goes on as a panic, of which the [border](call) of that
+/// Calls a part from another one that cannot return errors. A fault of it goes on as a panic, of which the border of that
 /// other part makes the error that names this one.
-#[cfg(feature = "torch")]
-pub(crate) fn call_within<T>(kind: Kind, name: &str, at: &str, work: impl FnOnce() -> T) -> T {
+pub fn call_within<T>(kind: Kind, name: &str, at: &str, work: impl FnOnce() -> T) -> T {
     let _work = work::begin(kind, name, at.into());
     let caught = match guard::catch(work) {
         Ok(value) => return value,
@@ -99,22 +97,14 @@ fn of_panic(kind: Kind, name: &str, caught: guard::Caught) -> Broken {
 }
 
 /// The size of a tensor as messages write it: `2×64×32×32`.
-#[cfg(feature = "torch")]
-pub(crate) fn size(of: &[i64]) -> String {
+#[must_use]
+pub fn size(of: &[i64]) -> String {
     let sides: Vec<_> = of.iter().map(ToString::to_string).collect();
     if sides.is_empty() {
         "one number".into()
     } else {
         sides.join("×")
     }
-}
-
-/// Whether all numbers are finite. A GPU is waited for.
-#[cfg(feature = "torch")]
-pub(crate) fn is_finite(values: &tch::Tensor) -> bool {
-    // One number that is not makes the sum so, and a sum is quickly had. That of finite ones may be too large.
-    values.sum(tch::Kind::Float).double_value(&[]).is_finite()
-        || values.isfinite().all().int64_value(&[]) != 0
 }
 
 #[cfg(test)]

@@ -254,7 +254,6 @@ impl Frame {
     }
 
     /// What the network sees of a content that has one window.
-    #[cfg(feature = "torch")]
     pub(crate) fn only_window<'i>(&self, content: Cow<'i, RgbImage>) -> Cow<'i, RgbImage> {
         match self.windows().next() {
             Some(window) if !self.is_whole() => Cow::Owned(self.cut(&content, window)),

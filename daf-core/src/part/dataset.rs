@@ -103,7 +103,7 @@ impl dyn Dataset + '_ {
     }
 
     /// What is wrong `at` a place of the data set.
-    pub(crate) fn fault(&self, at: impl Into<String>, source: impl Into<BoxError>) -> Error {
+    pub fn fault(&self, at: impl Into<String>, source: impl Into<BoxError>) -> Error {
         Error::Part {
             kind: Kind::Dataset,
             name: self.typetag_name().into(),

@@ -1,20 +1,10 @@
-//! The nine kinds of part, one trait per file.
+//! The kinds of part that need no tensors, one trait per file; the others are [`Backbone`](crate::registry::Kind::Backbone) and
+//! its neighbors behind the feature `torch`.
 //!
 //! A part is a *recipe*: plain data that is read from YAML and can be written back. What it builds on a device
-//! ([`Extractor`](backbone::Extractor), [`Segmenter`](decoder::Segmenter), [`Model`](method::Model)) lives elsewhere:
-//! tensors are not `Sync`, recipes are.
+//! (an extractor, a segmenter, a model) lives elsewhere: tensors are not `Sync`, recipes are.
 
-#[cfg(feature = "torch")]
-pub mod backbone;
 pub mod dataset;
-#[cfg(feature = "torch")]
-pub mod decoder;
-#[cfg(feature = "torch")]
-pub mod discrepancy;
-#[cfg(feature = "torch")]
-pub mod method;
-#[cfg(feature = "torch")]
-pub mod scorer;
 pub mod shape;
 pub mod synthesizer;
 pub mod texture;
@@ -32,4 +22,4 @@ macro_rules! boxed_schema {
         }
     };
 }
-use boxed_schema;
+pub(crate) use boxed_schema;

@@ -22,16 +22,22 @@ use crate::{Error, Result};
 
 /// The pipeline of a run, fully resolved: what makes a folder a run directory.
 pub const CONFIG: &str = "config.yaml";
-pub(crate) const MANIFEST: &str = "run.json";
-pub(crate) const SHORTENED: &str = "shortened.json";
+/// The half of the pipeline that scores images.
+pub const MODEL: &str = "model.yaml";
+/// Versions, parts with their crates, device and threads of a run.
+pub const MANIFEST: &str = "run.json";
+/// How far a training came that was ended early.
+pub const SHORTENED: &str = "shortened.json";
 /// What was found in the images.
 pub const FINDINGS: &str = "findings.json";
 /// A picture of synthetic samples.
 pub const SYNTHESIS: &str = "synthesis.png";
-pub(crate) const HISTORY: &str = "history.jsonl";
+/// Loss terms and times of each step.
+pub const HISTORY: &str = "history.jsonl";
 /// Measurements; it is there once a run has been evaluated.
 pub const METRICS: &str = "metrics.json";
-pub(crate) const CURVES: &str = "curves.json";
+/// ROC, precision-recall and PRO curves.
+pub const CURVES: &str = "curves.json";
 /// The score of each image.
 pub const PREDICTIONS: &str = "predictions.csv";
 /// The folder of score maps, if they are kept.

@@ -1,6 +1,6 @@
 use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Shape, pointwise, relu, shortened};
-use daf_core::concurrent::{both, in_pairs};
 use daf_core::kernel::{is_faster, numbers};
+use daf_core::threads::{both, in_pairs};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
 use daf_kernels::{LANES, head};
 use schemars::JsonSchema;
@@ -330,6 +330,7 @@ mod tests {
 
     #[test]
     fn inference_gives_the_same_with_and_without_the_loops_that_libtorch_lacks() {
+        daf_core::threads::manage();
         tch::set_num_threads(2);
         tch::manual_seed(6);
         let stages = [(32, 4), (48, 8), (64, 16)].map(|(channels, stride)| Stage { channels, stride });

@@ -1,4 +1,4 @@
-use daf_core::{BoxError, Maps, Scorer, Scores, typetag};
+use daf_core::{BoxError, BuildContext, Maps, Postprocessor, Scorer, Scores, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -9,7 +9,7 @@ use crate::window::{Border, STRIP, Window};
 ///
 /// Paper, eq. 9. Maps are averaged over their channels and brought to the image's size without interpolation, as in the
 /// official code.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gaussian {
     /// Weight λ of the probability map.
@@ -57,6 +57,34 @@ const WIDEST: f64 = 10_000.0;
 
 #[typetag::serde(name = Gaussian::NAME)]
 impl Scorer for Gaussian {
+    fn build(&self, _: &BuildContext) -> Result<Box<dyn Postprocessor>, BoxError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        for (name, value) in [
+            ("lambda", self.lambda),
+            ("discrepancy", self.discrepancy),
+            ("sigma", self.sigma),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(format!("`{name}` must not be negative, found {value}").into());
+            }
+        }
+        if self.sigma > WIDEST {
+            return Err(format!("`sigma` must be at most {WIDEST} pixels, found {}", self.sigma).into());
+        }
+        if let Some(k) = self.top_k.filter(|&k| k < 1) {
+            return Err(format!("`top_k` must be at least 1 or null, found {k}").into());
+        }
+        if self.pool < 1 || self.pool % 2 == 0 {
+            return Err(format!("`pool` must be odd and at least 1, found {}", self.pool).into());
+        }
+        Ok(())
+    }
+}
+
+impl Postprocessor for Gaussian {
     fn pixels(&self, maps: &Maps, size: (i64, i64)) -> Result<Tensor, BoxError> {
         let size = [size.0, size.1];
         let stages = maps.discrepancy.iter().map(|map| {
@@ -86,7 +114,7 @@ impl Scorer for Gaussian {
         Ok(pixels.squeeze_dim(1))
     }
 
-    fn finish(&self, pixels: &Tensor) -> Scores {
+    fn finish(&self, pixels: &Tensor) -> Result<Scores, BoxError> {
         let pixels = if self.sigma > 0.0 {
             // scipy.ndimage.gaussian_filter cuts the window at four standard deviations and repeats the edge.
             let radius = (4.0 * self.sigma + 0.5) as usize;
@@ -108,29 +136,7 @@ impl Scorer for Gaussian {
             None => flat,
         };
         let images = counted.mean_dim(1, false, Kind::Float);
-        Scores { pixels, images }
-    }
-
-    fn check(&self) -> Result<(), BoxError> {
-        for (name, value) in [
-            ("lambda", self.lambda),
-            ("discrepancy", self.discrepancy),
-            ("sigma", self.sigma),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(format!("`{name}` must not be negative, found {value}").into());
-            }
-        }
-        if self.sigma > WIDEST {
-            return Err(format!("`sigma` must be at most {WIDEST} pixels, found {}", self.sigma).into());
-        }
-        if let Some(k) = self.top_k.filter(|&k| k < 1) {
-            return Err(format!("`top_k` must be at least 1 or null, found {k}").into());
-        }
-        if self.pool < 1 || self.pool % 2 == 0 {
-            return Err(format!("`pool` must be odd and at least 1, found {}", self.pool).into());
-        }
-        Ok(())
+        Ok(Scores { pixels, images })
     }
 }
 

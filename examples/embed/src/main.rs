@@ -1,12 +1,12 @@
 //! Scores an image from memory with a run that `daf-cli run` left: `cargo run -- RUN`.
 
-use daf_core::{Detector, config::DeviceChoice, image::RgbImage};
+use daf_core::{Detector, config::DeviceChoice, image::RgbImage, threads};
 // The parts that score images have to be linked: these are what `daf-cli` has, plugins come beside them.
-use daf_methods_features as _;
-use daf_methods_synthetic as _;
 use daf_models as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // This program does nothing else with libtorch: its threads are daf's to use.
+    threads::manage();
     let run = std::env::args().nth(1).ok_or("expected the folder of a run")?;
     let detector = Detector::open(run, DeviceChoice::Auto)?;
     // Yours comes from a camera.

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use daf_core::config::Layers;
-use daf_core::run::Run;
-use daf_core::train::train;
 use daf_core::weights::WeightFolders;
 use daf_data as _;
+use daf_pipeline::train::train;
+use daf_pipeline::{Pipeline, Run};
 use daf_synth as _;
 
 const PIPELINE: &str = "
@@ -23,7 +23,7 @@ fn an_image_in_memory_gets_a_score() {
     let (file, dir) = (folder.path().join("p.yaml"), folder.path().join("run"));
     std::fs::write(&file, PIPELINE).unwrap();
     let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&file).unwrap();
-    let run = Run::create(&dir, layers.resolve().unwrap()).unwrap();
+    let run = Run::create(&dir, Pipeline::from_layers(&layers).unwrap()).unwrap();
     let nowhere = WeightFolders {
         user: None,
         cache: folder.path().into(),

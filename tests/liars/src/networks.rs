@@ -7,7 +7,7 @@ use daf_core::tch::{Kind, Tensor};
 use daf_core::weights::Weights;
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Comparison, Decoder, DecoderInput, DiscrepancyMeasure,
-    Extractor, Losses, Maps, Method, Model, Scorer, Scores, Segmenter, Stage, Store, typetag,
+    Extractor, Losses, Maps, Method, Model, Postprocessor, Scorer, Scores, Segmenter, Stage, Store, typetag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +191,7 @@ impl Segmenter for Head {
 }
 
 /// The first discrepancy map, about which something is not true.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarScorer {
     /// What is not.
@@ -213,6 +213,12 @@ impl LiarScorer {
 
 #[typetag::serde(name = LiarScorer::NAME)]
 impl Scorer for LiarScorer {
+    fn build(&self, _: &BuildContext) -> Result<Box<dyn Postprocessor>, BoxError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Postprocessor for LiarScorer {
     fn pixels(&self, maps: &Maps, size: (i64, i64)) -> Result<Tensor, BoxError> {
         let map = maps.discrepancy.first().ok_or("no map")?;
         let pixels = map.mean_dim(1, true, Kind::Float);
@@ -222,16 +228,16 @@ impl Scorer for LiarScorer {
         Ok(if self.late { pixels } else { self.lie(pixels) })
     }
 
-    fn finish(&self, pixels: &Tensor) -> Scores {
+    fn finish(&self, pixels: &Tensor) -> Result<Scores, BoxError> {
         let images = pixels.amax([1, 2], false);
         let pixels = pixels.shallow_clone();
-        Scores {
+        Ok(Scores {
             pixels: if self.late { self.lie(pixels) } else { pixels },
             images: match self.how {
                 MapLie::Few => images.narrow(0, 0, 0),
                 _ => images,
             },
-        }
+        })
     }
 }
 

@@ -6,7 +6,7 @@ mod segmentation;
 use std::sync::Arc;
 
 use daf_core::block::{Blocks, Mode, Start, channels_last, left_out};
-use daf_core::concurrent::{alone_if_small, each};
+use daf_core::threads::{alone_if_small, each};
 use daf_core::weights::Weights;
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Losses, Maps, Method,

@@ -1,0 +1,42 @@
+//! Everything that touches tensors: the five kinds of part that a model is made of, what networks are built from, and models at
+//! work. The feature `torch` gates this module and nothing else.
+
+pub mod backbone;
+pub mod block;
+pub mod decoder;
+mod device;
+pub mod discrepancy;
+mod features;
+mod images;
+pub mod kernel;
+mod libtorch_engine;
+pub mod method;
+mod model_config;
+mod pickle;
+pub mod scorer;
+pub mod store;
+pub mod threads;
+pub mod weights;
+
+#[doc(inline)]
+pub use self::{
+    backbone::{Backbone, Extractor, Stage},
+    decoder::{Decoder, DecoderInput, Segmenter},
+    discrepancy::{Comparison, DiscrepancyMeasure},
+    features::FeatureCache,
+    images::{images_to_tensor, masks_to_tensor, upload},
+    libtorch_engine::Libtorch,
+    method::{Batch, BuildContext, Fit, Losses, Method, Model, NormalImages, Synthesized},
+    model_config::ModelConfig,
+    scorer::{Maps, MapsOf, NormalMaps, Postprocessor, Scorer, Scores},
+    store::Store,
+};
+pub use tch;
+
+use crate::part::boxed_schema;
+
+impl From<tch::TchError> for crate::Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
+}

@@ -1,0 +1,127 @@
+//! The weights of a model, and the files of a run that hold them: `weights/` has one safetensors file for each store, and the file
+//! `complete` once all are there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tch::nn::VarStore;
+
+use super::weights;
+use crate::atomic::{write_file, write_json, write_with};
+use crate::results::Origin;
+use crate::{Error, Result, json};
+
+/// A set of weights and buffers with a file of its own. A variable without elements takes the shape that the file has: for
+/// what depends on the data, such as a memory of features.
+#[derive(Debug, Clone, Copy)]
+pub struct Store<'a> {
+    /// Name of the file, without extension; no two stores of a model share one.
+    pub name: &'a str,
+    /// The variables.
+    pub vars: &'a VarStore,
+    /// Whether training leaves them as they are.
+    pub frozen: bool,
+}
+
+impl<'a> Store<'a> {
+    /// A store that training changes.
+    #[must_use]
+    pub const fn learned(name: &'a str, vars: &'a VarStore) -> Self {
+        Self {
+            name,
+            vars,
+            frozen: false,
+        }
+    }
+
+    /// A store that training leaves as it is.
+    #[must_use]
+    pub const fn frozen(name: &'a str, vars: &'a VarStore) -> Self {
+        Self {
+            name,
+            vars,
+            frozen: true,
+        }
+    }
+
+    /// Number of its weights and biases; the statistics of batch norms are none.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let variables = self.vars.trainable_variables();
+        variables.iter().map(|variable| variable.numel() as u64).sum()
+    }
+}
+
+const FOLDER: &str = "weights";
+/// An empty file that is written after the last file of weights.
+const COMPLETE: &str = "complete";
+const ORIGINS: &str = "origins.json";
+
+/// Saves the stores that training changes, or those that it leaves as they are (`frozen`), into the directory of a run.
+///
+/// # Errors
+/// If the disk is full or the folder cannot be written to.
+pub fn save(run: &Path, stores: &[Store], frozen: bool) -> Result<()> {
+    let folder = run.join(FOLDER);
+    fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+    for store in stores.iter().filter(|store| store.frozen == frozen) {
+        write_with(&file(run, store.name), |temporary| {
+            weights::write(temporary, weights::named(store.vars))
+        })?;
+    }
+    Ok(())
+}
+
+/// Loads stores from the directory of a run: those that training left as they were, or all. A model that was built for inference
+/// lacks what only training needs, so files may hold more than the stores.
+///
+/// # Errors
+/// If a file is missing, damaged or of another network.
+pub fn load(run: &Path, stores: &[Store], frozen_only: bool) -> Result<()> {
+    for store in stores.iter().filter(|store| store.frozen || !frozen_only) {
+        let path = file(run, store.name);
+        weights::load(store.vars, &weights::read(&path)?, &path, false)?;
+    }
+    Ok(())
+}
+
+/// Notes that all weights are saved.
+///
+/// # Errors
+/// As [`save`].
+pub fn complete(run: &Path) -> Result<()> {
+    write_file(&run.join(FOLDER).join(COMPLETE), b"")
+}
+
+/// Whether all weights are saved: the training has ended.
+#[must_use]
+pub fn is_complete(run: &Path) -> bool {
+    run.join(FOLDER).join(COMPLETE).is_file()
+}
+
+/// Whether the folder of weights is there.
+pub(super) fn exists(run: &Path) -> bool {
+    run.join(FOLDER).is_dir()
+}
+
+/// Saves where the weights of each network started from.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_origins(run: &Path, origins: &[Origin]) -> Result<()> {
+    write_json(&run.join(FOLDER).join(ORIGINS), &origins)
+}
+
+/// Where the weights of each network started from.
+///
+/// # Errors
+/// If the file is damaged or missing.
+pub fn origins(run: &Path) -> Result<Vec<Origin>> {
+    let path = run.join(FOLDER).join(ORIGINS);
+    let text = fs::read(&path).map_err(Error::io(&path))?;
+    json::from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))
+}
+
+fn file(run: &Path, store: &str) -> PathBuf {
+    run.join(FOLDER).join(store).with_extension("safetensors")
+}

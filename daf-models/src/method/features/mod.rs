@@ -1,0 +1,23 @@
+//! Methods on the features of pretrained networks.
+
+mod mkdad;
+mod patchcore;
+mod rd4ad;
+#[cfg(test)]
+pub(crate) mod slow;
+mod stad;
+mod stpm;
+
+use tch::{Kind, Tensor};
+
+pub use mkdad::{Localization, Mkdad};
+pub use patchcore::{Denoise, PatchCore};
+pub use rd4ad::Rd4ad;
+pub use stad::Stad;
+pub use stpm::Stpm;
+
+/// One minus the cosine between the whole maps of each image, N numbers of N×C×h×w features.
+fn angles(a: &Tensor, b: &Tensor) -> Tensor {
+    let rows = |features: &Tensor| features.to_kind(Kind::Float).flatten(1, -1);
+    1.0 - Tensor::cosine_similarity(&rows(a), &rows(b), 1, 1e-8)
+}

@@ -1,0 +1,304 @@
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use super::trainer::LARGEST_BATCH;
+use super::{Evaluation, Output, Trainer};
+use daf_core::block::{Mode, Precision};
+use daf_core::calibration::Rule;
+use daf_core::config::{DeviceChoice, Input, Layers, Plugins, Validation, check_part, fault};
+use daf_core::data::{Depth, InputImage, Values};
+use daf_core::weights::WeightFolders;
+use daf_core::{Dataset, Item, Kind, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer};
+
+use crate::samples::{Normals, SampleSettings, Samples};
+
+/// Images whose values `input.depth: auto` looks at, at most.
+const LOOKED_AT: usize = 1000;
+
+/// Everything that a run is made of. What a run directory keeps of it reproduces the run.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// Crates that bring further parts, in the syntax of Cargo's dependencies: `my-parts: { path: ../my-parts }`. They
+    /// must be linked into the program; `daf-cli build` makes one.
+    #[serde(default, skip_serializing_if = "Plugins::is_empty")]
+    pub plugins: Plugins,
+    /// From this number comes everything that is drawn at random; 0 to 9223372036854775807.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Where tensors live: `auto` (the first CUDA device, if there is one), `cpu` or `cuda:N`.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// In what numbers convolutions compute: `float32`, `bf16`, or `auto`, which is `bf16` where the device has it natively.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Where images come from.
+    pub data: Arc<dyn Dataset>,
+    /// What the network is given of them.
+    #[serde(default)]
+    pub input: Input,
+    /// What damages normal images; `null` trains on normal images alone.
+    #[serde(default)]
+    pub synthesizer: Option<Arc<dyn Synthesizer>>,
+    /// How the parts make a trainable model.
+    pub method: Arc<dyn Method>,
+    /// How maps become scores.
+    pub scorer: Arc<dyn Scorer>,
+    /// How long and how fast to learn.
+    #[serde(default)]
+    pub trainer: Trainer,
+    /// How thresholds are chosen.
+    #[serde(default)]
+    pub validation: Validation,
+    /// What is measured.
+    #[serde(default)]
+    pub evaluation: Evaluation,
+    /// What is written.
+    #[serde(default)]
+    pub output: Output,
+}
+
+const fn default_seed() -> u64 {
+    1126
+}
+
+impl Pipeline {
+    /// The pipeline of layers, checked.
+    ///
+    /// # Errors
+    /// As [`Layers::resolve`].
+    pub fn from_layers(layers: &Layers) -> Result<Self> {
+        layers.resolve(Self::check)
+    }
+
+    /// [`from_layers`](Self::from_layers) without asking data and synthesizer whether they find what they need: a trained run is
+    /// used where neither the images nor the textures of its training are.
+    pub(crate) fn of_run(layers: &Layers) -> Result<Self> {
+        layers.resolve(Self::check_network)
+    }
+
+    /// The half of the pipeline that scores images.
+    #[must_use]
+    pub fn model(&self) -> ModelConfig {
+        ModelConfig {
+            plugins: self.plugins.clone(),
+            device: self.device,
+            precision: self.precision,
+            input: self.input,
+            method: Arc::clone(&self.method),
+            scorer: Arc::clone(&self.scorer),
+            batch_size: self.evaluation.batch_size,
+        }
+    }
+
+    /// The pipeline as YAML; reading it gives the same pipeline.
+    ///
+    /// # Errors
+    /// If a part does not serialize.
+    pub fn to_yaml(&self) -> Result<String> {
+        daf_core::config::to_yaml(self)
+    }
+
+    /// The method's model, as [`ModelConfig::build`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn build(
+        &self,
+        device: Device,
+        mode: Mode,
+        pretrained: Option<&WeightFolders>,
+    ) -> Result<Box<dyn Model>> {
+        self.model().build(device, mode, pretrained)
+    }
+
+    /// The images of a split, pages of TIFF files one by one where `input.pages` says so.
+    ///
+    /// # Errors
+    /// As [`Dataset::items`].
+    pub fn items(&self, split: Split) -> Result<Vec<Item>> {
+        Ok(self.input.pages.of_items(self.data.list(split)?))
+    }
+
+    /// The training images: those to learn from and those held out.
+    ///
+    /// # Errors
+    /// If they cannot be listed or there are none.
+    pub fn normals(&self) -> Result<Normals> {
+        Normals::of(self.items(Split::Train)?, self.validation.share, self.seed)
+    }
+
+    /// An image of the data set as the network's input is made from it.
+    ///
+    /// # Errors
+    /// Names the file and why it cannot be used.
+    pub fn open(&self, item: &Item) -> Result<InputImage> {
+        self.data.open(item, self.input.reading())
+    }
+
+    /// The samples of normal images, made as the pipeline says; `normal_share` of them stay as they are.
+    ///
+    /// # Errors
+    /// As [`Samples::new`].
+    pub fn samples(&self, items: Vec<Item>, normal_share: f64) -> Result<Samples> {
+        Samples::new(
+            Arc::clone(&self.data),
+            items,
+            self.synthesizer.clone(),
+            SampleSettings {
+                geometry: self.input.geometry(),
+                reading: self.input.reading(),
+                seed: self.seed,
+                normal_share,
+                cache_bytes: self.trainer.cache_mb << 20,
+            },
+        )
+    }
+
+    /// Checks ranges and what the parts say of themselves, before any work is done. Writes the defaults that depend on
+    /// other settings (length, schedule) into their places, so that a run directory holds them.
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn check(&mut self) -> Result<()> {
+        self.check_network()?;
+        self.check_sources()?;
+        self.settle_depth();
+        Ok(())
+    }
+
+    /// Finds out which values of the training images are black and white, if that is left to `auto` and some are deeper than
+    /// 8 bits. Of very many, some are looked at.
+    pub(crate) fn settle_depth(&mut self) {
+        if self.input.depth != Depth::Auto {
+            return;
+        }
+        // A faulty listing is for the command to report.
+        let Ok(items) = self.items(Split::Train) else {
+            return;
+        };
+        let step = items.len().div_ceil(LOOKED_AT).max(1);
+        let found = (items.par_iter().step_by(step))
+            // A file that cannot be read is for the training to report; drawn images have none.
+            .filter_map(|item| Values::of_file(&item.image).ok().flatten())
+            .reduce_with(Values::and);
+        let Some(found) = found else {
+            return;
+        };
+        self.input.depth = found.depth();
+        if self.input.depth == Depth::Bits(16) && found.bits == 16 {
+            return;
+        }
+        let (low, high) = found.range;
+        tracing::warn!(
+            "the {}-bit training images hold values from {low} to {high}: they are read as {} (input.depth)",
+            found.bits,
+            self.input.depth
+        );
+    }
+
+    /// What [`check`](Self::check) asks of data and synthesizer, such as whether their folders are there. Whoever scores
+    /// images of their own needs neither.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_sources(&self) -> Result<()> {
+        check_part(Kind::Dataset, self.data.typetag_name(), "data", self.data.check())?;
+        match &self.synthesizer {
+            Some(synthesizer) => check_part(
+                Kind::Synthesizer,
+                synthesizer.typetag_name(),
+                "synthesizer",
+                synthesizer.check(),
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// The rest of [`check`](Self::check).
+    pub(crate) fn check_network(&mut self) -> Result<()> {
+        self.trainer.resolve()?;
+        let mut model = self.model();
+        model.check()?;
+        self.precision = model.precision;
+        let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
+            if ok {
+                Ok(())
+            } else {
+                Err(fault(at, format!("expected {expected}, found {found}")))
+            }
+        };
+        let limit = self.evaluation.pro_limit;
+        range(
+            "evaluation.pro_limit",
+            limit > 0.0 && limit <= 1.0,
+            "a number over 0 and at most 1",
+            &limit,
+        )?;
+        let held = self.validation.share;
+        range(
+            "validation.share",
+            (0.0..=0.5).contains(&held),
+            "a share of 0 to 0.5",
+            &held,
+        )?;
+        let alarms = self.validation.false_alarms;
+        range(
+            "validation.false_alarms",
+            alarms > 0.0 && alarms <= 0.5,
+            "a share over 0 and at most 0.5",
+            &alarms,
+        )?;
+        if self.validation.threshold == Rule::Synthetic && self.synthesizer.is_none() {
+            return Err(fault(
+                "validation.threshold",
+                "`synthetic` damages held-out images, but there is no synthesizer",
+            ));
+        }
+        let batch = self.evaluation.batch_size;
+        range(
+            "evaluation.batch_size",
+            (1..=LARGEST_BATCH).contains(&batch),
+            &format!("1 to {LARGEST_BATCH}"),
+            &batch,
+        )?;
+        let resamples = self.evaluation.resamples;
+        range(
+            "evaluation.resamples",
+            resamples <= MOST_RESAMPLES,
+            &format!("at most {MOST_RESAMPLES}"),
+            &resamples,
+        )?;
+        for (at, memory) in [
+            ("evaluation.memory_mb", self.evaluation.memory_mb as u64),
+            ("trainer.cache_mb", self.trainer.cache_mb),
+            ("trainer.feature_cache_mb", self.trainer.feature_cache_mb),
+        ] {
+            range(
+                at,
+                memory <= LARGEST_MEMORY,
+                &format!("at most {LARGEST_MEMORY} MiB"),
+                &memory,
+            )?;
+        }
+        if self.synthesizer.is_none() && self.method.needs_synthesis() {
+            return Err(fault(
+                "synthesizer",
+                format!(
+                    "method `{}` learns from synthetic defects, but there is no synthesizer",
+                    self.method.typetag_name()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// More would change nothing and take days.
+const MOST_RESAMPLES: u32 = 1_000_000;
+/// In MiB: no machine has more.
+const LARGEST_MEMORY: u64 = 1 << 34;

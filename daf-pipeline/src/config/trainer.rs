@@ -1,0 +1,328 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use daf_core::Result;
+use daf_core::config::fault;
+
+use super::{Every, Moment};
+
+/// How long and how fast to learn.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trainer {
+    /// Length in epochs; an epoch is as many samples as there are normal images. 1200 unless `steps` is given.
+    pub epochs: Option<u64>,
+    /// Length in steps, instead of `epochs`.
+    pub steps: Option<u64>,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Threads that read and damage images; by default one per core, at most eight. The samples do not depend on it.
+    pub workers: Option<usize>,
+    /// The rule by which weights change.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes; by default the paper's proportions: a warm-up over 1/24 of the length and factors
+    /// of 0.2 at 7/12 and 5/6 of it.
+    pub schedule: Option<Schedule>,
+    /// Share of the samples, 0..=1, that stay normal.
+    pub normal_share: f64,
+    /// How much work an interrupted run may lose: `100 steps`, `2 epochs` or `60 s`; by default the shorter of an epoch
+    /// and 60 s.
+    pub checkpoint_every: Option<Every>,
+    /// Memory for decoded images in MiB; those that do not fit are read again every time.
+    pub cache_mb: u64,
+    /// Memory for the features of undamaged images in MiB, on the device of the training. A frozen teacher need not compute
+    /// them again in every epoch; 0 lets it. Images of which a window is drawn at random are always computed.
+    pub feature_cache_mb: u64,
+}
+
+impl Default for Trainer {
+    fn default() -> Self {
+        Self {
+            epochs: None,
+            steps: None,
+            batch_size: 8,
+            workers: None,
+            optimizer: Optimizer::default(),
+            schedule: None,
+            normal_share: 0.0,
+            checkpoint_every: None,
+            cache_mb: 1024,
+            feature_cache_mb: 1024,
+        }
+    }
+}
+
+/// The rule by which weights change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Adam with decoupled weight decay; β 0.9 and 0.999, ε 1e-8.
+    Adamw {
+        /// Learning rate after the warm-up.
+        #[serde(default = "adamw_rate")]
+        learning_rate: f64,
+        /// Share of a weight that is taken off per step, times the learning rate.
+        #[serde(default = "adamw_decay")]
+        weight_decay: f64,
+    },
+    /// Adam; ε 1e-8.
+    Adam {
+        /// Learning rate after the warm-up.
+        #[serde(default = "adam_rate")]
+        learning_rate: f64,
+        /// Shares of the gradient's mean and of its square's mean that are kept from step to step.
+        #[serde(default = "adam_betas")]
+        betas: (f64, f64),
+        /// Share of a weight that is added to its gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent with momentum.
+    Sgd {
+        /// Learning rate after the warm-up.
+        learning_rate: f64,
+        /// Share of the last step that is kept.
+        #[serde(default = "sgd_momentum")]
+        momentum: f64,
+        /// Share of a weight that is added to its gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+}
+
+const fn adamw_rate() -> f64 {
+    2e-4
+}
+const fn adamw_decay() -> f64 {
+    1e-5
+}
+const fn adam_rate() -> f64 {
+    1e-3
+}
+const fn adam_betas() -> (f64, f64) {
+    (0.9, 0.999)
+}
+const fn sgd_momentum() -> f64 {
+    0.9
+}
+
+impl Optimizer {
+    /// The rate after the warm-up.
+    #[must_use]
+    pub const fn learning_rate(&self) -> f64 {
+        match self {
+            Self::Adamw { learning_rate, .. }
+            | Self::Adam { learning_rate, .. }
+            | Self::Sgd { learning_rate, .. } => *learning_rate,
+        }
+    }
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self::Adamw {
+            learning_rate: adamw_rate(),
+            weight_decay: adamw_decay(),
+        }
+    }
+}
+
+/// How the learning rate changes. Moments are in the unit of the trainer's length, epochs or steps, or shares of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schedule {
+    /// Length of the linear rise from 0.
+    pub warmup: Moment,
+    /// When the rate is multiplied by `gamma`, counted from the start.
+    pub milestones: Vec<Moment>,
+    /// The factor at each milestone.
+    pub gamma: f64,
+    /// Share of the rate, 0 to 1, that is left at the end of a fall along half a cosine, which begins after the warm-up;
+    /// `null` does without.
+    pub cosine_to: Option<f64>,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            warmup: Moment::After(0),
+            milestones: Vec::new(),
+            gamma: 0.2,
+            cosine_to: None,
+        }
+    }
+}
+
+impl Trainer {
+    /// Threads that prepare samples: `workers`, or one per core, up to 8.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.workers.unwrap_or_else(|| {
+            std::thread::available_parallelism()
+                .map_or(1, std::num::NonZero::get)
+                .min(8)
+        })
+    }
+
+    /// Checks ranges, and writes length and schedule out.
+    pub(super) fn resolve(&mut self) -> Result<()> {
+        let length = match (self.epochs, self.steps) {
+            (Some(_), Some(_)) => {
+                return Err(fault("trainer.steps", "give `epochs` or `steps`, not both"));
+            }
+            (None, None) => *self.epochs.insert(1200),
+            (Some(length), None) | (None, Some(length)) => length,
+        };
+        let unit = if self.epochs.is_some() { "epochs" } else { "steps" };
+        if length == 0 {
+            return Err(fault(&format!("trainer.{unit}"), "expected at least 1, found 0"));
+        }
+        let schedule = self.schedule.get_or_insert_with(|| Schedule {
+            warmup: (length / 24).into(),
+            milestones: vec![
+                (length.saturating_mul(7) / 12).into(),
+                (length.saturating_mul(5) / 6).into(),
+            ],
+            ..Schedule::default()
+        });
+        for moment in schedule.milestones.iter_mut().chain([&mut schedule.warmup]) {
+            *moment = moment.of(length).into();
+        }
+        if let Some(share) = schedule.cosine_to.filter(|share| !(0.0..=1.0).contains(share)) {
+            return Err(fault(
+                "trainer.schedule.cosine_to",
+                format!("expected a share of 0 to 1, found {share}"),
+            ));
+        }
+        if !(schedule.gamma > 0.0 && schedule.gamma <= 1.0) {
+            return Err(fault(
+                "trainer.schedule.gamma",
+                format!("expected a number over 0 and at most 1, found {}", schedule.gamma),
+            ));
+        }
+        if !schedule
+            .milestones
+            .is_sorted_by_key(|milestone| milestone.of(length))
+        {
+            return Err(fault("trainer.schedule.milestones", "expected rising numbers"));
+        }
+        if !(1..=LARGEST_BATCH).contains(&self.batch_size) {
+            return Err(fault(
+                "trainer.batch_size",
+                format!("expected 1 to {LARGEST_BATCH}, found {}", self.batch_size),
+            ));
+        }
+        if let Some(workers) = self
+            .workers
+            .filter(|workers| !(1..=MOST_WORKERS).contains(workers))
+        {
+            return Err(fault(
+                "trainer.workers",
+                format!("expected 1 to {MOST_WORKERS}, found {workers}"),
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.normal_share) {
+            return Err(fault(
+                "trainer.normal_share",
+                format!("expected a share of 0 to 1, found {}", self.normal_share),
+            ));
+        }
+        let numbers = match self.optimizer {
+            Optimizer::Adamw {
+                learning_rate,
+                weight_decay,
+            } => {
+                vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
+            }
+            Optimizer::Adam {
+                learning_rate,
+                betas,
+                weight_decay,
+            } => {
+                for beta in [betas.0, betas.1] {
+                    if !(0.0..1.0).contains(&beta) {
+                        return Err(fault(
+                            "trainer.optimizer.betas",
+                            format!("expected shares of 0 to under 1, found {beta}"),
+                        ));
+                    }
+                }
+                vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
+            }
+            Optimizer::Sgd {
+                learning_rate,
+                momentum,
+                weight_decay,
+            } => {
+                vec![
+                    ("learning_rate", learning_rate),
+                    ("momentum", momentum),
+                    ("weight_decay", weight_decay),
+                ]
+            }
+        };
+        for (name, value) in numbers {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(fault(
+                    &format!("trainer.optimizer.{name}"),
+                    format!("must not be negative, found {value}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many steps the training has on so many normal images.
+    #[must_use]
+    pub fn total_steps(&self, images: usize) -> u64 {
+        match (self.steps, self.epochs) {
+            (Some(steps), _) => steps,
+            (None, epochs) => epochs
+                .unwrap_or(1200)
+                .saturating_mul(images as u64)
+                .div_ceil(self.batch_size as u64),
+        }
+    }
+
+    /// Learning rate of a step, as a factor, on so many normal images.
+    #[must_use]
+    pub fn rate(&self, step: u64, images: usize) -> f64 {
+        let Some(schedule) = &self.schedule else {
+            return 1.0;
+        };
+        let time = if self.steps.is_some() {
+            step
+        } else {
+            self.epoch(step, images)
+        };
+        let length = self.steps.or(self.epochs).unwrap_or(1200);
+        let warmup = schedule.warmup.of(length);
+        // The official warm-up starts at a rate of 0: its first epoch only moves the statistics of the batch norms.
+        let rise = if time < warmup {
+            time as f64 / warmup as f64
+        } else {
+            1.0
+        };
+        let passed = schedule
+            .milestones
+            .iter()
+            .filter(|milestone| time >= milestone.of(length))
+            .count();
+        let fallen = schedule.cosine_to.map_or(1.0, |share| {
+            let part = time.saturating_sub(warmup) as f64 / length.saturating_sub(warmup).max(1) as f64;
+            share + (1.0 - share) * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos()) / 2.0
+        });
+        rise * fallen * schedule.gamma.powi(i32::try_from(passed).unwrap_or(i32::MAX))
+    }
+
+    /// The epoch, counted from 0, in which a step begins.
+    #[must_use]
+    pub const fn epoch(&self, step: u64, images: usize) -> u64 {
+        step.saturating_mul(self.batch_size as u64) / if images == 0 { 1 } else { images as u64 }
+    }
+}
+
+/// No machine computes more images at once; a larger number is a mistake.
+pub(super) const LARGEST_BATCH: usize = 1 << 16;
+/// No machine has more cores.
+const MOST_WORKERS: usize = 4096;
