@@ -13,9 +13,10 @@
 //! // The crates of the parts must be linked: `use daf_data as _;`, and the defaults are `daf_models::DEFAULTS`.
 //! let layers = Layers::new("")?.file("pipeline.yaml")?;
 //! let run = Run::create("runs/bottle".as_ref(), Pipeline::from_layers(&layers)?)?;
-//! train(&run, &WeightFolders::default(), &mut ())?;
+//! let weights = WeightFolders { user: None, cache: "weights".into(), progress: None };
+//! train(&run, &weights, &mut ())?;
 //! let measured = evaluate(&run, DeviceChoice::Auto, |_, _| ())?;
-//! println!("image AUROC {:?}", measured.all.image_auroc);
+//! println!("{measured:?}");
 //! # Ok(())
 //! # }
 //! ```

@@ -57,10 +57,17 @@ fn what_works_without_tensors_is_compiled_without_libtorch() {
 }
 
 #[test]
-fn a_program_that_scores_links_neither_data_sets_nor_synthesis() {
+fn a_program_that_detects_links_neither_training_nor_data_sets_nor_synthesis() {
     let packages = packages(&["-p", "daf-embed"]);
     assert!(needs(&packages, "daf-models") && needs(&packages, "torch-sys"));
-    for other in ["daf-data", "daf-synth", "daf-cli", "daf-report", "daf-sweep"] {
+    for other in [
+        "daf-pipeline",
+        "daf-data",
+        "daf-synth",
+        "daf-cli",
+        "daf-report",
+        "daf-sweep",
+    ] {
         assert!(!needs(&packages, other), "{other}: {packages:?}");
     }
 }

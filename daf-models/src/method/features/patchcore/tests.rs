@@ -1,6 +1,6 @@
 use daf_core::block::Mode;
 use daf_core::config::Input;
-use daf_core::{Dataset, Split, data};
+use daf_core::{Dataset, Split};
 use daf_data::Demo;
 
 use super::*;
