@@ -93,7 +93,7 @@ impl DeviceChoice {
 }
 
 impl Pipeline {
-    /// The method's model, as [`Inference::build`].
+    /// The method's model, as [`Inference::build`](crate::config::Inference::build).
     ///
     /// # Errors
     /// As that.
