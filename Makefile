@@ -5,7 +5,9 @@
 # libtorch take minutes to compile, so a release build beside the tests' would double the wait for little.
 
 CARGO ?= cargo
-.PHONY: help setup build quickstart test golden clippy fmt clean
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+WITHOUT_LIBTORCH := daf-metrics daf-kernels daf-data daf-synth daf-report daf-synth-scratch
+.PHONY: help setup build quickstart test golden clippy doc msrv typos deny fmt clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -29,6 +31,19 @@ golden: setup ## Run the tests against reference numbers (DAF_GOLDEN), skipping 
 
 clippy: setup ## Run clippy
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc: setup ## Build the documentation; a warning is an error
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+
+# `+1.89` needs rustup's cargo. The folder is its own, as the other compiler's would be built anew each time.
+msrv: ## Check the crates that need no libtorch with the oldest supported compiler
+	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked $(WITHOUT_LIBTORCH:%=-p %)
+
+typos: ## Check the spelling (pip install typos)
+	typos
+
+deny: ## Check licenses, advisories and sources of the dependencies (cargo install cargo-deny)
+	$(CARGO) deny check
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

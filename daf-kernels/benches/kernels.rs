@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use daf_kernels::combine::{Term, combine};
-use daf_kernels::winograd::{Convolution, Then};
-use daf_kernels::{Window, blur, cosine, ssim};
+use daf_kernels::winograd::{Convolution, Epilogue};
+use daf_kernels::{Filter, blur, cosine, ssim};
 
 /// Channels and side of the stages.
 const STAGES: [(usize, usize); 3] = [(64, 64), (128, 32), (256, 16)];
@@ -26,7 +26,7 @@ fn convolution(criterion: &mut Criterion) {
         criterion.bench_function(&name, |bencher| {
             bencher.iter(|| {
                 for convolution in &convolutions {
-                    convolution.apply(black_box(&image), [side, side], Then::default(), &mut result);
+                    convolution.apply(black_box(&image), [side, side], Epilogue::default(), &mut result);
                 }
             });
         });
@@ -40,7 +40,7 @@ fn comparison(criterion: &mut Criterion) {
         let sources: Vec<usize> = (0..side + 10)
             .map(|at| at.saturating_sub(5).min(side - 1))
             .collect();
-        let window = Window {
+        let filter = Filter {
             weights: vec![1.0 / 11.0; 11],
             rows: sources.clone(),
             columns: sources,
@@ -49,7 +49,7 @@ fn comparison(criterion: &mut Criterion) {
         criterion.bench_function(&format!("SSIM, {channels} channels, {side}×{side}"), |bencher| {
             bencher.iter(|| {
                 ssim::similarity(
-                    &window,
+                    &filter,
                     [1e-4, 9e-4],
                     black_box(&one),
                     &other,
@@ -73,7 +73,7 @@ fn smoothing(criterion: &mut Criterion) {
     let sources: Vec<usize> = (0..side + 2 * radius)
         .map(|at| at.saturating_sub(radius).min(side - 1))
         .collect();
-    let window = Window {
+    let filter = Filter {
         weights: vec![1.0 / 33.0; 33],
         rows: sources.clone(),
         columns: sources,
@@ -81,7 +81,7 @@ fn smoothing(criterion: &mut Criterion) {
     let map = numbers(side * side);
     let mut result = vec![0.0; map.len()];
     criterion.bench_function("smoothing, 256×256", |bencher| {
-        bencher.iter(|| blur::map(&window, black_box(&map), &mut result));
+        bencher.iter(|| blur::map(&filter, black_box(&map), &mut result));
     });
 }
 

@@ -1,4 +1,4 @@
-//! Maps averaged under a window.
+//! Filtered score maps.
 
 // As in `winograd`.
 #![allow(clippy::needless_range_loop)]
@@ -7,15 +7,15 @@ use std::cell::RefCell;
 
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 
+use crate::filter::Filter;
 use crate::lanes::{LANES, read};
-use crate::window::Window;
 
-/// A map of rows×columns numbers, averaged under the window at every position.
+/// Filters a map of rows×columns numbers.
 ///
 /// # Panics
-/// If map or results are not of the window's size, or it reads from elsewhere than it says.
-pub fn map(window: &Window, map: &[f32], results: &mut [f32]) {
-    let [height, width] = window.checked_size();
+/// If map or results are not of the filter's size, or the filter is not valid.
+pub fn map(filter: &Filter, map: &[f32], results: &mut [f32]) {
+    let [height, width] = filter.checked_size();
     assert!(
         [map.len(), results.len()] == [height * width; 2],
         "{} and {} numbers are not two maps of {height}×{width}",
@@ -26,24 +26,24 @@ pub fn map(window: &Window, map: &[f32], results: &mut [f32]) {
         static LINE: RefCell<Vec<f32>> = RefCell::default();
     }
     LINE.with_borrow_mut(|line| {
-        // With room for the lanes of the last position.
-        line.resize(window.columns.len() + 2 * LANES, 0.0);
-        dispatch!(Level::new(), simd => average(simd, window, map, line, results));
+        // Room for the lanes of the last position.
+        line.resize(filter.columns.len() + 2 * LANES, 0.0);
+        dispatch!(Level::new(), simd => average(simd, filter, map, line, results));
     });
 }
 
 #[inline(always)]
-fn average<S: Simd>(simd: S, window: &Window, map: &[f32], line: &mut [f32], results: &mut [f32]) {
-    let [_, width] = window.size();
-    let (zero, radius) = (f32x16::splat(simd, 0.0), window.weights.len() / 2);
+fn average<S: Simd>(simd: S, filter: &Filter, map: &[f32], line: &mut [f32], results: &mut [f32]) {
+    let [_, width] = filter.size();
+    let (zero, radius) = (f32x16::splat(simd, 0.0), filter.weights.len() / 2);
     for (row, results) in results.chunks_exact_mut(width.max(1)).enumerate() {
-        let source = |k: usize| &map[window.rows[row + k] * width..][..width];
+        let source = |k: usize| &map[filter.rows[row + k] * width..][..width];
         // Down the columns, into the middle of the line.
         for first in (0..width).step_by(LANES) {
             let middle = &mut line[radius + first..][..LANES];
             if first + LANES <= width {
                 let mut sum = zero;
-                for (k, weight) in window.weights.iter().enumerate() {
+                for (k, weight) in filter.weights.iter().enumerate() {
                     let Some(values) = source(k)[first..].first_chunk() else {
                         unreachable!("the row goes on");
                     };
@@ -52,18 +52,18 @@ fn average<S: Simd>(simd: S, window: &Window, map: &[f32], line: &mut [f32], res
                 middle.copy_from_slice(&*sum);
             } else {
                 for (column, sum) in (first..width).zip(middle) {
-                    let terms = window.weights.iter().enumerate();
+                    let terms = filter.weights.iter().enumerate();
                     *sum = terms.map(|(k, weight)| weight * source(k)[column]).sum();
                 }
             }
         }
         // What continues it on both sides.
         for at in (0..radius).chain(radius + width..2 * radius + width) {
-            line[at] = line[radius + window.columns[at]];
+            line[at] = line[radius + filter.columns[at]];
         }
         for (first, results) in (0..).step_by(LANES).zip(results.chunks_mut(LANES)) {
             let mut sum = zero;
-            for (k, weight) in window.weights.iter().enumerate() {
+            for (k, weight) in filter.weights.iter().enumerate() {
                 let Some(values) = line[first + k..].first_chunk() else {
                     unreachable!("the line has room");
                 };
@@ -79,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::window::tests::reflected;
+    use crate::filter::tests::reflected;
 
     proptest! {
         #[test]
@@ -90,10 +90,10 @@ mod tests {
             let image = &values[..h * w];
             let weights: Vec<f32> = (0..=2 * radius).map(|k| 1.0 / (3 + k) as f32).collect();
             let [rows, columns] = [h, w].map(|length| reflected(length, radius));
-            let window = Window { weights, rows, columns };
+            let filter = Filter { weights, rows, columns };
             let mut results = vec![f32::NAN; image.len()];
-            map(&window, image, &mut results);
-            let Window { weights, rows, columns } = window;
+            map(&filter, image, &mut results);
+            let Filter { weights, rows, columns } = filter;
             for (at, found) in results.iter().enumerate() {
                 let (row, column) = (at / w, at % w);
                 let mut expected = 0.0;

@@ -1,4 +1,4 @@
-//! Images whose rows and columns are sums of few rows and columns of other images: up-sampled and shifted ones.
+//! Images whose rows and columns are weighted sums of few rows and columns of others: up-sampled and shifted ones.
 
 // As in `winograd`.
 #![allow(clippy::needless_range_loop)]
@@ -9,16 +9,16 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 
 use crate::lanes::{LANES, Lanes, read};
 
-/// Where a number is read from, and what it is multiplied by.
+/// Term of a weighted sum: index of the source and weight.
 pub type Term = (usize, f32);
 
-/// Computes an image of rows×columns×channels numbers. Each of its columns is a sum of columns of an image in between, and each row
-/// of that a sum of rows of `parts`, images of `width` columns one below the other. `offset`, a number per channel, is added at
-/// every position.
+/// Computes an image of rows×columns×channels numbers. Each of its columns is a weighted sum of columns of an
+/// intermediate image, and each row of that a weighted sum of rows of `parts`, images of `width` columns one below the
+/// other. `offset`, a number per channel, is added at every position.
 ///
 /// # Panics
-/// If there are no columns or no whole [`LANES`] of channels, the parts are not whole rows, a term reads from outside of them, or
-/// there are not as many results.
+/// If there are no columns, the channels are no multiple of [`LANES`], the parts are not whole rows, a term reads from
+/// outside of them, or `results` is of another length.
 pub fn combine(
     parts: &[&[f32]],
     [rows, columns]: [&[Vec<Term>]; 2],

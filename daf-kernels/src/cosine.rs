@@ -1,4 +1,4 @@
-//! The cosine between feature vectors.
+//! Cosine similarity of feature vectors.
 
 // As in `winograd`.
 #![allow(clippy::needless_range_loop)]
@@ -7,13 +7,13 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 
 use crate::lanes::{LANES, Lanes, read};
 
-/// The least length that a vector is divided by.
+/// Lower bound of the length that a vector is divided by.
 const SHORTEST: f32 = 1e-8;
 
-/// The cosine between the vectors of `channels` numbers of the one side and the other, one per vector, in −1..=1 up to rounding.
+/// Cosines between pairs of vectors of `channels` numbers, one result per pair, in −1..=1 up to rounding.
 ///
 /// # Panics
-/// If `channels` are not whole [`LANES`], or the sides are not as many vectors as there is room for results.
+/// If `channels` is no multiple of [`LANES`], or a side has another number of vectors than `results` has numbers.
 pub fn similarity(one: &[f32], other: &[f32], channels: usize, results: &mut [f32]) {
     assert!(
         channels > 0 && channels.is_multiple_of(LANES),

@@ -1,4 +1,4 @@
-//! The last convolution of a decoder, where features are doubled before it.
+//! Last convolution of a decoder, on features that are up-sampled before it.
 
 // As in `winograd`.
 #![allow(clippy::needless_range_loop)]
@@ -9,11 +9,12 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 
 use crate::lanes::{LANES, Lanes, read};
 
-/// A 1×1 convolution to a single channel, of an image of height×width×weights numbers that is first doubled in height and width
-/// bilinearly (corners not aligned) and passes a ReLU: 2·height×2·width results. The doubled image is never in memory.
+/// A 1×1 convolution to a single channel of an image of height×width×weights numbers, which first is doubled in height
+/// and width bilinearly (corners not aligned) and passes a ReLU: 2·height×2·width results. The doubled image is never
+/// in memory.
 ///
 /// # Panics
-/// If there are no whole [`LANES`] of weights, or image or results are not of this size.
+/// If the weights are no multiple of [`LANES`], or image or results are not of this size.
 pub fn of_doubled(
     image: &[f32],
     [height, width]: [usize; 2],
@@ -43,8 +44,8 @@ pub fn of_doubled(
     });
 }
 
-/// The position that a doubled one takes three quarters of, and the one that it takes a quarter of: what lies beyond the border
-/// is the border.
+/// The two positions that a doubled one is interpolated from, with weights 3/4 and 1/4. Beyond the border lies the
+/// border.
 #[inline(always)]
 fn sources(doubled: usize, length: usize) -> [usize; 2] {
     let near = doubled / 2;

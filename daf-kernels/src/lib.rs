@@ -1,25 +1,25 @@
-//! Inner loops of inference on the CPU for which libtorch has no fast operation: 3×3 convolutions in a quarter of the
-//! multiplications, the comparison of features in one pass over them, up-sampling with shifts, the end of a decoder without its
-//! largest tensor, and the smoothing of maps.
+//! CPU inference loops that libtorch has no fast operation for: 3×3 convolutions in a quarter of the multiplications,
+//! comparison of features in one pass, up-sampling with shifts, the last convolution of a decoder without its largest
+//! tensor, and smoothing of maps.
 //!
-//! All of them work on plain slices of numbers whose channels lie innermost, choose the operations of the processor that they
-//! run on, and run in the thread that calls.
+//! All of them take plain slices of numbers with the channels innermost, choose the instructions of the processor at
+//! run time, and run on the calling thread.
 
 pub mod blur;
 pub mod combine;
 pub mod cosine;
+mod filter;
 pub mod head;
 mod lanes;
 pub mod ssim;
-mod window;
 pub mod winograd;
 
+pub use filter::Filter;
 pub use lanes::LANES;
-pub use window::Window;
 
 use fearless_simd::Level;
 
-/// Whether this processor has the operations that these loops take to be faster than those of libtorch: AVX2.
+/// Whether this processor has AVX2, which these loops need to be faster than libtorch.
 #[must_use]
 pub fn are_fast_here() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -7,26 +7,27 @@ use std::cell::RefCell;
 
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 
+use crate::filter::Filter;
 use crate::lanes::{LANES, Lanes, read};
-use crate::window::Window;
 
-/// Structural similarity under a window, at every position and in every channel, of two images of rows×columns×`channels` numbers;
-/// c1 and c2 stabilise it. Each channel of each image is divided by its largest absolute value first.
+/// Structural similarity of two images of rows×columns×`channels` numbers, at every position and in every channel. The
+/// moments are taken under `filter`; c1 and c2 stabilize the quotient. Each channel of each image is first divided by
+/// its largest absolute value.
 ///
-/// It takes one pass over the numbers of a channel, where operations on whole tensors take some twenty. A value that
-/// is no number spoils all results that it lies in the window of.
+/// One pass over the numbers of a channel takes the place of about twenty operations on whole tensors. A NaN spoils
+/// all results within the filter's reach.
 ///
 /// # Panics
-/// If `channels` are not whole [`LANES`], images or results are not of this size, or the window reads from elsewhere than it says.
+/// If `channels` is no multiple of [`LANES`], images or results are not of this size, or the filter is not valid.
 pub fn similarity(
-    window: &Window,
+    filter: &Filter,
     [c1, c2]: [f32; 2],
     one: &[f32],
     other: &[f32],
     channels: usize,
     results: &mut [f32],
 ) {
-    let [height, width] = window.checked_size();
+    let [height, width] = filter.checked_size();
     assert!(
         channels > 0 && channels.is_multiple_of(LANES),
         "{channels} channels are no whole multiple of {LANES}"
@@ -42,7 +43,7 @@ pub fn similarity(
         static SCRATCH: RefCell<Scratch> = RefCell::default();
     }
     SCRATCH.with_borrow_mut(|scratch| {
-        let length = window.weights.len();
+        let length = filter.weights.len();
         scratch.line.resize(COLUMNS + length - 1, Moments::default());
         scratch.held.resize(length * COLUMNS, Moments::default());
         let images = [one, other].map(|image| image.as_chunks().0);
@@ -53,28 +54,28 @@ pub fn similarity(
                 first,
                 step: channels / LANES,
             };
-            dispatch!(Level::new(), simd => lane.compare(simd, window, [c1, c2], scratch, results));
+            dispatch!(Level::new(), simd => lane.compare(simd, filter, [c1, c2], scratch, results));
         }
     });
 }
 
-/// What is averaged under the window: both values, the sum of their squares, their product.
-/// They begin where lines of the cache do: reading across two takes twice as long.
+/// Raw moments: both values, the sum of their squares, their product. Aligned to a cache line: a read across two takes
+/// twice as long.
 #[derive(Debug, Default, Clone, Copy)]
 #[repr(align(64))]
 struct Moments([Lanes; 4]);
 
-/// Columns that are worked on together: what is held of them, 23 KB with a window of 11, stays in the innermost cache.
+/// Columns of a strip, whose moments stay in the first-level cache: 23 KB with a filter of 11.
 const COLUMNS: usize = 8;
 
-/// Memory of a thread that is used again and again.
+/// Reused buffers of a thread.
 #[derive(Debug, Default)]
 struct Scratch {
-    /// A row of them and what lies beside it.
+    /// Moments of a row of the strip and of what lies beside it.
     line: Vec<Moments>,
-    /// Rows of them averaged along themselves, as many as the window has weights: row i in place of row i − weights.
+    /// Ring of rows that are filtered along themselves, one per weight: row i takes the place of row i − weights.
     held: Vec<Moments>,
-    /// Where those begin that the row at work is averaged from, with their weights.
+    /// First columns in `held` of the rows that the current one is computed from, with their weights.
     starts: Vec<(usize, f32)>,
 }
 
@@ -86,11 +87,11 @@ fn add<S: Simd>(simd: S, moments: &Moments, weight: f32, sums: &mut [f32x16<S>; 
     }
 }
 
-/// Channels of both images that are worked on together.
+/// A lane of channels of both images.
 struct Lane<'a> {
     images: [&'a [Lanes]; 2],
     first: usize,
-    /// Lanes between neighbours.
+    /// Lanes between neighboring positions.
     step: usize,
 }
 
@@ -99,19 +100,19 @@ impl Lane<'_> {
     fn compare<S: Simd>(
         &self,
         simd: S,
-        window: &Window,
+        filter: &Filter,
         [c1, c2]: [f32; 2],
         Scratch { line, held, starts }: &mut Scratch,
         results: &mut [Lanes],
     ) {
-        let [height, width] = window.size();
+        let [height, width] = filter.size();
         let number = |number: f32| f32x16::splat(simd, number);
         let (c1, c2, two) = (number(c1), number(c2), number(2.0));
         let factors = [self.factor(simd, 0), self.factor(simd, 1)];
-        let (length, radius) = (window.weights.len(), window.weights.len() / 2);
+        let (length, radius) = (filter.weights.len(), filter.weights.len() / 2);
         for left in (0..width).step_by(COLUMNS) {
             let columns = COLUMNS.min(width - left);
-            let sources = &window.columns[left..][..columns + 2 * radius];
+            let sources = &filter.columns[left..][..columns + 2 * radius];
             let mut ready = 0;
             for row in 0..height {
                 while ready < height.min(row + radius + 1) {
@@ -119,7 +120,7 @@ impl Lane<'_> {
                     let held = &mut held[ready % length * COLUMNS..][..columns];
                     for (column, held) in held.iter_mut().enumerate() {
                         let mut sums = [number(0.0); 4];
-                        for (moments, weight) in line[column..].iter().zip(&window.weights) {
+                        for (moments, weight) in line[column..].iter().zip(&filter.weights) {
                             add(simd, moments, *weight, &mut sums);
                         }
                         for at in 0..4 {
@@ -129,7 +130,7 @@ impl Lane<'_> {
                     ready += 1;
                 }
                 starts.clear();
-                for (source, weight) in window.rows[row..].iter().zip(&window.weights) {
+                for (source, weight) in filter.rows[row..].iter().zip(&filter.weights) {
                     starts.push((source % length * COLUMNS, *weight));
                 }
                 for column in 0..columns {
@@ -148,7 +149,7 @@ impl Lane<'_> {
         }
     }
 
-    /// What an image's values are multiplied by for the largest to be 1.
+    /// Factor that scales the largest absolute value of each channel to 1.
     #[inline(always)]
     fn factor<S: Simd>(&self, simd: S, image: usize) -> f32x16<S> {
         let mut largest = f32x16::splat(simd, 0.0);
@@ -158,7 +159,7 @@ impl Lane<'_> {
         f32x16::splat(simd, 1.0) / (largest + f32x16::splat(simd, 1e-10))
     }
 
-    /// What is to be averaged of the columns `sources` of a row.
+    /// Reads the moments of the columns `sources` of a row into `line`.
     #[inline(always)]
     fn read_row<S: Simd>(
         &self,
@@ -185,10 +186,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::window::tests::reflected;
+    use crate::filter::tests::reflected;
 
-    fn defined(window: &Window, [c1, c2]: [f64; 2], images: [&[f32]; 2], channels: usize) -> Vec<f64> {
-        let [height, width] = window.size();
+    fn defined(filter: &Filter, [c1, c2]: [f64; 2], images: [&[f32]; 2], channels: usize) -> Vec<f64> {
+        let [height, width] = filter.size();
         let images = images.map(|image| {
             let largest = |channel: usize| {
                 let values = image.iter().skip(channel).step_by(channels);
@@ -202,11 +203,11 @@ mod tests {
         for at in 0..height * width * channels {
             let (row, column, channel) = (at / channels / width, at / channels % width, at % channels);
             let [mut x, mut y, mut xx, mut yy, mut xy] = [0.0; 5];
-            for (down, across) in (0..window.weights.len())
-                .flat_map(|down| (0..window.weights.len()).map(move |across| (down, across)))
+            for (down, across) in (0..filter.weights.len())
+                .flat_map(|down| (0..filter.weights.len()).map(move |across| (down, across)))
             {
-                let weight = f64::from(window.weights[down]) * f64::from(window.weights[across]);
-                let place = (window.rows[row + down] * width + window.columns[column + across]) * channels;
+                let weight = f64::from(filter.weights[down]) * f64::from(filter.weights[across]);
+                let place = (filter.rows[row + down] * width + filter.columns[column + across]) * channels;
                 let [a, b] = [0, 1].map(|image| images[image][place + channel]);
                 x += weight * a;
                 y += weight * b;
@@ -237,10 +238,10 @@ mod tests {
             let weights: Vec<f32> = (0..=2 * radius).map(|k| (1 + k.min(2 * radius - k)) as f32).collect();
             let weights: Vec<f32> = weights.iter().map(|weight| weight / weights.iter().sum::<f32>()).collect();
             let [rows, columns] = [h, w].map(|length| reflected(length, radius));
-            let window = Window { weights, rows, columns };
+            let filter = Filter { weights, rows, columns };
             let mut results = vec![f32::NAN; one.len()];
-            similarity(&window, [1e-4, 9e-4], one, &other, channels, &mut results);
-            let expected = defined(&window, [1e-4, 9e-4], [one, &other], channels);
+            similarity(&filter, [1e-4, 9e-4], one, &other, channels, &mut results);
+            let expected = defined(&filter, [1e-4, 9e-4], [one, &other], channels);
             for (found, expected) in results.iter().zip(expected) {
                 prop_assert!((f64::from(*found) - expected).abs() < 2e-3, "{found} is not {expected}");
             }
@@ -252,14 +253,14 @@ mod tests {
         let image: Vec<f32> = (0..4 * 5 * LANES).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
         let run = |image: &[f32], [h, w]: [usize; 2]| {
             let [rows, columns] = [h, w].map(|length| reflected(length, 1));
-            let window = Window {
+            let filter = Filter {
                 weights: vec![0.25, 0.5, 0.25],
                 rows,
                 columns,
             };
             let mut results = vec![0.0; image.len()];
             let other: Vec<f32> = image.iter().rev().copied().collect();
-            similarity(&window, [1e-4, 9e-4], image, &other, LANES, &mut results);
+            similarity(&filter, [1e-4, 9e-4], image, &other, LANES, &mut results);
             results
         };
         let fresh = std::thread::scope(|scope| scope.spawn(|| run(&image, [4, 5])).join().unwrap());

@@ -2,7 +2,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::key::below;
-use crate::pixels::{PixelMaps, RankedMap};
+use crate::pixels::PixelMaps;
+use crate::ranked::RankedMap;
 use crate::unavailable::Unavailable;
 use crate::walk::Sum;
 
@@ -28,7 +29,7 @@ impl Aupimo {
     }
 }
 
-/// Of sorted values; NaN if there are none.
+/// Quantile of sorted values, linearly interpolated; NaN if there are none.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return f64::NAN;
@@ -38,7 +39,7 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     low + (high - low) * place.fract()
 }
 
-/// The false-positive rate, shared by all images, before and at the score of a normal pixel.
+/// Jump of the shared false-positive rate at the score of a normal pixel: before it and at it.
 struct Jump {
     key: u32,
     before: f64,

@@ -5,23 +5,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::aupimo::quantile;
 use crate::key::{Keyed, below, share};
-use crate::pixels::{PixelEvaluation, RankedMap};
-use crate::samples::Samples;
+use crate::pixels::PixelEvaluation;
+use crate::ranked::{RankedMap, key_range};
+use crate::samples::RankedSamples;
 use crate::unavailable::Unavailable;
 use crate::walk::{Bin, OverlapArea, Sum, Tally, Totals, bin_steps};
 
-/// How confidence intervals are found: images are drawn with replacement, as many normal and as many anomalous ones as
-/// there are, again and again; between two percentiles of the values lies the interval.
+/// Settings of the percentile bootstrap over images: each resample draws with replacement as many normal and as many
+/// anomalous images as there are; the interval lies between two percentiles of the values.
 ///
-/// Drawing within each class keeps every draw measurable. The same seed gives the same intervals on any machine and
+/// Drawing within each class keeps every resample measurable. The same seed gives the same intervals on any machine and
 /// any number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bootstrap {
-    /// How often images are drawn anew; at least 1.
+    /// Number of resamples; at least 1.
     pub resamples: u32,
-    /// Share of the values inside of the interval, between 0 and 1, both excluded.
+    /// Confidence level, between 0 and 1, both excluded.
     pub level: f64,
-    /// Of the random draws.
+    /// Seed of the random draws.
     pub seed: u64,
 }
 
@@ -48,36 +49,36 @@ pub struct Interval {
 /// Confidence intervals of image metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SampleIntervals {
-    /// Of [`Samples::auroc`].
+    /// Interval of [`RankedSamples::auroc`].
     pub auroc: Interval,
-    /// Of [`Samples::average_precision`].
+    /// Interval of [`RankedSamples::average_precision`].
     pub average_precision: Interval,
-    /// Of [`Samples::f1_max`].
+    /// Interval of [`RankedSamples::f1_max`].
     pub f1_max: Interval,
 }
 
 /// Confidence intervals of pixel metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PixelIntervals {
-    /// Of [`PixelEvaluation::auroc`].
+    /// Interval of [`PixelEvaluation::auroc`].
     pub auroc: Interval,
-    /// Of [`PixelEvaluation::average_precision`].
+    /// Interval of [`PixelEvaluation::average_precision`].
     pub average_precision: Interval,
-    /// Of [`PixelEvaluation::f1_max`].
+    /// Interval of [`PixelEvaluation::f1_max`].
     pub f1_max: Interval,
-    /// Of [`PixelEvaluation::iou_max`].
+    /// Interval of [`PixelEvaluation::iou_max`].
     pub iou_max: Interval,
-    /// Of [`PixelEvaluation::pro`] with the limit given.
+    /// Interval of [`PixelEvaluation::pro`] with the limit given.
     pub pro: Interval,
 }
 
-impl Samples {
+impl RankedSamples {
     /// Confidence intervals; the metrics of every draw are exact.
     ///
     /// ```
-    /// use daf_metrics::{Bootstrap, Samples};
+    /// use daf_metrics::{Bootstrap, RankedSamples};
     ///
-    /// let samples = Samples::new(&[0.1, 0.4, 0.35, 0.8, 0.3, 0.6], &[false, false, true, true, false, true])?;
+    /// let samples = RankedSamples::new(&[0.1, 0.4, 0.35, 0.8, 0.3, 0.6], &[false, false, true, true, false, true])?;
     /// let interval = samples.bootstrap(&Bootstrap::default())?.auroc;
     /// assert!(interval.low <= samples.auroc() && samples.auroc() <= interval.high);
     /// # Ok::<(), daf_metrics::Unavailable>(())
@@ -155,7 +156,7 @@ impl PixelEvaluation {
             self.pro(limit)?,
         ];
         let mut keys: Vec<u32> = ranking.vertices.iter().map(|v| v.key).collect();
-        keys.push(self.maps.keys().1);
+        keys.push(key_range(&self.maps.maps).1);
         keys.sort_unstable();
         keys.dedup();
         let (anomalous, normal): (Vec<_>, Vec<_>) = self
@@ -235,7 +236,7 @@ struct Count {
     overlap: f64,
 }
 
-/// What a map has after each key up to the next, that one included.
+/// Counts of a map after each key up to and including the next.
 fn counts(map: &RankedMap, keys: &[u32]) -> Vec<Count> {
     let (mut n, mut a) = (0, 0);
     keys.iter()
@@ -255,11 +256,11 @@ fn counts(map: &RankedMap, keys: &[u32]) -> Vec<Count> {
         .collect()
 }
 
-/// The random choice of one draw.
+/// Random numbers of one resample.
 struct Draw(ChaCha8Rng);
 
 impl Draw {
-    /// Chooses one of so many, so many times.
+    /// Draws `count` indices below `count`, with replacement.
     fn each(&mut self, count: usize, mut chosen: impl FnMut(usize)) {
         for _ in 0..count {
             chosen(self.0.random_range(0..count as u64) as usize);
@@ -268,7 +269,7 @@ impl Draw {
 }
 
 impl Bootstrap {
-    /// The intervals of several statistics; a draw without a value is left out.
+    /// Intervals of several statistics; a resample without a value is left out.
     fn intervals<const N: usize>(
         &self,
         statistics: impl Fn(&mut Draw) -> Option<[f64; N]> + Sync,

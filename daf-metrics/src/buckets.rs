@@ -5,15 +5,15 @@ use rayon::prelude::*;
 
 use crate::curve::{Thinning, Vertex};
 use crate::key::{advance, below, share, sort};
-use crate::pixels::RankedMap;
+use crate::ranked::RankedMap;
 use crate::unavailable::Unavailable;
 use crate::walk::{OverlapArea, Step, Sum, Tally, Totals, steps};
 
-/// About as many pixels are ranked together; with their scratch they fit the second-level cache.
+/// Pixels that are ranked together, about; with their scratch they fit the second-level cache.
 const BUCKET: usize = 1 << 16;
-/// Where there would be more buckets they become larger: every map keeps its place in every bucket.
+/// Upper bound of the number of buckets, beyond which they grow: every map keeps its place in every bucket.
 const MOST_BUCKETS: u64 = 1024;
-/// One of so many pixels helps to decide where one bucket ends and the next begins.
+/// Sampling interval of the pixels that decide where buckets end.
 const STRIDE: usize = 512;
 
 /// The pixels of many ranked maps in one descending order, without ever having all of them in one place.
@@ -25,7 +25,7 @@ const STRIDE: usize = 512;
 pub(crate) struct Ranking {
     pub(crate) totals: Totals,
     pub(crate) tally: Tally,
-    /// Of the curves, from the first anomalous score on.
+    /// Vertices of the curves, from the first anomalous score on.
     pub(crate) vertices: Vec<Vertex>,
     buckets: Vec<Bucket>,
 }
@@ -44,7 +44,7 @@ struct Bucket {
 }
 
 impl Ranking {
-    /// Of maps that have pixels of both classes and finite scores only.
+    /// Ranks maps that have pixels of both classes and finite scores only.
     pub(crate) fn new(maps: &[Arc<RankedMap>], totals: Totals) -> Self {
         let cuts = cuts(maps, totals);
         // Once along each map instead of a search from scratch for every bucket in every map.
@@ -110,7 +110,7 @@ impl Ranking {
     }
 }
 
-/// A bucket, and what walking it gave; overlap and area count from 0 at its start.
+/// Sums over a bucket; overlap and area count from 0 at its start.
 struct Walked {
     bucket: Bucket,
     tally: Tally,
@@ -171,7 +171,7 @@ impl Walked {
 }
 
 impl Bucket {
-    /// Of the stretches that the maps have in it.
+    /// Walks the steps of the bucket, given the stretches of the maps in it.
     fn with_steps<'a, A: Iterator<Item = u64>, T>(
         &self,
         stretches: impl Iterator<Item = (&'a [u32], A)>,
@@ -223,7 +223,7 @@ impl Bucket {
     }
 }
 
-/// How many pixels of a map come before each cut.
+/// Numbers of pixels of a map before each cut.
 struct Places {
     normal: Vec<u32>,
     anomalous: Vec<u32>,
@@ -256,7 +256,7 @@ struct Buffers {
     anomalous_scratch: Vec<u64>,
 }
 
-/// The places between two keys.
+/// The index range between two keys.
 fn stretch(sorted: &[u32], keys: (u32, u32)) -> Range<usize> {
     let start = below(sorted, keys.0);
     start..start + below(&sorted[start..], keys.1)
@@ -296,12 +296,4 @@ fn take_every(sorted: &[u32], skip: &mut usize, sample: &mut Vec<u32>) {
         at += STRIDE;
     }
     *skip = at - sorted.len();
-}
-
-/// Smallest and largest key of a sorted slice; of an empty one a range that widens no other.
-pub(crate) fn range_of(sorted: &[u32]) -> (u32, u32) {
-    match (sorted.first(), sorted.last()) {
-        (Some(&first), Some(&last)) => (first, last),
-        _ => (u32::MAX, 0),
-    }
 }

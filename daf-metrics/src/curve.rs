@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::score;
 use crate::walk::{Step, Sum, Totals};
 
-/// What a threshold brings about: one point of the ROC, the precision-recall and the PRO curve at a time.
+/// Operating point of a threshold: a point of the ROC, the precision-recall and the PRO curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OperatingPoint {
     /// A score of at least this much counts as anomalous.

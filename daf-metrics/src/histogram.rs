@@ -7,7 +7,7 @@ use crate::regions::{Regions, check_shape};
 use crate::unavailable::Unavailable;
 use crate::walk::{Bin, F1Max, IouMax, OverlapArea, Sum, Tally, Totals, bin_steps};
 
-/// A value found from binned scores, and between what the exact one lies.
+/// A value computed from binned scores, with bounds of the exact one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bounded {
     /// With all scores of a bin taken as tied, `0..=1`.
@@ -21,7 +21,7 @@ pub struct Bounded {
 /// Pixel metrics of any number of maps in fixed memory: maps are counted in a histogram and forgotten.
 ///
 /// The bins have equal widths in the order of `f32` values and cover just the range of the scores seen. When a score
-/// falls outside, neighbouring bins are joined in pairs until the range fits. So the result depends on the pixels alone,
+/// falls outside, neighboring bins are joined in pairs until the range fits. So the result depends on the pixels alone,
 /// not on the order of the maps, and a bin is never wider than needed: with 2ᵏ bins (k = 20 in 24 MiB) less than
 /// 2⁹⁻ᵏ of its score (1/2048), whatever the scores (unless under 1e-38), and far less where they span few octaves.
 ///
@@ -49,9 +49,9 @@ pub struct Bounded {
 #[derive(Debug, Clone)]
 pub struct PixelHistogram {
     bins: Vec<Slot>,
-    /// A bin holds the keys that agree but for so many low bits.
+    /// Number of low bits that the keys of a bin may differ in.
     shift: u32,
-    /// What the keys of the first bin have above them.
+    /// High bits of the keys of the first bin.
     first: u32,
     /// Smallest and largest key seen.
     keys: Option<(u32, u32)>,

@@ -1,4 +1,4 @@
-/// The place of a finite score in a descending order: a higher score has a smaller key, equal scores (-0 and 0 too)
+/// Sort key of a finite score, in descending order: a higher score has a smaller key, equal scores (-0 and 0 too)
 /// have the same key.
 #[inline]
 pub(crate) fn key(score: f32) -> u32 {
@@ -27,7 +27,7 @@ pub(crate) fn pixel(key: u32, area: u32) -> u64 {
     u64::from(key) << 32 | u64::from(area)
 }
 
-/// Of anything that is ordered by a key.
+/// Items ordered by a key.
 pub(crate) trait Keyed: Copy + Default + Send + Sync {
     fn key(self) -> u32;
 }
@@ -39,7 +39,7 @@ impl Keyed for u32 {
     }
 }
 
-/// A [`pixel`].
+/// An anomalous [`pixel`].
 impl Keyed for u64 {
     #[inline]
     fn key(self) -> u32 {

@@ -3,7 +3,7 @@
 //! Scores are `f32`, higher meaning more anomalous; labels and masks are `bool` or `u8` (non-zero is anomalous). The
 //! crate depends on no tensor library and can be used alone.
 //!
-//! * One score per sample, mostly an image: [`Samples`], or [`auroc`], [`average_precision`], [`f1_max`] for a single
+//! * One score per sample, mostly an image: [`RankedSamples`], or [`auroc`], [`average_precision`], [`f1_max`] for a single
 //!   number.
 //! * One score per pixel: push every map with its mask into [`PixelMaps`]; [`PixelMaps::evaluate`] answers all pixel
 //!   metrics.
@@ -18,9 +18,9 @@
 //!
 //! | metric | samples | pixels | histogram | range |
 //! |---|---|---|---|---|
-//! | AUROC, a tie counts one half | [`Samples::auroc`] | [`PixelEvaluation::auroc`] | [`PixelHistogram::auroc`] | 0..=1, chance 0.5 |
-//! | AP, step-wise | [`Samples::average_precision`] | [`PixelEvaluation::average_precision`] | [`PixelHistogram::average_precision`] | 0..=1, chance the share of anomalous ones |
-//! | F1-max with its threshold | [`Samples::f1_max`] | [`PixelEvaluation::f1_max`] | [`PixelHistogram::f1_max`] | 0..=1 |
+//! | AUROC, a tie counts one half | [`RankedSamples::auroc`] | [`PixelEvaluation::auroc`] | [`PixelHistogram::auroc`] | 0..=1, chance 0.5 |
+//! | AP, step-wise | [`RankedSamples::average_precision`] | [`PixelEvaluation::average_precision`] | [`PixelHistogram::average_precision`] | 0..=1, chance the share of anomalous ones |
+//! | F1-max with its threshold | [`RankedSamples::f1_max`] | [`PixelEvaluation::f1_max`] | [`PixelHistogram::f1_max`] | 0..=1 |
 //! | IoU-max with its threshold | | [`PixelEvaluation::iou_max`] | [`PixelHistogram::iou_max`] | 0..=1 |
 //! | PRO up to any false-positive rate, 8-connected regions | | [`PixelEvaluation::pro`] | [`PixelHistogram::pro`] | 0..=1 |
 //! | PRO of 200 thresholds, as published code has it | | [`PixelEvaluation::pro_200`] | | 0..=1 |
@@ -78,6 +78,7 @@ mod key;
 mod label;
 mod pixels;
 mod pro_200;
+mod ranked;
 mod regions;
 mod samples;
 mod unavailable;
@@ -89,8 +90,9 @@ pub use curve::OperatingPoint;
 pub use groups::{Category, Groups, Mean, mean};
 pub use histogram::{Bounded, PixelHistogram};
 pub use label::Label;
-pub use pixels::{PixelEvaluation, PixelMaps, RankedMap};
+pub use pixels::{PixelEvaluation, PixelMaps};
+pub use ranked::RankedMap;
 pub use regions::Regions;
-pub use samples::{Samples, auroc, average_precision, f1_max};
+pub use samples::{RankedSamples, auroc, average_precision, f1_max};
 pub use unavailable::Unavailable;
 pub use walk::{F1Max, IouMax};

@@ -1,139 +1,14 @@
-use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::buckets::{Ranking, range_of};
-use crate::curve::OperatingPoint;
-use crate::key::{Keyed, key, pixel, sort};
+use crate::buckets::Ranking;
+use crate::curve::{OperatingPoint, points};
 use crate::label::Label;
-use crate::regions::{Regions, check_shape};
+use crate::pro_200::pro_200;
+use crate::ranked::{RankedMap, key_range};
 use crate::unavailable::Unavailable;
 use crate::walk::{F1Max, IouMax, Totals};
-
-/// A score map with its mask, ranked: the scores of its normal and of its anomalous pixels, each in descending order.
-///
-/// 4 bytes per normal and 6 per anomalous pixel; nothing of the map itself is kept. Ranking is the larger part of the
-/// work, and maps can be ranked on several threads at once:
-///
-/// ```
-/// use daf_metrics::{PixelMaps, RankedMap, Unavailable};
-/// use rayon::prelude::*;
-///
-/// let images = [([0.1, 0.9], [0u8, 1]), ([0.2, 0.3], [0, 0])];
-/// let maps: Result<PixelMaps, Unavailable> =
-///     images.par_iter().map(|(scores, mask)| RankedMap::new(scores, mask, 2, 1)).collect();
-/// assert_eq!(maps?.evaluate().auroc(), Ok(1.0));
-/// # Ok::<(), Unavailable>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct RankedMap {
-    /// Keys, sorted.
-    pub(crate) normal: Box<[u32]>,
-    pub(crate) anomalous: AnomalousPixels,
-    pub(crate) regions: u32,
-    pub(crate) non_finite: u32,
-}
-
-/// The anomalous pixels of a map, sorted.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct AnomalousPixels {
-    pub(crate) keys: Box<[u32]>,
-    /// Of each pixel, which of the areas its region has.
-    which: Box<[u16]>,
-    /// The different areas of regions: few, so that a pixel takes 6 bytes instead of 8.
-    areas: Box<[u32]>,
-}
-
-impl AnomalousPixels {
-    /// From the scores of a map and its regions.
-    fn new(scores: &[f32], regions: &Regions) -> Result<Self, Unavailable> {
-        let mut areas = regions.areas().to_vec();
-        areas.sort_unstable();
-        areas.dedup();
-        // So many different areas take more than 2^31 pixels.
-        if areas.len() > 1 << 16 {
-            return Err(Unavailable::TooLarge);
-        }
-        let of_region = regions.areas().iter();
-        let of_region: Vec<u32> = of_region
-            .map(|a| areas.partition_point(|b| b < a) as u32)
-            .collect();
-        let mut pixels = Vec::new();
-        pixels.reserve_exact(regions.areas().iter().map(|&a| a as usize).sum());
-        for (&score, &label) in scores.iter().zip(regions.labels()) {
-            if label != 0 {
-                pixels.push(pixel(key(score), of_region[label as usize - 1]));
-            }
-        }
-        // In place, for the memory; within one score the order does not matter.
-        pixels.sort_unstable();
-        Ok(Self {
-            keys: pixels.iter().map(|p| p.key()).collect(),
-            which: pixels.iter().map(|&p| p as u16).collect(),
-            areas: areas.into_boxed_slice(),
-        })
-    }
-
-    /// Those at some places in their order, each a [`pixel`].
-    pub(crate) fn pixels(&self, places: Range<usize>) -> impl Iterator<Item = u64> {
-        let which = self.which[places.clone()].iter();
-        let keys = self.keys[places].iter();
-        keys.zip(which)
-            .map(|(&key, &which)| pixel(key, self.areas[usize::from(which)]))
-    }
-}
-
-impl RankedMap {
-    /// Ranks one map with its mask, both row by row, and finds the 8-connected regions of the mask.
-    ///
-    /// A score that is not finite is accepted here and makes every metric [`Unavailable::NonFiniteScores`].
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable::LengthMismatch`] or [`Unavailable::ShapeMismatch`] if map, mask and size disagree,
-    /// [`Unavailable::TooLarge`] beyond `u32::MAX` pixels or 65,536 different areas of regions.
-    pub fn new<L: Label>(
-        scores: &[f32],
-        mask: &[L],
-        width: usize,
-        height: usize,
-    ) -> Result<Self, Unavailable> {
-        if scores.len() != mask.len() {
-            return Err(Unavailable::LengthMismatch {
-                scores: scores.len(),
-                labels: mask.len(),
-            });
-        }
-        check_shape(scores.len(), width, height)?;
-        let (mut normal, mut anomalous, mut regions) = (Vec::new(), AnomalousPixels::default(), 0);
-        if mask.iter().any(|l| l.is_anomalous()) {
-            let found = Regions::of(mask, width, height)?;
-            anomalous = AnomalousPixels::new(scores, &found)?;
-            regions = found.areas().len() as u32;
-            normal.reserve_exact(scores.len() - anomalous.keys.len());
-            let labelled = scores.iter().zip(found.labels());
-            normal.extend(labelled.filter(|(_, label)| **label == 0).map(|(&s, _)| key(s)));
-        } else {
-            normal.extend(scores.iter().map(|&s| key(s)));
-        }
-        sort(&mut normal, &mut Vec::new());
-        Ok(Self {
-            normal: normal.into_boxed_slice(),
-            anomalous,
-            regions,
-            non_finite: scores.iter().filter(|s| !s.is_finite()).count() as u32,
-        })
-    }
-
-    pub(crate) fn is_anomalous(&self) -> bool {
-        !self.anomalous.keys.is_empty()
-    }
-
-    pub(crate) fn pixels(&self) -> usize {
-        self.normal.len() + self.anomalous.keys.len()
-    }
-}
 
 /// The maps of a data set or of a part of it; [`evaluate`](Self::evaluate) takes all of them together.
 ///
@@ -226,7 +101,7 @@ impl PixelMaps {
         }
     }
 
-    /// How many pixels of each class, or why nothing can be said of them.
+    /// Sizes of the classes, or why no metric is defined.
     pub(crate) fn totals(&self) -> Result<Totals, Unavailable> {
         let sum = |of: fn(&RankedMap) -> usize| self.maps.iter().map(|m| of(m) as u64).sum::<u64>();
         let totals = Totals {
@@ -235,15 +110,6 @@ impl PixelMaps {
             regions: sum(|m| m.regions as usize),
         };
         totals.check(self.maps.len(), sum(|m| m.non_finite as usize))
-    }
-
-    /// Keys of the highest and the lowest score.
-    pub(crate) fn keys(&self) -> (u32, u32) {
-        self.maps.iter().fold((u32::MAX, 0), |(low, high), m| {
-            let (a, b) = range_of(&m.normal);
-            let (c, d) = range_of(&m.anomalous.keys);
-            (low.min(a).min(c), high.max(b).max(d))
-        })
     }
 }
 
@@ -342,7 +208,7 @@ impl PixelEvaluation {
     /// As [`PixelEvaluation`] says, [`Unavailable::NoScoreRange`] for constant scores and
     /// [`Unavailable::TooFewThresholds`] where no area is left under the curve.
     pub fn pro_200(&self) -> Result<f64, Unavailable> {
-        crate::pro_200::pro_200(&self.maps, self.ranking()?.totals)
+        pro_200(&self.maps.maps, self.ranking()?.totals)
     }
 
     /// The ROC, the precision-recall and the PRO curve in one list of points, from (0, 0) to (1, 1), made for drawing.
@@ -357,11 +223,8 @@ impl PixelEvaluation {
     /// As [`PixelEvaluation`] says.
     pub fn curve(&self) -> Result<Vec<OperatingPoint>, Unavailable> {
         let ranking = self.ranking()?;
-        Ok(crate::curve::points(
-            ranking.totals,
-            ranking.vertices.clone(),
-            self.maps.keys(),
-        ))
+        let keys = key_range(&self.maps.maps);
+        Ok(points(ranking.totals, ranking.vertices.clone(), keys))
     }
 
     /// Number of maps.

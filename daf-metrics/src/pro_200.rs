@@ -1,17 +1,19 @@
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::key::{below, key, score, share};
-use crate::pixels::{PixelMaps, RankedMap};
+use crate::ranked::{RankedMap, key_range};
 use crate::unavailable::Unavailable;
 use crate::walk::{Sum, Totals};
 
 /// PRO as in the official code of DAF (and before it of RD4AD).
-pub(crate) fn pro_200(maps: &PixelMaps, totals: Totals) -> Result<f64, Unavailable> {
+pub(crate) fn pro_200(maps: &[Arc<RankedMap>], totals: Totals) -> Result<f64, Unavailable> {
     const LIMIT: f64 = 0.3;
     // From the highest threshold down; only what lies strictly above one is positive.
     let mut thresholds = thresholds(maps)?;
     thresholds.reverse();
-    let of_each: Vec<Vec<(u64, f64)>> = maps.maps.par_iter().map(|m| counts(m, &thresholds)).collect();
+    let of_each: Vec<Vec<(u64, f64)>> = maps.par_iter().map(|m| counts(m, &thresholds)).collect();
     let points: Vec<(f64, f64)> = (0..thresholds.len())
         .map(|t| {
             let (mut fp, mut overlap) = (0, Sum::default());
@@ -57,8 +59,8 @@ fn counts(map: &RankedMap, thresholds: &[f32]) -> Vec<(u64, f64)> {
 /// are float32, all thresholds are float64. They are 200, or 201 where the rounding of the step asks for one more.
 ///
 /// A float32 lies above a threshold if it lies above the largest float32 that the threshold reaches, which stands for it.
-fn thresholds(maps: &PixelMaps) -> Result<Vec<f32>, Unavailable> {
-    let (high, low) = maps.keys();
+fn thresholds(maps: &[Arc<RankedMap>]) -> Result<Vec<f32>, Unavailable> {
+    let (high, low) = key_range(maps);
     let (max, min) = (score(high), score(low));
     let step = (max - min) / 200.0;
     if !(step > 0.0 && step.is_finite()) {

@@ -196,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn labelling_equals_a_flood_fill(
+        fn labels_equal_a_flood_fill(
             (width, mask) in (1usize..14, 0usize..14, 1u32..10).prop_flat_map(|(w, h, density)| (
                 Just(w), prop::collection::vec((0u32..10).prop_map(move |v| v < density), w * h),
             )),

@@ -15,7 +15,7 @@ use crate::walk::{F1Max, Tally, Totals, steps};
 /// assert_eq!(daf_metrics::auroc(&[1.0, 2.0, 2.0], &[false, false, true]), Ok(0.75));
 /// ```
 pub fn auroc<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable> {
-    Ok(Samples::new(scores, labels)?.auroc())
+    Ok(RankedSamples::new(scores, labels)?.auroc())
 }
 
 /// Average precision, step-wise: `Σ (Rₙ − Rₙ₋₁) Pₙ` over the distinct scores, without interpolation (scikit-learn's
@@ -31,7 +31,7 @@ pub fn auroc<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable>
 /// # Ok::<(), daf_metrics::Unavailable>(())
 /// ```
 pub fn average_precision<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable> {
-    Ok(Samples::new(scores, labels)?.average_precision())
+    Ok(RankedSamples::new(scores, labels)?.average_precision())
 }
 
 /// Largest F1 over all thresholds "score ≥ t" with the threshold (the maximum over scikit-learn's
@@ -47,29 +47,29 @@ pub fn average_precision<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, 
 /// # Ok::<(), daf_metrics::Unavailable>(())
 /// ```
 pub fn f1_max<L: Label>(scores: &[f32], labels: &[L]) -> Result<F1Max, Unavailable> {
-    Ok(Samples::new(scores, labels)?.f1_max())
+    Ok(RankedSamples::new(scores, labels)?.f1_max())
 }
 
 /// Scores of samples, one each, ranked once for all metrics, the curve and the confidence intervals. There are samples
-/// of both classes, otherwise [`Samples::new`] says what is missing.
+/// of both classes, otherwise [`RankedSamples::new`] says what is missing.
 ///
 /// ```
-/// use daf_metrics::{Samples, Unavailable};
+/// use daf_metrics::{RankedSamples, Unavailable};
 ///
-/// let samples = Samples::new(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true])?;
+/// let samples = RankedSamples::new(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true])?;
 /// assert_eq!((samples.auroc(), samples.f1_max().f1), (0.75, 0.8));
-/// assert_eq!(Samples::new(&[0.1], &[true]).err(), Some(Unavailable::NoNormalSample));
+/// assert_eq!(RankedSamples::new(&[0.1], &[true]).err(), Some(Unavailable::NoNormalSample));
 /// # Ok::<(), Unavailable>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Samples {
+pub struct RankedSamples {
     pub(crate) normal: Vec<u32>,
     /// As regions of one pixel.
     pub(crate) anomalous: Vec<u64>,
     tally: Tally,
 }
 
-impl Samples {
+impl RankedSamples {
     /// Ranks the samples.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ pub enum Unavailable {
     /// Some scores are NaN or infinite.
     #[error("{count} of the scores are not finite")]
     NonFiniteScores {
-        /// How many of them.
+        /// Number of such scores.
         count: u64,
     },
     /// The scores and the labels differ in number.

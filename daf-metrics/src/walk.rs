@@ -25,7 +25,7 @@ pub struct IouMax {
     pub threshold: f32,
 }
 
-/// How many of each class there are; neither is 0.
+/// Sizes of the classes; neither is 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Totals {
     pub(crate) normal: u64,
@@ -57,15 +57,15 @@ impl Totals {
 /// through the normal ones.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
-    /// Of the lowest score that is here.
+    /// Key of the lowest score in the step.
     pub(crate) key: u32,
-    /// Of the lowest score that is not here but above.
+    /// Key of the lowest score above the step.
     pub(crate) above: u32,
-    /// The normal ones of higher score, and with those of this very score.
+    /// False positives above the step, and including it.
     pub(crate) fp: (u64, u64),
-    /// The same of the anomalous ones.
+    /// True positives above the step, and including it.
     pub(crate) tp: (u64, u64),
-    /// Sum of the shares that the anomalous pixels of this very score have of their regions.
+    /// Sum of the shares that the anomalous pixels of the step have of their regions.
     pub(crate) overlap: f64,
 }
 
@@ -96,12 +96,12 @@ pub(crate) fn steps<'a>(
     })
 }
 
-/// What lies in a bin of scores. Samples in one bin count as tied.
+/// Counts of a bin of scores. Samples in one bin count as tied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bin {
-    /// Of the lowest score that falls into it.
+    /// Key of the lowest score in the bin.
     pub(crate) key: u32,
-    /// Of the lowest score above all that fall into it.
+    /// Key of the lowest score above the bin.
     pub(crate) above: u32,
     pub(crate) normal: u64,
     pub(crate) anomalous: u64,
@@ -110,7 +110,7 @@ pub(crate) struct Bin {
 }
 
 impl Bin {
-    /// An empty one for a single score, or for all down to it where `above` is of no interest.
+    /// An empty bin of a single score, or of all down to it where `above` does not matter.
     pub(crate) fn new(key: u32) -> Self {
         Self {
             key,
@@ -138,7 +138,7 @@ pub(crate) fn bin_steps(bins: impl Iterator<Item = Bin>) -> impl Iterator<Item =
     })
 }
 
-/// What AUROC, AP and F1-max are read from, gathered step by step. Tallies of consecutive stretches add up.
+/// Accumulator of AUROC, AP and F1-max over steps. Tallies of consecutive stretches add up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tally {
     totals: Totals,
@@ -245,7 +245,7 @@ impl OverlapArea {
         area.value()
     }
 
-    /// Of a step that does not begin beyond the range.
+    /// Adds a step that does not begin beyond the range.
     pub(crate) fn add(&mut self, step: &Step) {
         let (start, end) = (step.fp.0 as f64, step.fp.1 as f64);
         let height = self.overlap.value();

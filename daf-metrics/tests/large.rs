@@ -4,7 +4,7 @@
 mod maps;
 
 use daf_metrics::{
-    Bootstrap, Interval, OperatingPoint, PixelHistogram, PixelMaps, RankedMap, Regions, Samples,
+    Bootstrap, Interval, OperatingPoint, PixelHistogram, PixelMaps, RankedMap, RankedSamples, Regions,
 };
 use maps::{Map, SIDE, map};
 
@@ -188,7 +188,7 @@ fn threads_do_not_show_in_any_result() {
                     ),
                     (pixels.pro(0.3), pixels.pro_200(), maps.aupimo((1e-4, 1e-2))),
                     pixels.bootstrap(0.3, &settings),
-                    Samples::new(&scores, &labels).unwrap().bootstrap(&settings),
+                    RankedSamples::new(&scores, &labels).unwrap().bootstrap(&settings),
                 )
             })
         })
@@ -282,7 +282,7 @@ fn more_samples_make_narrower_intervals_around_the_value() {
             .map(|i| ((i * 7919) % 1009) as f32 + (i % 2) as f32 * 300.0)
             .collect();
         let labels: Vec<bool> = (0..count).map(|i| i % 2 == 1).collect();
-        let samples = Samples::new(&scores, &labels).unwrap();
+        let samples = RankedSamples::new(&scores, &labels).unwrap();
         let Interval { low, high } = samples.bootstrap(&Bootstrap::default()).unwrap().auroc;
         assert!(low < samples.auroc() && samples.auroc() < high);
         high - low
@@ -295,7 +295,7 @@ fn more_samples_make_narrower_intervals_around_the_value() {
 #[test]
 fn settings_that_make_no_interval_are_refused() {
     use daf_metrics::Unavailable::{InvalidBootstrap, TooFewSamples};
-    let samples = Samples::new(&[1.0, 2.0, 3.0, 4.0], &[false, true, false, true]).unwrap();
+    let samples = RankedSamples::new(&[1.0, 2.0, 3.0, 4.0], &[false, true, false, true]).unwrap();
     for (resamples, level) in [(0, 0.95), (10, 0.0), (10, 1.0), (10, f64::NAN)] {
         let settings = Bootstrap {
             resamples,
@@ -304,7 +304,7 @@ fn settings_that_make_no_interval_are_refused() {
         };
         assert_eq!(samples.bootstrap(&settings), Err(InvalidBootstrap));
     }
-    let single = Samples::new(&[1.0, 2.0, 3.0], &[false, true, true]).unwrap();
+    let single = RankedSamples::new(&[1.0, 2.0, 3.0], &[false, true, true]).unwrap();
     assert_eq!(single.bootstrap(&Bootstrap::default()), Err(TooFewSamples));
     let pixels = ranked(&[map(1), map(0)]).evaluate();
     assert_eq!(

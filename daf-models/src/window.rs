@@ -86,14 +86,14 @@ impl Window {
         self.weights.iter().map(|weight| *weight as f32).collect()
     }
 
-    /// The window on an image of so many rows and columns, whose border it continues.
-    pub(crate) fn on(&self, height: i64, width: i64) -> daf_kernels::Window {
+    /// The filter on an image of this size, whose border it continues.
+    pub(crate) fn on(&self, height: i64, width: i64) -> daf_kernels::Filter {
         let sources = |length| {
             let positions = -self.radius()..length + self.radius();
             let source = |i| self.source(i, length).expect("the line is continued") as usize;
             positions.map(source).collect()
         };
-        daf_kernels::Window {
+        daf_kernels::Filter {
             weights: self.weights(),
             rows: sources(height),
             columns: sources(width),

@@ -1,12 +1,13 @@
 //! 3×3 convolutions on the CPU in a quarter of the multiplications.
 //!
-//! Winograd's algorithm in the form F(4×4, 3×3) of Lavin and Gray ("Fast algorithms for convolutional neural networks", CVPR
-//! 2016): 4×4 results come from a tile of 6×6 values. Tile and kernel are turned into 36 numbers each, for every channel;
-//! their products, summed over the channels, are turned into the results. That takes 36 multiplications per pair of channels
-//! where the definition takes 144. The turning is additions, and is done once per channel, not per pair.
+//! Winograd's algorithm in the form F(4×4, 3×3) of Lavin and Gray ("Fast algorithms for convolutional neural
+//! networks", CVPR 2016): 4×4 results come from a tile of 6×6 values. Tile and kernel are transformed into 36 numbers
+//! each, for every channel; their products, summed over the channels, are transformed into the results. That takes 36
+//! multiplications per pair of channels where the definition takes 144. The transforms consist of additions, once per
+//! channel instead of once per pair.
 //!
-//! The result is that of the definition up to rounding, which is some ten times that of adding in order: numbers of up to 1
-//! are off by a few millionths. A value that is no number or infinite spoils all results of the tiles that it lies in.
+//! The result equals the definition up to rounding error, which is about ten times that of adding in order: a few
+//! millionths for numbers of up to 1. A NaN or infinite value spoils all results of the tiles that it lies in.
 
 mod product;
 mod tile;
@@ -20,18 +21,18 @@ use tile::{POINTS, SIDE};
 
 use crate::lanes::{LANES, Lanes};
 
-/// Tiles that are worked on together while all kernels pass by. More do not make it faster, and take more memory.
+/// Tiles per pass over the kernels. More take more memory and are no faster.
 const TILES: usize = 24;
 
-/// Numbers between those of one point and the next, so that they do not all fall to the same lines of the cache.
+/// Padding between the numbers of two points, so that they do not all fall to the same cache lines.
 const SKEW: usize = 16;
 
-/// What becomes of the sums of a convolution.
+/// Epilogue of a convolution, applied to its sums before they are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Then {
-    /// They are added to the results that are there.
-    pub add: bool,
-    /// Those below 0 become 0, after adding.
+pub struct Epilogue {
+    /// The sums are added to what `results` holds.
+    pub accumulate: bool,
+    /// ReLU, after accumulation.
     pub relu: bool,
 }
 
@@ -45,7 +46,7 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// Whether so many channels can be convolved: whole chunks of 64 input and of 32 output channels.
+    /// Whether the numbers of channels are supported: multiples of 64 input and of 32 output channels.
     #[must_use]
     pub const fn fits(input: usize, output: usize) -> bool {
         input > 0 && output > 0 && input.is_multiple_of(CHUNK) && output.is_multiple_of(BLOCK)
@@ -67,7 +68,7 @@ impl Convolution {
         for (o, kernels) in weight.chunks_exact(9 * input).enumerate() {
             for channel in 0..input {
                 let kernel = std::array::from_fn(|at| f64::from(kernels[at * input + channel]));
-                for (point, number) in tile::of_kernel(&kernel).into_iter().enumerate() {
+                for (point, number) in tile::kernel_transform(&kernel).into_iter().enumerate() {
                     weights[(o / BLOCK * POINTS + point) * input + channel].0[o % BLOCK / LANES][o % LANES] =
                         number as f32;
                 }
@@ -86,12 +87,17 @@ impl Convolution {
         self.bias.len() * BLOCK
     }
 
-    /// Convolves images of height×width×input numbers, one behind the other, into as many of height×width×output: `then` says
-    /// what becomes of them.
+    /// Convolves images of height×width×input numbers, one behind the other, into as many of height×width×output.
     ///
     /// # Panics
     /// If `images` or `results` are not whole images, or of different number.
-    pub fn apply(&self, images: &[f32], [height, width]: [usize; 2], then: Then, results: &mut [f32]) {
+    pub fn apply(
+        &self,
+        images: &[f32],
+        [height, width]: [usize; 2],
+        epilogue: Epilogue,
+        results: &mut [f32],
+    ) {
         let (from, to) = (height * width * self.input, height * width * self.output());
         assert!(
             from > 0 && images.len().is_multiple_of(from) && results.len() == images.len() / from * to,
@@ -106,7 +112,7 @@ impl Convolution {
         SCRATCH.with_borrow_mut(|scratch| {
             for (image, result) in images.chunks_exact(from).zip(results.chunks_exact_mut(to)) {
                 let (image, result) = (image.as_chunks().0, result.as_chunks_mut().0);
-                dispatch!(Level::new(), simd => self.image(simd, image, [height, width], then, result, scratch));
+                dispatch!(Level::new(), simd => self.image(simd, image, [height, width], epilogue, result, scratch));
             }
         });
     }
@@ -117,7 +123,7 @@ impl Convolution {
         simd: S,
         image: &[Lanes],
         [height, width]: [usize; 2],
-        then: Then,
+        epilogue: Epilogue,
         results: &mut [Lanes],
         scratch: &mut Scratch,
     ) {
@@ -134,7 +140,7 @@ impl Convolution {
                 [tile / across * SIDE, tile % across * SIDE]
             };
             for tile in 0..tiles {
-                let seen = tile::Values::of(
+                let seen = tile::InputTile::of(
                     image,
                     [height, width],
                     corner(tile),
@@ -146,7 +152,7 @@ impl Convolution {
                     // Numbers of a chunk of channels lie together, tile after tile.
                     let per_chunk = CHUNK / LANES;
                     let at = (lane / per_chunk * tiles + tile) * per_chunk + lane % per_chunk;
-                    tile::turn(simd, seen, lane, &mut values[at..], pitch / LANES);
+                    tile::input_transform(simd, seen, lane, &mut values[at..], pitch / LANES);
                 }
             }
             for (block, bias) in self.bias.iter().enumerate() {
@@ -158,7 +164,7 @@ impl Convolution {
                 for tile in 0..tiles {
                     let [y, x] = corner(tile);
                     let per_value = self.output() / LANES;
-                    let place = tile::Place {
+                    let place = tile::OutputTile {
                         size: [SIDE.min(height - y), SIDE.min(width - x)],
                         value: per_value,
                         row: width * per_value,
@@ -166,7 +172,7 @@ impl Convolution {
                     let first = (y * width + x) * per_value + block * BLOCK / LANES;
                     for (lane, bias) in bias.iter().enumerate() {
                         let (sums, results) = (&scratch.sums[tile..], &mut results[first + lane..]);
-                        tile::turn_back(simd, sums, TILES, lane, bias, then, results, place);
+                        tile::output_transform(simd, sums, TILES, lane, bias, epilogue, results, place);
                     }
                 }
             }
@@ -246,7 +252,7 @@ mod tests {
             let bias = numbers(seed ^ 1, output);
             let images = numbers(seed ^ 2, n * h * w * input);
             let mut found = vec![f32::NAN; n * h * w * output];
-            Convolution::new(&weight, &bias, input).apply(&images, [h, w], Then::default(), &mut found);
+            Convolution::new(&weight, &bias, input).apply(&images, [h, w], Epilogue::default(), &mut found);
             let images = images.chunks_exact(h * w * input);
             let expected = images.flat_map(|image| defined(image, [h, w], &weight, &bias, input));
             for (found, (expected, size)) in found.iter().zip(expected) {
@@ -264,14 +270,14 @@ mod tests {
         let image = numbers(3, 5 * 6 * input);
         let run = || {
             let mut results = vec![0.0; 5 * 6 * output];
-            convolution.apply(&image, [5, 6], Then::default(), &mut results);
+            convolution.apply(&image, [5, 6], Epilogue::default(), &mut results);
             results
         };
         let fresh = std::thread::scope(|scope| scope.spawn(run).join().unwrap());
         convolution.apply(
             &vec![f32::NAN; 9 * 31 * input],
             [9, 31],
-            Then::default(),
+            Epilogue::default(),
             &mut vec![0.0; 9 * 31 * output],
         );
         assert_eq!(run(), fresh);
@@ -283,13 +289,13 @@ mod tests {
         let convolution = Convolution::new(&numbers(1, output * 9 * input), &numbers(2, output), input);
         let images = numbers(3, 3 * 7 * 5 * input);
         let mut together = vec![0.0; 3 * 7 * 5 * output];
-        convolution.apply(&images, [7, 5], Then::default(), &mut together);
+        convolution.apply(&images, [7, 5], Epilogue::default(), &mut together);
         for (image, expected) in images
             .chunks_exact(7 * 5 * input)
             .zip(together.chunks_exact(7 * 5 * output))
         {
             let mut alone = vec![0.0; 7 * 5 * output];
-            convolution.apply(image, [7, 5], Then::default(), &mut alone);
+            convolution.apply(image, [7, 5], Epilogue::default(), &mut alone);
             assert_eq!(alone, expected);
         }
     }
@@ -300,9 +306,9 @@ mod tests {
         let convolution = Convolution::new(&numbers(1, output * 9 * input), &numbers(2, output), input);
         let image = numbers(3, 6 * 7 * input);
         let there = numbers(4, 6 * 7 * output);
-        let run = |add, relu| {
+        let run = |accumulate, relu| {
             let mut results = there.clone();
-            convolution.apply(&image, [6, 7], Then { add, relu }, &mut results);
+            convolution.apply(&image, [6, 7], Epilogue { accumulate, relu }, &mut results);
             results
         };
         let plain = run(false, false);

@@ -1,4 +1,4 @@
-//! Matrix products of turned tiles and turned kernels, point by point.
+//! Matrix products of transformed tiles and kernels, point by point.
 
 // As in `tile`.
 #![allow(clippy::needless_range_loop)]
@@ -7,25 +7,25 @@ use fearless_simd::{Simd, f32x16, prelude::*};
 
 use crate::lanes::{LANES, Lanes, read};
 
-/// Output channels that are worked on together.
+/// Output channels of a [`Block`].
 pub(crate) const BLOCK: usize = 32;
 
-/// They begin where lines of the cache do: reading across two takes twice as long.
+/// Numbers of [`BLOCK`] output channels, aligned to a cache line: a read across two takes twice as long.
 #[derive(Debug, Default, Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Block(pub [Lanes; BLOCK / LANES]);
 
-/// Input channels that lie together, tile after tile: at a distance known to the compiler.
+/// Input channels that lie together, tile after tile, at a distance known to the compiler.
 pub(crate) const CHUNK: usize = 64;
 pub(crate) type Chunk = [f32; CHUNK];
 
-/// Tiles that are worked on together: their sums fill twelve of the sixteen registers of AVX2, and 24 of the 32 of AVX-512, or as
-/// many as keep it busy.
+/// Tiles whose sums are held in registers: twelve of the sixteen registers of AVX2, 24 of the 32 of AVX-512, or the
+/// fewest that keep it busy.
 const ROWS: usize = 3;
 const WIDE_ROWS: usize = 12;
 const LEAST_WIDE_ROWS: usize = 4;
 
-/// For every tile the sum over the input channels of its values times the kernels.
+/// Sums over the input channels of values times kernels, one [`Block`] per tile.
 #[inline(always)]
 pub(crate) fn sum<S: Simd>(simd: S, values: &[Chunk], kernels: &[Block], sums: &mut [Block]) {
     let tiles = sums.len();
@@ -38,7 +38,7 @@ pub(crate) fn sum<S: Simd>(simd: S, values: &[Chunk], kernels: &[Block], sums: &
     groups::<S, 1>(simd, values, tiles, kernels, rest, &mut first);
 }
 
-/// Works on groups of N tiles as far as they go; returns what is left.
+/// Computes the sums of whole groups of N tiles and returns the remaining ones.
 #[inline(always)]
 fn groups<'a, S: Simd, const N: usize>(
     simd: S,

@@ -1,36 +1,37 @@
-//! How tiles and kernels become numbers whose products are added, and how these become results.
-//!
-//! The points of the interpolation are 0, 1, −1, 2, −2 and infinity.
+//! The transforms of tiles, kernels and sums, for the interpolation points 0, 1, −1, 2, −2 and infinity.
 
 // Loops over indices, not closures and adapters of iterators: these are compiled without the wide operations.
 #![allow(clippy::needless_range_loop)]
 
 use fearless_simd::{Simd, f32x16, prelude::*};
 
-use super::Then;
+use super::Epilogue;
 use super::product::Block;
 use crate::lanes::{LANES, Lanes, read};
 
 /// Results of a tile in each direction.
 pub(crate) const SIDE: usize = 4;
 
-/// Values that they depend on in each direction.
+/// Values that these depend on in each direction.
 const REACH: usize = SIDE + 2;
 
-/// Numbers that a tile or a kernel is turned into.
+/// Numbers of a transformed tile or kernel.
 pub(crate) const POINTS: usize = REACH * REACH;
 
-/// The values that a tile's results depend on: the first one's first lane, and how many lanes lie between neighbours.
+/// Values that the results of a tile depend on.
 #[derive(Clone, Copy)]
-pub(crate) struct Values<'a> {
+pub(crate) struct InputTile<'a> {
+    /// From the first value's first lane on.
     lanes: &'a [Lanes],
+    /// Lanes between neighboring values.
     value: usize,
+    /// Lanes between neighboring rows.
     row: usize,
 }
 
-impl<'a> Values<'a> {
-    /// Those of the tile whose results begin at this row and column, of an image of so many lanes per value; beyond the image
-    /// are zeros. `border` is memory for the tiles there.
+impl<'a> InputTile<'a> {
+    /// The tile whose results begin at row `y` and column `x` of an image of `value` lanes per value. Beyond the image
+    /// are zeros; `border` is memory for the tiles there.
     #[inline(always)]
     pub(crate) fn of(
         image: &'a [Lanes],
@@ -66,19 +67,20 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Where the results of a tile go.
+/// Layout of the results of a tile.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct OutputTile {
     /// Rows and columns that lie within the image.
     pub size: [usize; 2],
-    /// Lanes between neighbours.
+    /// Lanes between neighboring values.
     pub value: usize,
+    /// Lanes between neighboring rows.
     pub row: usize,
 }
 
 /// G·g·Gᵀ of a kernel g.
-pub(crate) fn of_kernel(kernel: &[f64; 9]) -> [f64; POINTS] {
-    let turn = |[a, b, c]: [f64; 3]| {
+pub(crate) fn kernel_transform(kernel: &[f64; 9]) -> [f64; POINTS] {
+    let transform = |[a, b, c]: [f64; 3]| {
         let (even, half, double) = (a + c, a / 24.0 + c / 6.0, b / 12.0);
         [
             a / 4.0,
@@ -89,17 +91,24 @@ pub(crate) fn of_kernel(kernel: &[f64; 9]) -> [f64; POINTS] {
             c,
         ]
     };
-    let columns: [[f64; REACH]; 3] = std::array::from_fn(|x| turn([kernel[x], kernel[3 + x], kernel[6 + x]]));
+    let columns: [[f64; REACH]; 3] =
+        std::array::from_fn(|x| transform([kernel[x], kernel[3 + x], kernel[6 + x]]));
     let mut numbers = [0.0; POINTS];
     for (y, row) in numbers.chunks_exact_mut(REACH).enumerate() {
-        row.copy_from_slice(&turn([columns[0][y], columns[1][y], columns[2][y]]));
+        row.copy_from_slice(&transform([columns[0][y], columns[1][y], columns[2][y]]));
     }
     numbers
 }
 
-/// Bᵀ·d·B of the values d of a tile, for one lane of them; the numbers of neighbouring points go `step` lanes apart.
+/// Bᵀ·d·B of the values d of a tile, for one lane; the numbers of neighboring points lie `step` lanes apart.
 #[inline(always)]
-pub(crate) fn turn<S: Simd>(simd: S, values: Values<'_>, lane: usize, turned: &mut [Lanes], step: usize) {
+pub(crate) fn input_transform<S: Simd>(
+    simd: S,
+    values: InputTile<'_>,
+    lane: usize,
+    transformed: &mut [Lanes],
+    step: usize,
+) {
     let zero = f32x16::splat(simd, 0.0);
     let mut rows = [[zero; REACH]; REACH];
     for x in 0..REACH {
@@ -115,7 +124,7 @@ pub(crate) fn turn<S: Simd>(simd: S, values: Values<'_>, lane: usize, turned: &m
     for y in 0..REACH {
         let row = differences(rows[y]);
         for x in 0..REACH {
-            row[x].store_array(&mut turned[(y * REACH + x) * step]);
+            row[x].store_array(&mut transformed[(y * REACH + x) * step]);
         }
     }
 }
@@ -135,18 +144,19 @@ fn differences<S: Simd>([d0, d1, d2, d3, d4, d5]: [f32x16<S>; REACH]) -> [f32x16
     ]
 }
 
-/// Aᵀ·m·A and the bias: what then becomes the results, of the sums m of a tile, whose points lie `step` blocks apart, for one lane of the blocks.
+/// Aᵀ·m·A of the sums m of a tile, for one lane of the blocks, with bias and epilogue; the sums of neighboring points
+/// lie `step` blocks apart.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn turn_back<S: Simd>(
+pub(crate) fn output_transform<S: Simd>(
     simd: S,
     sums: &[Block],
     step: usize,
     lane: usize,
     bias: &Lanes,
-    then: Then,
+    epilogue: Epilogue,
     results: &mut [Lanes],
-    place: Place,
+    place: OutputTile,
 ) {
     let zero = f32x16::splat(simd, 0.0);
     let bias = read(simd, bias);
@@ -173,10 +183,10 @@ pub(crate) fn turn_back<S: Simd>(
             }
             let result = &mut results[y * place.row + x * place.value];
             let mut sum = row[x] + bias;
-            if then.add {
+            if epilogue.accumulate {
                 sum += read(simd, result);
             }
-            if then.relu {
+            if epilogue.relu {
                 sum = sum.max(zero);
             }
             sum.store_array(result);

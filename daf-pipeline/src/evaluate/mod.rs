@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use daf_core::image::{GrayImage, RgbImage};
-use daf_metrics::{AUPIMO_LIMITS, Bootstrap, Groups, PixelMaps, Samples, Unavailable};
+use daf_metrics::{AUPIMO_LIMITS, Bootstrap, Groups, PixelMaps, RankedSamples, Unavailable};
 use rayon::prelude::*;
 
 use crate::run::Run;
@@ -372,10 +372,10 @@ impl Scored {
             }
         }
         let labels: Vec<bool> = items.iter().map(Item::is_anomalous).collect();
-        let samples = Samples::new(&self.scores, &labels);
+        let samples = RankedSamples::new(&self.scores, &labels);
         let intervals = self.intervals(&samples, pipeline.evaluation.resamples, pipeline.seed, limit);
         let curves = Curves {
-            image: samples.as_ref().map(Samples::curve).unwrap_or_default(),
+            image: samples.as_ref().map(RankedSamples::curve).unwrap_or_default(),
             pixel: summary.curve,
         };
         let measurements = Measurements {
@@ -417,16 +417,17 @@ impl Scored {
         let scores: Vec<f32> = places.iter().map(|place| self.scores[*place]).collect();
         let labels: Vec<bool> = places.iter().map(|place| items[*place].is_anomalous()).collect();
         let anomalous = labels.iter().filter(|anomalous| **anomalous).count();
-        let samples = Samples::new(&scores, &labels);
-        let of =
-            |metric: fn(&Samples) -> f64| Value::from(samples.as_ref().map(metric).map_err(|reason| *reason));
+        let samples = RankedSamples::new(&scores, &labels);
+        let of = |metric: fn(&RankedSamples) -> f64| {
+            Value::from(samples.as_ref().map(metric).map_err(|reason| *reason))
+        };
         let maps: Vec<usize> = places.iter().filter_map(|place| self.places[*place]).collect();
         let pixels = self.pixels.summary(&maps, group, limit);
         let metrics = Metrics {
             normal: labels.len() - anomalous,
             anomalous,
-            image_auroc: of(Samples::auroc),
-            image_ap: of(Samples::average_precision),
+            image_auroc: of(RankedSamples::auroc),
+            image_ap: of(RankedSamples::average_precision),
             image_f1_max: of(|samples| samples.f1_max().f1),
             pixel_auroc: pixels.auroc.clone(),
             pixel_pro: pixels.pro.clone(),
@@ -440,7 +441,7 @@ impl Scored {
 
     fn intervals(
         &self,
-        samples: &Result<Samples, Unavailable>,
+        samples: &Result<RankedSamples, Unavailable>,
         resamples: u32,
         seed: u64,
         limit: f64,

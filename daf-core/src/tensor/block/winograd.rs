@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::mem;
 
-use daf_kernels::winograd::{Convolution, Then};
+use daf_kernels::winograd::{Convolution, Epilogue};
 use tch::Tensor;
 
 use super::Shape;
@@ -72,11 +72,11 @@ fn image(convolutions: &[&Convolution], input: &Tensor, onto: Option<&Tensor>, r
             if let Some(onto) = onto {
                 innermost(onto).copy_data(results, onto.numel());
             }
-            let then = Then {
-                add: onto.is_some(),
+            let epilogue = Epilogue {
+                accumulate: onto.is_some(),
                 relu: relu || !last,
             };
-            convolution.apply(values, size, then, results);
+            convolution.apply(values, size, epilogue, results);
             mem::swap(values, results);
         }
         let found = Tensor::from_slice(values);

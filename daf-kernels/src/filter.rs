@@ -1,32 +1,33 @@
-/// How values are weighed around a position.
+/// Separable filter over an image, with the continuation of the image beyond its border.
 #[derive(Debug, Clone)]
-pub struct Window {
-    /// The weights, an odd number.
+pub struct Filter {
+    /// Weights along rows and columns; their number is odd.
     pub weights: Vec<f32>,
-    /// For every weight and row, the row that row + weight − half of the weights is read from, itself or, beyond the border,
-    /// what continues the image: as many as rows and weights together, less one. None is further away than half of the weights.
+    /// Source rows: `rows[y + k]` is the row that weight `k` of row `y` reads, which within the image is
+    /// `y + k − weights.len() / 2` and beyond its border the row that continues it. One fewer than rows and weights
+    /// together; none lies further from `y` than half of the weights.
     pub rows: Vec<usize>,
-    /// The same of columns.
+    /// Source columns, likewise.
     pub columns: Vec<usize>,
 }
 
-impl Window {
+impl Filter {
     /// Rows and columns of the image.
     pub(crate) fn size(&self) -> [usize; 2] {
         [&self.rows, &self.columns].map(|sources| (sources.len() + 1).saturating_sub(self.weights.len()))
     }
 
-    /// The same, of a window that can be used.
+    /// [`size`](Self::size) of a valid filter.
     ///
     /// # Panics
-    /// If its weights are of even number, or it reads from outside of the image.
+    /// If the number of weights is even, or a source lies outside of the image.
     pub(crate) fn checked_size(&self) -> [usize; 2] {
         let [height, width] = self.size();
         assert!(
             self.weights.len() % 2 == 1
                 && self.rows.iter().all(|&row| row < height)
                 && self.columns.iter().all(|&column| column < width),
-            "the window of {} weights reads from outside of {height}×{width} positions",
+            "the filter of {} weights reads from outside of {height}×{width} positions",
             self.weights.len()
         );
         [height, width]
@@ -37,7 +38,7 @@ impl Window {
 pub(crate) mod tests {
     use super::*;
 
-    /// Where positions from so many before the first on to as many behind the last are read from: reflected at the edge.
+    /// Sources of `length` positions and of `radius` more on both sides, reflected at the edge.
     pub(crate) fn reflected(length: usize, radius: usize) -> Vec<usize> {
         let period = (2 * length - 2).max(1) as i64;
         let fold = |at: i64| at.rem_euclid(period).min(period - at.rem_euclid(period)) as usize;
@@ -47,12 +48,12 @@ pub(crate) mod tests {
 
     #[test]
     #[should_panic(expected = "reads from outside of 1×1 positions")]
-    fn a_window_that_reads_from_outside_is_refused() {
-        let window = Window {
+    fn a_filter_that_reads_from_outside_is_refused() {
+        let filter = Filter {
             weights: vec![0.25, 0.5, 0.25],
             rows: vec![0, 0, 1],
             columns: vec![0, 0, 0],
         };
-        window.checked_size();
+        filter.checked_size();
     }
 }
