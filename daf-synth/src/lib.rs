@@ -30,17 +30,15 @@ mod rotate;
 mod runs;
 mod scratch;
 pub mod shape;
-pub mod strategy;
+mod strategy;
 pub mod texture;
 
 pub use range::Range;
-pub use strategy::compose::Compose;
-pub use strategy::cutpaste::{CutPaste, CutPasteScar, CutPasteUnion};
-pub use strategy::dra::Dra;
+pub use strategy::compose::{Compose, OPACITY};
+pub use strategy::composed::{
+    CutPaste, CutPasteScar, CutPasteUnion, Dra, SimpleShape, SimpleTexture, SimpleTextureShape,
+};
 pub use strategy::foreground::Foreground;
 pub use strategy::mixture::{Mixture, Weighted};
 pub use strategy::none::Unaltered;
 pub use strategy::nsa::{self, Nsa};
-pub use strategy::simple_shape::SimpleShape;
-pub use strategy::simple_texture::SimpleTexture;
-pub use strategy::simple_texture_shape::SimpleTextureShape;

@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
-use daf_core::{BoxError, Donors, Outcome, Shape, Synthesizer, typetag};
+use daf_core::{BoxError, Donors, Fill, Outcome, Shape, Synthesizer, Synthetic, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OPACITY, Recipe};
+use crate::blend::{Material, blend, blend_pixels};
 use crate::range::Range;
+use crate::rotate::Outside;
+use crate::runs::{self, Run};
 use crate::shape::Perlin;
-use crate::texture::Textures;
+use crate::texture::{Textures, augment};
+
+/// Opacities of DRÆM and of the DAF paper.
+pub const OPACITY: Range = Range(0.0, 0.8);
 
 /// Any shape filled with any texture: the general form of most strategies.
 ///
@@ -27,7 +32,7 @@ pub struct Compose {
     /// `{ type: donor }`.
     pub texture: Textures,
     /// Whether three of ten augmentations (contrast, brightness, sharpness, hue and saturation, solarize, posterize,
-    /// invert, autocontrast, equalize, rotation) are applied to the texture; plain colours stay as they are.
+    /// invert, autocontrast, equalize, rotation) are applied to the texture; plain colors stay as they are.
     pub augment: bool,
     /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
     /// `[0.0, 0.0]` for opaque defects.
@@ -47,17 +52,6 @@ impl Default for Compose {
 
 daf_core::register!(Synthesizer: Compose = "compose");
 
-impl Compose {
-    fn recipe(&self) -> Recipe<'_> {
-        Recipe {
-            shape: self.shape.as_ref(),
-            texture: self.texture.texture(),
-            augment: self.augment,
-            opacity: self.opacity,
-        }
-    }
-}
-
 #[typetag::serde(name = Compose::NAME)]
 impl Synthesizer for Compose {
     fn synthesize(
@@ -66,7 +60,54 @@ impl Synthesizer for Compose {
         donors: &dyn Donors,
         rng: &mut dyn Rng,
     ) -> Result<Outcome, BoxError> {
-        self.recipe().synthesize(normal, donors, rng)
+        let Some(region) = self.shape.draw_checked(normal, rng)? else {
+            return Ok(Outcome::Unchanged);
+        };
+        let fill = self
+            .texture
+            .texture()
+            .draw_checked(normal, &region, donors, rng)?;
+        let augmentations = if self.augment && !matches!(fill, Fill::Colour(_)) {
+            augment::draw(rng)
+        } else {
+            Vec::new()
+        };
+        let opacity = self.opacity.draw(rng);
+        let mut image = normal.clone();
+        let touched = region.bounds();
+        let mut paint = |texture: &RgbImage, left: u32, top: u32, outside| {
+            let (left, top) = (left as usize, top as usize);
+            let wanted = runs::of_region(&region).map(|run| Run {
+                y: run.y - top,
+                start: run.start - left,
+                end: run.end - left,
+            });
+            augment::shown(texture, outside, wanted, &augmentations, |pixels| {
+                let material = Material {
+                    pixels,
+                    width: texture.width() as usize,
+                    left,
+                    top,
+                };
+                blend_pixels(&mut image, &region, material, opacity);
+            });
+        };
+        match fill {
+            Fill::Image(texture) if texture.dimensions() == normal.dimensions() => {
+                paint(&texture, 0, 0, Outside::Black);
+            }
+            Fill::Patch(patch) if patch.dimensions() == (touched.width, touched.height) => {
+                paint(&patch, touched.x, touched.y, Outside::Mirrored);
+            }
+            other => blend(&mut image, &region, &other, opacity),
+        }
+        Ok(Outcome::Damaged(Synthetic {
+            image,
+            mask: region.into_mask(),
+            target: None,
+            touched,
+            class: 0,
+        }))
     }
 
     fn image_files(&self) -> Vec<PathBuf> {
@@ -75,10 +116,15 @@ impl Synthesizer for Compose {
 
     fn check(&self) -> Result<(), BoxError> {
         self.shape.check().map_err(|error| format!("shape.{error}"))?;
-        self.texture
-            .texture()
-            .check()
-            .map_err(|error| format!("texture: {error}"))?;
-        super::check_opacity(self.opacity)
+        let texture = self.texture.texture().check();
+        texture.map_err(|error| format!("texture: {error}"))?;
+        self.check_opacity()
+    }
+}
+
+impl Compose {
+    /// Checks the range of opacities. At 1 a defect would be invisible.
+    pub(super) fn check_opacity(&self) -> Result<(), BoxError> {
+        self.opacity.check("opacity", 0.0, 0.99)
     }
 }

@@ -8,7 +8,7 @@ use daf_core::{BoxError, Donors, Outcome, Rect, Synthesizer, Synthetic, typetag}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::simple_texture::SimpleTexture;
+use super::composed::SimpleTexture;
 use crate::foreground::{ObjectMask, ObjectModel};
 
 /// Another strategy, restricted to the object: defects never lie on the background.

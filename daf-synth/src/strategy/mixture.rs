@@ -9,8 +9,7 @@ use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cutpaste::CutPaste;
-use super::dra::Dra;
+use super::composed::{CutPaste, Dra};
 
 /// Several strategies: for each sample one of them is drawn, by weight.
 ///

@@ -39,6 +39,11 @@ impl Textures {
     /// How [`Textures::Procedural`] is written.
     pub const PROCEDURAL: &'static str = "procedural";
 
+    /// A texture of any type.
+    pub fn of(texture: impl Texture + 'static) -> Self {
+        Self::Part(Arc::new(texture))
+    }
+
     /// The texture that is meant.
     #[must_use]
     pub fn texture(&self) -> &dyn Texture {
