@@ -179,7 +179,7 @@ pub use part::texture::{Fill, Texture};
 pub use part::{
     backbone::{Backbone, Extractor, Stage},
     decoder::{Decoder, DecoderInput, Segmenter},
-    discrepancy::{Comparison, DiscrepancyMeasure},
+    discrepancy::{Comparator, Comparison, DiscrepancyMeasure, FeaturePair, NormalFeatures},
     method::{Batch, BuildContext, Fit, Losses, Method, Model, NormalImages, Store, Synthesized},
     scorer::{Maps, Scorer, Scores},
 };
