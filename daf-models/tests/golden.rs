@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use daf_core::block::{Mode, Precision};
 use daf_core::weights;
-use daf_core::{Batch, BuildContext, DiscrepancyMeasure, Method, Model, Postprocessor, Synthesized};
+use daf_core::{Batch, BuildContext, Comparator, Method, Model, Postprocessor, Synthesized};
 use daf_models::measure::{Cosine, Ssim};
 use daf_models::method::{Daf, Mining};
 use daf_models::scorer::Gaussian;
@@ -189,8 +189,8 @@ fn golden_measures_alone_agree() {
     let Some((folder, _)) = golden() else { return };
     let golden = read(&folder.join("discrepancy.safetensors"));
     let (teacher, student) = (&golden["teacher"], &golden["student"]);
-    let ssim = Ssim::default().compare(teacher, student, None).map;
-    let cosine = Cosine::default().compare(teacher, student, None).map;
+    let ssim = Ssim::default().compare(0, teacher, student, None).map;
+    let cosine = Cosine::default().compare(0, teacher, student, None).map;
     // The golden SSIM is the similarity itself, the golden cosine map one minus it, as both measures have it.
     assert_close("ssim_map", &(1.0 - ssim), &golden["ssim_map"], 1e-4);
     assert_close("cosine_map", &cosine, &golden["cosine_map"], 1e-4);

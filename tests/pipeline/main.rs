@@ -8,6 +8,7 @@ mod endings;
 mod golden;
 mod hostile_text;
 mod messages;
+mod parts;
 mod plugins;
 mod program;
 mod registry;

@@ -178,7 +178,10 @@ fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
     for (_, backbone) in every::<Box<dyn Backbone>>(Kind::Backbone) {
         for (name, measure) in every::<Box<dyn DiscrepancyMeasure>>(Kind::DiscrepancyMeasure) {
             measure.check().unwrap();
-            for stage in backbone.stages() {
+            let vars = VarStore::new(Device::Cpu);
+            let stages = backbone.stages();
+            let comparator = measure.build(&blocks(&vars, Mode::Train), &stages).unwrap();
+            for (number, stage) in stages.into_iter().enumerate() {
                 let context = format!("{name} at {stage:?}");
                 let random = features(stage);
                 let channels = measure.channels(stage.channels);
@@ -187,7 +190,7 @@ fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
                 size[1] = channels;
                 let normal = Tensor::ones([2, 1, size[2], size[3]], FLOAT);
 
-                let equal = measure.compare(&random, &random, Some(&normal));
+                let equal = comparator.compare(number, &random, &random, Some(&normal));
                 assert_eq!(equal.map.size(), size, "{context}");
                 let largest = equal.map.abs().max().double_value(&[]);
                 assert!(largest < 1e-4, "{context}: {largest} for equal features");
@@ -199,7 +202,10 @@ fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
                     );
                 }
                 assert!(
-                    measure.compare(&random, &random, None).losses.is_empty(),
+                    comparator
+                        .compare(number, &random, &random, None)
+                        .losses
+                        .is_empty(),
                     "{context}"
                 );
 
@@ -211,7 +217,7 @@ fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
                     for (s, student) in all.iter().enumerate() {
                         let leaf = student.detach().copy().set_requires_grad(true);
                         for normal in [&normal, &normal.zeros_like()] {
-                            let found = measure.compare(teacher, &leaf, Some(normal));
+                            let found = comparator.compare(number, teacher, &leaf, Some(normal));
                             assert!(is_finite(&found.map), "{context}: map of features {t} and {s}");
                             let losses: Vec<Tensor> =
                                 found.losses.into_iter().map(|(_, loss)| loss).collect();
@@ -225,7 +231,7 @@ fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
                         }
                     }
                 }
-                let differs = measure.compare(&random, &signed, None).map;
+                let differs = comparator.compare(number, &random, &signed, None).map;
                 assert!(differs.max().double_value(&[]) > 0.1, "{context}: blind");
             }
         }

@@ -1,15 +1,16 @@
 //! A discrepancy measure for daf: it compares the features of teacher and student.
 
+use daf_core::block::Blocks;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
-use daf_core::{BoxError, Comparison, DiscrepancyMeasure, typetag};
+use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
 use serde::{Deserialize, Serialize};
 
 /// Absolute differences between the feature vectors of teacher and student, each divided by its length.
 ///
 /// Compared with squares, many small differences count more than one large one. The map has one channel, the mean over
 /// the features times their number's root, so that it does not depend on the network's width.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MyPart {
     /// Weight of the loss; over 0.
@@ -31,7 +32,22 @@ impl DiscrepancyMeasure for MyPart {
         1
     }
 
-    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+    // What it learns, or keeps of normal images, is placed below `blocks`; this one has neither.
+    fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
+        Ok(Box::new(*self))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        if self.weight > 0.0 && self.weight.is_finite() {
+            Ok(())
+        } else {
+            Err(format!("`weight` must be over 0, found {}", self.weight).into())
+        }
+    }
+}
+
+impl Comparator for MyPart {
+    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
         let difference = (unit(teacher) - unit(student)).abs();
         let scale = (difference.size()[1] as f64).sqrt();
         let map = difference.mean_dim(1, true, Kind::Float) * scale;
@@ -43,14 +59,6 @@ impl DiscrepancyMeasure for MyPart {
         Comparison {
             losses: losses.into_iter().collect(),
             map,
-        }
-    }
-
-    fn check(&self) -> Result<(), BoxError> {
-        if self.weight > 0.0 && self.weight.is_finite() {
-            Ok(())
-        } else {
-            Err(format!("`weight` must be over 0, found {}", self.weight).into())
         }
     }
 }
@@ -82,12 +90,12 @@ mod tests {
         );
         let normal = Tensor::ones([2, 1, 4, 6], float);
         for (student, agrees) in [(&(&a * 3.0), true), (&b, false)] {
-            let found = part.compare(&a, student, Some(&normal));
+            let found = part.compare(0, &a, student, Some(&normal));
             assert_eq!(found.map.size(), [2, 1, 4, 6]);
             assert_eq!(found.map.max().double_value(&[]) < 1e-5, agrees);
             assert_eq!(found.losses[0].1.double_value(&[]) < 1e-5, agrees);
         }
-        assert!(part.compare(&a, &b, None).losses.is_empty());
+        assert!(part.compare(0, &a, &b, None).losses.is_empty());
     }
 
     #[test]
@@ -95,7 +103,7 @@ mod tests {
         let zero = Tensor::zeros([1, 8, 4, 4], (Kind::Float, Device::Cpu));
         let student = zero.copy().set_requires_grad(true);
         let loss = MyPart::default()
-            .compare(&zero, &student, Some(&zero.narrow(1, 0, 1)))
+            .compare(0, &zero, &student, Some(&zero.narrow(1, 0, 1)))
             .losses
             .remove(0)
             .1;

@@ -22,7 +22,7 @@ pub mod weights;
 pub use self::{
     backbone::{Backbone, Extractor, Stage},
     decoder::{Decoder, DecoderInput, Segmenter},
-    discrepancy::{Comparison, DiscrepancyMeasure},
+    discrepancy::{Comparator, Comparison, DiscrepancyMeasure, FeaturePair, NormalFeatures},
     features::FeatureCache,
     images::{images_to_tensor, masks_to_tensor, upload},
     libtorch_engine::Libtorch,

@@ -1,5 +1,6 @@
+use daf_core::block::Blocks;
 use daf_core::kernel::{is_faster, numbers};
-use daf_core::{Comparison, DiscrepancyMeasure, typetag};
+use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
 use daf_kernels::{LANES, cosine};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::window::channels_innermost;
 ///
 /// The loss (paper, eq. 2) is one minus the mean cosine over the normal positions of the whole batch; the map has one
 /// channel and lies in 0..=2.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cosine {}
 daf_core::register!(DiscrepancyMeasure: Cosine = "cosine");
@@ -22,7 +23,13 @@ impl DiscrepancyMeasure for Cosine {
         1
     }
 
-    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+    fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl Comparator for Cosine {
+    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
         let (teacher, student) = (teacher.to_kind(Kind::Float), student.to_kind(Kind::Float));
         let channels = teacher.size()[1] as usize;
         let similarity = if channels.is_multiple_of(LANES) && is_faster(&[&teacher, &student]) {

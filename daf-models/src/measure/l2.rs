@@ -1,4 +1,5 @@
-use daf_core::{Comparison, DiscrepancyMeasure, typetag};
+use daf_core::block::Blocks;
+use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -7,7 +8,7 @@ use tch::{Kind, Tensor};
 ///
 /// The measure of STPM. The loss is the mean over the normal positions of the whole batch; the map has one channel and
 /// lies in 0..=2.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct L2 {}
 daf_core::register!(DiscrepancyMeasure: L2 = "l2");
@@ -18,7 +19,13 @@ impl DiscrepancyMeasure for L2 {
         1
     }
 
-    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+    fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl Comparator for L2 {
+    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
         let unit = |features: &Tensor| {
             let features = features.to_kind(Kind::Float);
             let length = features

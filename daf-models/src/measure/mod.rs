@@ -21,14 +21,14 @@ fn mean_over_normal(values: &Tensor, normal: &Tensor) -> Tensor {
 mod tests {
     use std::thread;
 
-    use daf_core::DiscrepancyMeasure;
+    use daf_core::Comparator;
     use tch::{Device, Kind, Tensor};
 
     use super::*;
 
     #[test]
     fn in_one_pass_over_the_features_maps_are_those_of_the_operations_with_a_derivative() {
-        let compare = |channels: i64, measure: &dyn DiscrepancyMeasure| {
+        let compare = |channels: i64, measure: &dyn Comparator| {
             tch::set_num_threads(1);
             tch::manual_seed(5);
             let draw = || {
@@ -38,14 +38,14 @@ mod tests {
                 features
             };
             let (teacher, student) = (draw(), draw());
-            let found = measure.compare(&teacher, &student, None).map;
+            let found = measure.compare(0, &teacher, &student, None).map;
             let expected = measure
-                .compare(&teacher, &student.set_requires_grad(true), None)
+                .compare(0, &teacher, &student.set_requires_grad(true), None)
                 .map;
             assert_eq!(found.size(), expected.size());
             (found - expected).abs().max().double_value(&[])
         };
-        let measures: [&(dyn DiscrepancyMeasure + Sync); 2] = [&Cosine::default(), &Ssim::default()];
+        let measures: [&dyn Comparator; 2] = [&Cosine::default(), &Ssim::default()];
         for measure in measures {
             for channels in [32, 20] {
                 let far = thread::scope(|scope| scope.spawn(|| compare(channels, measure)).join().unwrap());

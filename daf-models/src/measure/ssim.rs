@@ -1,5 +1,6 @@
+use daf_core::block::Blocks;
 use daf_core::kernel::{is_faster, numbers};
-use daf_core::{BoxError, Comparison, DiscrepancyMeasure, typetag};
+use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
 use daf_kernels::{LANES, ssim};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::window::{Border, Window, channels_innermost};
 /// Every channel of every image is divided by its largest absolute value, its border is reflected, and means, variances
 /// and covariance are taken under a Gaussian window (paper, eq. 3). The map has one channel per feature and lies in
 /// 0..=2. In the loss a damaged position adds a constant 1, as in the official code: it has no gradient.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ssim {
     /// Side of the window in feature positions; odd.
@@ -46,22 +47,8 @@ impl DiscrepancyMeasure for Ssim {
         features
     }
 
-    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let similarity = self.similarity(&channels_innermost(teacher), &channels_innermost(student));
-        let similarity = similarity.permute([0, 3, 1, 2]);
-        let losses = normal
-            .map(|normal| {
-                let channels = similarity.size()[1] as f64;
-                let count = normal.sum(Kind::Float).clamp_min(1.0) * channels;
-                let distance: Tensor = 1.0 - &similarity * normal;
-                ("ssim".to_owned(), distance.sum(Kind::Float) / count)
-            })
-            .into_iter()
-            .collect();
-        Comparison {
-            map: 1.0 - similarity,
-            losses,
-        }
+    fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
+        Ok(Box::new(*self))
     }
 
     fn check(&self) -> Result<(), BoxError> {
@@ -79,6 +66,26 @@ impl DiscrepancyMeasure for Ssim {
             }
         }
         Ok(())
+    }
+}
+
+impl Comparator for Ssim {
+    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+        let similarity = self.similarity(&channels_innermost(teacher), &channels_innermost(student));
+        let similarity = similarity.permute([0, 3, 1, 2]);
+        let losses = normal
+            .map(|normal| {
+                let channels = similarity.size()[1] as f64;
+                let count = normal.sum(Kind::Float).clamp_min(1.0) * channels;
+                let distance: Tensor = 1.0 - &similarity * normal;
+                ("ssim".to_owned(), distance.sum(Kind::Float) / count)
+            })
+            .into_iter()
+            .collect();
+        Comparison {
+            map: 1.0 - similarity,
+            losses,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use daf_core::{BoxError, Comparison, DiscrepancyMeasure, typetag};
+use daf_core::block::Blocks;
+use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Fit, NormalFeatures, Stage, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -36,12 +37,34 @@ impl DiscrepancyMeasure for Sum {
             .unwrap_or(1)
     }
 
-    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let parts = self
-            .of
-            .iter()
-            .map(|measure| measure.compare_checked(teacher, student, normal));
-        let sum = parts.reduce(|mut sum, part| {
+    fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
+        let numbered = self.of.iter().zip(1..);
+        let built = numbered.map(|(measure, n)| measure.build_checked(&blocks.sub(&n.to_string()), stages));
+        Ok(Box::new(Terms(built.collect::<Result<_, _>>()?)))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        if self.of.is_empty() {
+            return Err("`of` is empty: a sum needs at least one measure".into());
+        }
+        self.of.iter().try_for_each(|measure| measure.check())
+    }
+}
+
+/// The comparators of a sum.
+#[derive(Debug)]
+struct Terms(Vec<Box<dyn Comparator>>);
+
+impl Comparator for Terms {
+    fn compare(
+        &self,
+        stage: usize,
+        teacher: &Tensor,
+        student: &Tensor,
+        normal: Option<&Tensor>,
+    ) -> Comparison {
+        let compare = |term: &Box<dyn Comparator>| term.compare(stage, teacher, student, normal);
+        let sum = self.0.iter().map(compare).reduce(|mut sum, part| {
             // Not in place: a map of one channel grows.
             sum.map = part.map + sum.map;
             sum.losses.extend(part.losses);
@@ -54,10 +77,11 @@ impl DiscrepancyMeasure for Sum {
         })
     }
 
-    fn check(&self) -> Result<(), BoxError> {
-        if self.of.is_empty() {
-            return Err("`of` is empty: a sum needs at least one measure".into());
+    fn fit(&mut self, when: Fit, features: &dyn NormalFeatures) -> Result<bool, BoxError> {
+        let mut changed = false;
+        for term in &mut self.0 {
+            changed |= term.fit(when, features)?;
         }
-        self.of.iter().try_for_each(|measure| measure.check())
+        Ok(changed)
     }
 }

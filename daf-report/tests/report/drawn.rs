@@ -10,7 +10,7 @@ use daf_core::results::{
     AtThreshold, Curves, Manifest, Measurements, Metrics, Origin, Prediction, Record, Results, Value,
 };
 use daf_core::{ScoreMap, overlay};
-use daf_metrics::{Bootstrap, PixelMaps, Samples};
+use daf_metrics::{Bootstrap, PixelMaps, RankedSamples};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 const SIDE: u32 = 96;
@@ -228,10 +228,10 @@ pub(crate) fn history(steps: u64, noise: &mut Noise) -> Vec<Record> {
     (0..steps).map(record).collect()
 }
 
-fn samples(predictions: &[Prediction]) -> Samples {
+fn samples(predictions: &[Prediction]) -> RankedSamples {
     let scores: Vec<f32> = predictions.iter().map(|image| image.score as f32).collect();
     let labels: Vec<bool> = predictions.iter().map(Prediction::is_anomalous).collect();
-    Samples::new(&scores, &labels).unwrap()
+    RankedSamples::new(&scores, &labels).unwrap()
 }
 
 fn metrics(predictions: &[Prediction], maps: &PixelMaps) -> Metrics {

@@ -22,7 +22,10 @@ device: cpu
 
 /// What the program prints of the run in a folder.
 fn scored(run: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_daf-embed")).arg(run).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_daf-embed"))
+        .arg(run)
+        .output()
+        .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     String::from_utf8(output.stdout).unwrap()
@@ -65,7 +68,11 @@ fn an_image_in_memory_gets_a_score_from_what_a_run_keeps_of_its_model() {
     // All that detecting reads, and what runs had before there was a model.yaml.
     let (model, before) = (folder.path().join("model"), folder.path().join("before"));
     copy(&dir, &model, &["model.yaml", "calibration.json", "weights"]);
-    copy(&dir, &before, &["config.yaml", "run.json", "calibration.json", "weights"]);
+    copy(
+        &dir,
+        &before,
+        &["config.yaml", "run.json", "calibration.json", "weights"],
+    );
     assert_eq!(scored(&model), out);
     assert_eq!(scored(&before), out);
     // This process has not asked daf to decide on threads.

@@ -6,8 +6,9 @@ use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Comparison, Decoder, DecoderInput, DiscrepancyMeasure,
-    Extractor, Losses, Maps, Method, Model, Postprocessor, Scorer, Scores, Segmenter, Stage, Store, typetag,
+    Backbone, Batch, BoxError, BuildContext, Comparator, Comparison, Decoder, DecoderInput,
+    DiscrepancyMeasure, Extractor, Losses, Maps, Method, Model, Postprocessor, Scorer, Scores, Segmenter,
+    Stage, Store, typetag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +101,7 @@ impl Extractor for Network {
 }
 
 /// Squared differences, about which something is not true.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarMeasure {
     /// What is not.
@@ -139,7 +140,13 @@ impl DiscrepancyMeasure for LiarMeasure {
         1
     }
 
-    fn compare(&self, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+    fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl Comparator for LiarMeasure {
+    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
         let map = (teacher - student).square().mean_dim(1, true, Kind::Float);
         let loss = match self.how {
             MapLie::Few => map.flatten(0, -1),

@@ -199,6 +199,19 @@ impl<'a> Blocks<'a> {
         self.mode
     }
 
+    /// A parameter called `name`, in float32.
+    #[must_use]
+    pub fn parameter(&self, name: &str, size: &[i64], init: Init) -> Tensor {
+        self.path.var(name, size, init)
+    }
+
+    /// A tensor called `name` that is kept with the weights and not trained, in float32. [`weights::set`](crate::weights::set)
+    /// gives it another value; without elements it takes the size that a file has.
+    #[must_use]
+    pub fn buffer(&self, name: &str, size: &[i64]) -> Tensor {
+        self.path.zeros_no_train(name, size)
+    }
+
     /// A bare convolution called `name`.
     #[must_use]
     pub fn conv(&self, name: &str, shape: Shape) -> Conv {

@@ -9,8 +9,9 @@ use daf_core::block::{Blocks, Mode, Start, channels_last, left_out};
 use daf_core::threads::{alone_if_small, each};
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Decoder, DecoderInput, DiscrepancyMeasure, Losses, Maps, Method,
-    Model, Origin, Segmenter, Store, typetag,
+    Backbone, Batch, BoxError, BuildContext, Comparator, Decoder, DecoderInput, DiscrepancyMeasure,
+    FeaturePair, Fit, Losses, Maps, Method, Model, NormalFeatures, NormalImages, Origin, Segmenter, Stage,
+    Store, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,11 @@ impl Method for Daf {
                 .map(|stage| measure.channels(stage.channels))
                 .collect()
         };
+        let discrepancy = self
+            .discrepancy
+            .as_ref()
+            .map(|measure| Discrepancy::build(measure.as_ref(), &stages, context))
+            .transpose()?;
         let behind = self
             .teacher
             .as_ref()
@@ -140,7 +146,7 @@ impl Method for Daf {
             teacher,
             vars,
             student: Student::new(student),
-            discrepancy: self.discrepancy.clone(),
+            discrepancy,
             decoder,
             auxiliary,
             segmentation: self.segmentation,
@@ -189,7 +195,7 @@ struct DafModel {
     teacher: Option<Teacher>,
     vars: VarStore,
     student: Student,
-    discrepancy: Option<Arc<dyn DiscrepancyMeasure>>,
+    discrepancy: Option<Discrepancy>,
     decoder: Option<Box<dyn Segmenter>>,
     auxiliary: Option<Heads>,
     segmentation: Segmentation,
@@ -201,7 +207,11 @@ struct DafModel {
 impl Model for DafModel {
     fn stores(&self) -> Vec<Store<'_>> {
         let teacher = self.teacher.iter().map(Teacher::store);
-        teacher.chain([Store::learned("student", &self.vars)]).collect()
+        let discrepancy = self.discrepancy.iter().filter_map(Discrepancy::store);
+        teacher
+            .chain([Store::learned("student", &self.vars)])
+            .chain(discrepancy)
+            .collect()
     }
 
     fn origins(&self) -> Vec<Origin> {
@@ -232,16 +242,12 @@ impl Model for DafModel {
         let student = self.student.extract(&channels_last(seen));
         let mut losses = Losses::new();
         let mut maps = Vec::new();
-        if let Some(measure) = &self.discrepancy {
-            for (number, (t, s)) in (1..).zip(teacher.iter().zip(&student)) {
+        if let Some(Discrepancy { comparator, .. }) = &self.discrepancy {
+            for (stage, (t, s)) in teacher.iter().zip(&student).enumerate() {
                 let normal = normal_positions(batch, s);
-                let found = measure.compare_checked(t, s, Some(&normal));
-                losses.extend(
-                    found
-                        .losses
-                        .into_iter()
-                        .map(|(name, loss)| (format!("{name}.{number}"), loss)),
-                );
+                let found = comparator.compare(stage, t, s, Some(&normal));
+                let named = found.losses.into_iter();
+                losses.extend(named.map(|(name, loss)| (format!("{name}.{}", stage + 1), loss)));
                 maps.push(found.map);
             }
         }
@@ -258,6 +264,22 @@ impl Model for DafModel {
             }
         }
         Ok(losses)
+    }
+
+    fn fit(&mut self, when: Fit, images: &dyn NormalImages) -> Result<bool, BoxError> {
+        let (Some(teacher), Some(discrepancy)) = (&self.teacher, &mut self.discrepancy) else {
+            return Ok(false);
+        };
+        let student = match when {
+            Fit::BeforeTraining => None,
+            Fit::AfterTraining => Some(&self.student),
+        };
+        let features = Normal {
+            teacher,
+            student,
+            images,
+        };
+        discrepancy.comparator.fit(when, &features)
     }
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
@@ -277,10 +299,10 @@ impl DafModel {
             None => (Vec::new(), self.student.extract(images)),
         };
         let discrepancy = match &self.discrepancy {
-            Some(measure) => {
+            Some(Discrepancy { comparator, .. }) => {
                 let pairs = teacher.into_iter().zip(student.iter().map(Tensor::shallow_clone));
-                each(images.device(), pairs, |(t, s)| {
-                    measure.compare_checked(&t, &s, None).map
+                each(images.device(), pairs.enumerate(), |(stage, (t, s))| {
+                    comparator.compare(stage, &t, &s, None).map
                 })
             }
             None => Vec::new(),
@@ -294,6 +316,56 @@ impl DafModel {
             probability,
             images: None,
         }
+    }
+}
+
+/// A discrepancy measure with what it learns and is fitted with.
+struct Discrepancy {
+    vars: VarStore,
+    comparator: Box<dyn Comparator>,
+}
+
+impl Discrepancy {
+    fn build(
+        measure: &dyn DiscrepancyMeasure,
+        stages: &[Stage],
+        context: &BuildContext,
+    ) -> Result<Self, BoxError> {
+        let vars = VarStore::new(context.device);
+        let blocks = Blocks::new(vars.root(), context.mode, Start::FanOut, context.precision);
+        let comparator = measure.build_checked(&blocks, stages)?;
+        Ok(Self { vars, comparator })
+    }
+
+    /// Its file; none for a measure that has nothing to keep.
+    fn store(&self) -> Option<Store<'_>> {
+        (!self.vars.is_empty()).then(|| Store {
+            name: "discrepancy",
+            vars: &self.vars,
+            frozen: self.vars.trainable_variables().is_empty(),
+        })
+    }
+}
+
+/// Features of normal images as a measure is fitted with them.
+struct Normal<'a> {
+    teacher: &'a Teacher,
+    /// `None` before the training.
+    student: Option<&'a Student>,
+    images: &'a dyn NormalImages,
+}
+
+impl NormalFeatures for Normal<'_> {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
+        let extract = |images: Result<Tensor, BoxError>| {
+            let images = channels_last(&images?);
+            let student = self.student.map(|student| student.extract(&images));
+            Ok(FeaturePair {
+                teacher: self.teacher.extract(&images),
+                student: student.unwrap_or_default(),
+            })
+        };
+        Box::new(self.images.batches().map(extract))
     }
 }
 

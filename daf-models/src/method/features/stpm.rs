@@ -11,8 +11,7 @@ use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, DiscrepancyMeasure, Losses, Maps, Method, Model, Origin, Store,
-    typetag,
+    Backbone, Batch, BoxError, BuildContext, Comparator, Losses, Maps, Method, Model, Origin, Store, typetag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +93,7 @@ impl StpmModel {
         let pairs = teacher.iter().zip(student);
         // The measure is half the squared distance.
         pairs
-            .map(|(t, s)| 2.0 * L2::default().compare(t, s, None).map)
+            .map(|(t, s)| 2.0 * L2::default().compare(0, t, s, None).map)
             .collect()
     }
 }

@@ -1,0 +1,267 @@
+//! Parts of other forms than those that daf brings, through a whole training.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use daf_core::block::Blocks;
+use daf_core::config::{DeviceChoice, Layers};
+use daf_core::weights::{self, WeightFolders, Weights};
+use daf_core::{
+    Backbone, BoxError, BuildContext, Comparator, Comparison, Detection, Detector, DiscrepancyMeasure, Fit,
+    Maps, Method, NormalFeatures, NormalMaps, Postprocessor, Scorer, Scores, Stage, Store, typetag,
+};
+use daf_models::backbone::ResNet18;
+use daf_models::measure::{Cosine, Sum};
+use daf_models::method::Daf;
+use daf_pipeline::train::train;
+use daf_pipeline::{Pipeline, Run};
+use image::{Rgb, RgbImage};
+use serde::{Deserialize, Serialize};
+use tch::nn::VarStore;
+use tch::{Kind, Tensor};
+
+const PIPELINE: &str = "
+data: { type: demo, size: 96, train: 3 }
+input: { size: 96 }
+synthesizer: { type: simple_texture_shape }
+trainer: { steps: 2, batch_size: 2, workers: 2 }
+output: { maps: false }
+device: cpu
+";
+
+/// Trains a method in the folder `run` and scores an image with what it left.
+fn train_and_detect(folder: &Path, method: impl Method + 'static) -> Detection {
+    train_with(folder, |pipeline| pipeline.method = Arc::new(method))
+}
+
+/// Trains a changed pipeline in the folder `run` and scores an image with what it left.
+fn train_with(folder: &Path, change: impl FnOnce(&mut Pipeline)) -> Detection {
+    let file = folder.join("p.yaml");
+    std::fs::write(&file, PIPELINE).unwrap();
+    let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&file).unwrap();
+    let mut pipeline = Pipeline::from_layers(&layers).unwrap();
+    change(&mut pipeline);
+    pipeline.check().unwrap();
+    let run = Run::create(&folder.join("run"), pipeline).unwrap();
+    let nowhere = WeightFolders {
+        user: None,
+        cache: folder.into(),
+        progress: None,
+    };
+    train(&run, &nowhere, &mut ()).unwrap();
+    detect(run.dir())
+}
+
+fn detect(run: &Path) -> Detection {
+    let image = RgbImage::from_fn(96, 96, |x, y| Rgb([x, y, x ^ y].map(|value| value as u8)));
+    let detector = Detector::open(run, DeviceChoice::Cpu).unwrap();
+    detector.detect(&image).unwrap()
+}
+
+/// Squared distance of the student's features from the mean of the teacher's for normal images.
+#[derive(Debug, Serialize, Deserialize)]
+struct FromMean {}
+
+#[typetag::serde(name = "test_from_mean")]
+impl DiscrepancyMeasure for FromMean {
+    fn channels(&self, _: i64) -> i64 {
+        1
+    }
+
+    fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
+        let mean = |number: usize| Mutex::new(blocks.buffer(&format!("mean{number}"), &[0]));
+        Ok(Box::new(Means((1..=stages.len()).map(mean).collect())))
+    }
+}
+
+/// The mean of every stage, C×1×1.
+#[derive(Debug)]
+struct Means(Vec<Mutex<Tensor>>);
+
+impl Comparator for Means {
+    fn compare(&self, stage: usize, _: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+        let mean = self.0[stage]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .shallow_clone();
+        let map = (student - mean).square().mean_dim(1, true, Kind::Float);
+        let loss = |normal: &Tensor| ("from_mean".into(), (&map * normal).mean(Kind::Float));
+        Comparison {
+            losses: normal.map(loss).into_iter().collect(),
+            map,
+        }
+    }
+
+    fn fit(&mut self, when: Fit, features: &dyn NormalFeatures) -> Result<bool, BoxError> {
+        if when == Fit::AfterTraining {
+            return Ok(false);
+        }
+        let (mut sums, mut count) = (Vec::new(), 0);
+        for batch in features.batches() {
+            let batch = batch?;
+            assert!(batch.student.is_empty(), "an untrained student");
+            count += batch.teacher[0].size()[0];
+            sums.push(
+                batch
+                    .teacher
+                    .iter()
+                    .map(|stage| {
+                        stage
+                            .mean_dim([2, 3].as_slice(), true, Kind::Float)
+                            .sum_dim_intlist(0, false, Kind::Float)
+                    })
+                    .collect::<Vec<_>>(),
+            );
+        }
+        for (stage, mean) in self.0.iter_mut().enumerate() {
+            let sum = sums
+                .iter()
+                .map(|sums| &sums[stage])
+                .fold(Tensor::from(0.0), |a, b| a + b);
+            let mean = mean.get_mut().unwrap_or_else(PoisonError::into_inner);
+            weights::set(mean, &(sum / count as f64));
+        }
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_measure_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
+    let random = || {
+        Arc::new(ResNet18 {
+            weights: Weights::Random,
+            ..ResNet18::default()
+        })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let before = train_and_detect(
+        folder.path(),
+        Daf {
+            teacher: Some(random()),
+            student: random(),
+            discrepancy: Some(Arc::new(Sum {
+                of: vec![
+                    Arc::new(FromMean {}),
+                    Arc::new(Cosine::default()),
+                    Arc::new(FromMean {}),
+                ],
+            })),
+            ..Daf::default()
+        },
+    );
+    let run = folder.path().join("run");
+    let file = run.join("weights/discrepancy.safetensors");
+    let mut kept = weights::read(&file).unwrap();
+    kept.sort_by(|a, b| a.0.cmp(&b.0));
+    let names = ["1.mean1", "1.mean2", "1.mean3", "3.mean1", "3.mean2", "3.mean3"];
+    assert!(kept.iter().map(|(name, _)| name.as_str()).eq(names), "{kept:?}");
+    for (number, channels) in [64, 128, 256].into_iter().enumerate() {
+        let (mean, same) = (&kept[number].1, &kept[3 + number].1);
+        assert_eq!((mean.size(), mean), (vec![channels, 1, 1], same));
+        assert!(mean.min().double_value(&[]) >= 0.0 && mean.max().double_value(&[]) > 0.1);
+    }
+
+    // A new process reads the same; with another memory the image has another score.
+    assert_eq!(detect(&run).score, before.score);
+    let other = kept.into_iter().map(|(name, mean)| (name, mean + 1.0));
+    weights::write(&file, other.collect()).unwrap();
+    assert_ne!(detect(&run).score, before.score);
+    std::fs::remove_file(&file).unwrap();
+    assert!(Detector::open(&run, DeviceChoice::Cpu).is_err());
+}
+
+/// Mean discrepancy of the stages, each in units of its mean over normal images.
+#[derive(Debug, Serialize, Deserialize)]
+struct Relative {}
+
+#[typetag::serde(name = "test_relative")]
+impl Scorer for Relative {
+    fn build(&self, context: &BuildContext) -> Result<Box<dyn Postprocessor>, BoxError> {
+        let vars = VarStore::new(context.device);
+        let means = Mutex::new(vars.root().zeros_no_train("means", &[0]));
+        Ok(Box::new(RelativeTo { vars, means }))
+    }
+}
+
+struct RelativeTo {
+    vars: VarStore,
+    means: Mutex<Tensor>,
+}
+
+impl RelativeTo {
+    fn stages(maps: &Maps) -> Vec<Tensor> {
+        let of = |map: &Tensor| map.mean_dim([1].as_slice(), false, Kind::Float);
+        maps.discrepancy.iter().map(of).collect()
+    }
+}
+
+impl Postprocessor for RelativeTo {
+    fn pixels(&self, maps: &Maps, (height, width): (i64, i64)) -> Result<Tensor, BoxError> {
+        let means = self.means.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = Self::stages(maps).into_iter().zip(0..);
+        let relative = stages.map(|(map, stage)| {
+            let map = (map / means.get(stage)).unsqueeze(1);
+            map.upsample_nearest2d([height, width], None, None).squeeze_dim(1)
+        });
+        relative.reduce(|a, b| a + b).ok_or_else(|| "no stages".into())
+    }
+
+    fn finish(&self, pixels: &Tensor) -> Result<Scores, BoxError> {
+        Ok(Scores {
+            pixels: pixels.shallow_clone(),
+            images: pixels.amax([1, 2].as_slice(), false),
+        })
+    }
+
+    fn stores(&self) -> Vec<Store<'_>> {
+        vec![Store::frozen("relative", &self.vars)]
+    }
+
+    fn fit(&mut self, maps: &dyn NormalMaps) -> Result<(), BoxError> {
+        let mut batches = Vec::new();
+        for maps in maps.batches() {
+            let means: Vec<Tensor> = Self::stages(&maps?)
+                .iter()
+                .map(|map| map.mean(Kind::Float))
+                .collect();
+            batches.push(Tensor::stack(&means, 0));
+        }
+        let means = self.means.get_mut().unwrap_or_else(PoisonError::into_inner);
+        weights::set(
+            means,
+            &Tensor::stack(&batches, 0).mean_dim([0].as_slice(), false, Kind::Float),
+        );
+        Ok(())
+    }
+}
+
+#[test]
+fn a_scorer_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = train_with(folder.path(), |pipeline| {
+        let teacher: Arc<dyn Backbone> = Arc::new(ResNet18 {
+            weights: Weights::Random,
+            ..ResNet18::default()
+        });
+        pipeline.method = Arc::new(Daf {
+            teacher: Some(teacher),
+            ..Daf::default()
+        });
+        pipeline.scorer = Arc::new(Relative {});
+    });
+    let run = folder.path().join("run");
+    let kept = weights::read(&run.join("weights/relative.safetensors")).unwrap();
+    assert_eq!(
+        (kept.len(), kept[0].0.as_str(), kept[0].1.size()),
+        (1, "means", vec![3])
+    );
+    assert!(kept[0].1.min().double_value(&[]) > 0.0);
+    // A new process reads the same; with other statistics the image has another score.
+    assert_eq!(detect(&run).score, found.score);
+    let twice = kept
+        .into_iter()
+        .map(|(name, means)| (name, means * 2.0))
+        .collect();
+    weights::write(&run.join("weights/relative.safetensors"), twice).unwrap();
+    assert!((detect(&run).score - found.score / 2.0).abs() < 1e-3 * found.score);
+}
