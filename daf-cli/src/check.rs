@@ -109,7 +109,7 @@ impl Check {
                 ),
             )?;
         }
-        row("", &crate::train::work(counted))?;
+        row("", &counted.to_string())?;
         if pipeline.method.learns() {
             row("losses", &losses)?;
         }

@@ -16,7 +16,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use crate::failure::Failure;
 use crate::waiting;
 
 /// Who wants the program to stop.
@@ -71,8 +70,7 @@ fn state() -> MutexGuard<'static, State> {
 }
 
 /// From here on requests are taken.
-pub(crate) fn watch() -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::work(format!("signals cannot be caught: {error}"));
+pub(crate) fn watch() -> io::Result<()> {
     // Raised by the first signal that ends the process: should nobody take its last line, the next one does without.
     let leaving = Arc::new(AtomicBool::new(false));
     let mut signals = vec![SIGINT, SIGTERM];
@@ -83,18 +81,15 @@ pub(crate) fn watch() -> Result<(), Failure> {
     for signal in &signals {
         end_early(*signal, false);
         let code = Request::of(*signal).code().into();
-        flag::register_conditional_shutdown(*signal, code, Arc::clone(&leaving)).map_err(failed)?;
+        flag::register_conditional_shutdown(*signal, code, Arc::clone(&leaving))?;
     }
-    let mut signals = Signals::new(signals).map_err(failed)?;
+    let mut signals = Signals::new(signals)?;
     let wait = move || {
         for signal in signals.forever() {
             take(Request::of(signal), &leaving);
         }
     };
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(wait)
-        .map_err(failed)?;
+    thread::Builder::new().name("signals".into()).spawn(wait)?;
     Ok(())
 }
 

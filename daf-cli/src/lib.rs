@@ -183,7 +183,7 @@ pub fn main() -> ExitCode {
             memory::keep();
             daf_core::threads::manage();
         }
-        ending::watch()?;
+        ending::watch().map_err(|error| Failure::work(format!("signals cannot be caught: {error}")))?;
         watchdog::start()?;
         if cli.verb.needs_device() {
             cuda::load();

@@ -6,7 +6,7 @@ use daf_core::calibration::Calibration;
 use daf_core::config::DeviceChoice;
 use daf_core::observer::Observer;
 use daf_core::results::{
-    Findings, MAPS, METRICS, Measurements, Metrics, MultiplyAdds, PREDICTIONS, Results, Value, short_name,
+    Findings, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name,
 };
 use daf_pipeline::Pipeline;
 use daf_pipeline::Run;
@@ -300,9 +300,7 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
     writeln!(
         out,
         "{} normal images, {:.1} images/s, {}",
-        found.overall.normal,
-        found.images_per_second,
-        work(found.multiply_adds)
+        found.overall.normal, found.images_per_second, found.multiply_adds
     )?;
     if let Some(calibration) = &found.calibration {
         if let (Some(scale), Some(at)) = (calibration.image.scale(), &found.at_threshold) {
@@ -329,17 +327,6 @@ fn print(found: &Measurements, context: &mut Context) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Multiply-adds in a few words.
-pub(crate) fn work(counted: MultiplyAdds) -> String {
-    let giga = |count: u64| count as f64 / 1e9;
-    format!(
-        "{:.2} G multiply-adds per image ({:.2} G carried out, {:.2} G as papers count)",
-        giga(counted.defined),
-        giga(counted.carried_out),
-        giga(counted.published)
-    )
 }
 
 /// Name, number of anomalous images, metrics.

@@ -1,6 +1,7 @@
 //! `metrics.json` and `curves.json`: what the evaluation found.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use daf_metrics::{Interval, OperatingPoint, Unavailable};
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,19 @@ pub struct MultiplyAdds {
     /// and with the pieces of a published network that inference leaves out.
     #[serde(default)]
     pub published: u64,
+}
+
+impl fmt::Display for MultiplyAdds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let giga = |count: u64| count as f64 / 1e9;
+        write!(
+            f,
+            "{:.2} G multiply-adds per image ({:.2} G carried out, {:.2} G as papers count)",
+            giga(self.defined),
+            giga(self.carried_out),
+            giga(self.published)
+        )
+    }
 }
 
 /// `metrics.json`.

@@ -4,9 +4,9 @@ use std::fmt::Debug;
 
 use tch::{Device, Tensor};
 
-use super::FeatureCache;
+use super::batch::Batch;
 use super::block::{Mode, Precision};
-use super::scorer::Maps;
+use super::maps::Maps;
 use super::store::Store;
 use super::weights::WeightFolders;
 use crate::contract::{self, Broken};
@@ -227,30 +227,3 @@ pub trait NormalImages {
 
 /// Named scalar loss terms.
 pub type Losses = Vec<(String, Tensor)>;
-
-/// One training batch.
-#[derive(Debug)]
-pub struct Batch {
-    /// Undamaged images, N×3×H×W.
-    pub normal: Tensor,
-    /// The same images after synthesis; without a synthesizer there are none.
-    pub synthetic: Option<Synthesized>,
-    /// Which image of the training split each one is.
-    pub indices: Vec<usize>,
-    /// What frozen networks gave of these undamaged images before; `None` where nothing is kept, or where an image does not
-    /// look the same every time. See [`frozen_features`](Self::frozen_features).
-    pub features: Option<FeatureCache>,
-}
-
-/// The damaged half of a batch.
-#[derive(Debug)]
-pub struct Synthesized {
-    /// Damaged images, N×3×H×W.
-    pub images: Tensor,
-    /// 1 where the image is damaged, 0 elsewhere; N×1×H×W.
-    pub mask: Tensor,
-    /// Soft targets in 0..=1, N×1×H×W; the mask where the strategy has none.
-    pub target: Tensor,
-    /// Kind of defect per image; −1 for images that stayed normal.
-    pub class: Vec<i64>,
-}

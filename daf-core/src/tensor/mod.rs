@@ -2,6 +2,7 @@
 //! work. The feature `torch` gates this module and nothing else.
 
 pub mod backbone;
+mod batch;
 pub mod block;
 pub mod decoder;
 mod device;
@@ -10,8 +11,10 @@ mod features;
 mod images;
 pub mod kernel;
 mod libtorch_engine;
+mod maps;
 pub mod method;
 mod model_config;
+mod open;
 mod pickle;
 pub mod scorer;
 pub mod store;
@@ -21,14 +24,16 @@ pub mod weights;
 #[doc(inline)]
 pub use self::{
     backbone::{Backbone, Extractor, Stage},
+    batch::{Batch, Synthesized},
     decoder::{Decoder, DecoderInput, Segmenter},
     discrepancy::{Comparator, Comparison, DiscrepancyMeasure, FeaturePair, NormalFeatures},
     features::FeatureCache,
     images::{images_to_tensor, masks_to_tensor, upload},
     libtorch_engine::Libtorch,
-    method::{Batch, BuildContext, Fit, Losses, Method, Model, NormalImages, Synthesized},
+    maps::Maps,
+    method::{BuildContext, Fit, Losses, Method, Model, NormalImages},
     model_config::ModelConfig,
-    scorer::{Maps, MapsOf, NormalMaps, Postprocessor, Scorer, Scores},
+    scorer::{MapsOf, NormalMaps, Postprocessor, Scorer, Scores},
     store::Store,
 };
 pub use tch;

@@ -7,11 +7,11 @@ use tch::Device;
 
 use super::block::{Mode, Precision};
 use super::weights::WeightFolders;
-use super::{BuildContext, Fit, Libtorch, Method, Model, NormalImages, Postprocessor, Scorer};
+use super::{BuildContext, Fit, Method, Model, NormalImages, Postprocessor, Scorer};
 use crate::calibration::Calibration;
 use crate::config::{self, DeviceChoice, Input, Layers, Plugins, check_part, to_yaml};
 use crate::results::MODEL;
-use crate::{BoxError, Detector, Error, Kind, Result};
+use crate::{BoxError, Error, Kind, Result};
 
 /// Everything that a trained model is used with: the half of a pipeline that scores images. A run keeps it as `model.yaml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -171,48 +171,6 @@ impl ModelConfig {
             at: "scoring images".into(),
             source,
         }
-    }
-}
-
-impl Detector {
-    /// Opens the trained model of a run. Neither the images that it learned from need be there nor the crates of parts that only
-    /// training needs, such as its synthesizer.
-    ///
-    /// ```no_run
-    /// use daf_core::{Detector, config::DeviceChoice};
-    ///
-    /// # fn main() -> daf_core::Result<()> {
-    /// // The crates whose parts the run names must be linked: `use daf_models as _;`
-    /// let detector = Detector::open("runs/bottle", DeviceChoice::Auto)?;
-    /// let image = detector.read("bottle.png")?;
-    /// let found = detector.detect(&image)?;
-    /// println!("score {:.3}, worst pixel {:.3}", found.score, found.map.largest());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// If it is not a run, its training has not ended, or its weights do not fit.
-    pub fn open(run: impl AsRef<Path>, device: DeviceChoice) -> Result<Self> {
-        Self::open_with(run, &[] as &[&str], Some(device))
-    }
-
-    /// The same with settings changed, each `KEY=VALUE` as for [`Layers::set`]; on the device that they or the run name unless
-    /// another one is given.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), or if a setting cannot be read.
-    pub fn open_with<S: AsRef<str>>(
-        run: impl AsRef<Path>,
-        settings: &[S],
-        device: Option<DeviceChoice>,
-    ) -> Result<Self> {
-        let run = run.as_ref();
-        let model = ModelConfig::open(run, settings)?;
-        let device = device.unwrap_or(model.device).resolve()?;
-        let engine = Libtorch::load(run, &model, device)?;
-        let calibration = model.thresholds(run, !settings.is_empty())?;
-        Ok(Self::new(Box::new(engine), model.input, calibration))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use tch::{Kind as Values, Tensor};
 
+use super::maps::Maps;
 use super::method::{BuildContext, Model, NormalImages};
 use super::store::Store;
 use crate::contract::{self, Broken};
@@ -171,18 +172,6 @@ impl Postprocessor for Checked {
 fn is_finite(values: &Tensor) -> bool {
     // One number that is not makes the sum so, and a sum is quickly had. That of finite ones may be too large.
     values.sum(Values::Float).double_value(&[]).is_finite() || values.isfinite().all().int64_value(&[]) != 0
-}
-
-/// What a model sees in a batch of images.
-#[derive(Debug, Default)]
-pub struct Maps {
-    /// Discrepancy maps N×D×h×w of every stage, fine to coarse; empty if the method has none.
-    pub discrepancy: Vec<Tensor>,
-    /// Probability of a defect, N×1×H×W in 0..=1, if the method has one.
-    pub probability: Option<Tensor>,
-    /// Scores of whole images, N, if the method has its own: they take the place of those that the scorer draws from the
-    /// pixels. That of an image in tiles is the largest of its tiles.
-    pub images: Option<Tensor>,
 }
 
 /// Scores of a batch.

@@ -2,11 +2,11 @@
 
 mod picture;
 mod pixels;
+mod scored_image;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use daf_core::image::{GrayImage, RgbImage};
 use daf_metrics::{AUPIMO_LIMITS, Bootstrap, Groups, PixelMaps, RankedSamples, Unavailable};
 use rayon::prelude::*;
 
@@ -15,20 +15,19 @@ use daf_core::atomic::{Replacement, file_name, remove_folder, write_csv, write_j
 use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use daf_core::config::DeviceChoice;
 use daf_core::data::InputImage;
-use daf_core::data::geometry::Frame;
 use daf_core::results::{
     AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, MultiplyAdds, PREDICTIONS, Prediction,
     Value,
 };
 use daf_core::{
-    BoxError, Detection, Detector, Error, Item, Libtorch, Origin, Result, ScoreMap, Split, concurrent, store,
+    BoxError, Detection, Detector, Error, Item, Libtorch, Origin, Result, Split, concurrent, store,
 };
 
 use crate::Pipeline;
-use crate::config::Resolution;
 
 use picture::Pictures;
 use pixels::{Pixels, Summary};
+use scored_image::ScoredImage;
 
 /// Scores the test split and writes `metrics.json`, `curves.json`, `predictions.csv` and, unless switched off, `maps/` into
 /// the run directory, all at its end; without `maps/`, those of an earlier evaluation are removed. `progress` hears how many of
@@ -174,7 +173,7 @@ fn score(
     let finish = |(opened, found): (Opened, Vec<Detection>)| {
         let known = (opened.images.par_iter().zip(found))
             .map(|((place, image), found)| {
-                let known = Known::of(pipeline, &items[*place], &image.rgb, found)?;
+                let known = ScoredImage::of(pipeline, &items[*place], &image.rgb, found)?;
                 let picture = pictures.map(|pictures| pictures.draw(*place, &image.rgb, &known));
                 Ok((*place, known, picture))
             })
@@ -265,49 +264,6 @@ struct Opened {
     images: Vec<(usize, InputImage)>,
     /// Why others cannot be read.
     broken: Vec<BoxError>,
-}
-
-/// What is known of a test image once it has been scored.
-struct Known {
-    score: f64,
-    /// At the resolution of the evaluation.
-    map: ScoreMap,
-    /// At the map's size; `None` if the image is anomalous and its mask unknown.
-    mask: Option<GrayImage>,
-    /// Why the mask that there is cannot be read.
-    broken_mask: Option<BoxError>,
-    frame: Frame,
-}
-
-impl Known {
-    fn of(pipeline: &Pipeline, item: &Item, image: &RgbImage, found: Detection) -> Result<Self> {
-        let dataset = pipeline.data.as_ref();
-        let settings = &pipeline.evaluation;
-        let frame = pipeline.input.geometry().frame(image.width(), image.height());
-        let region = frame.region();
-        let map = match settings.resolution {
-            Resolution::Network => found.map,
-            Resolution::Image => found.map.resized(region.width, region.height)?,
-        };
-        let mut broken_mask = None;
-        let mask = if item.is_anomalous() {
-            let mask = dataset.mask(item).unwrap_or_else(|error| {
-                broken_mask = Some(error);
-                None
-            });
-            mask.map(|mask| frame.mask(&mask, settings.mask_rule, map.width, map.height))
-                .transpose()?
-        } else {
-            Some(GrayImage::new(map.width, map.height))
-        };
-        Ok(Self {
-            score: found.score,
-            map,
-            mask,
-            broken_mask,
-            frame,
-        })
-    }
 }
 
 impl Scored {

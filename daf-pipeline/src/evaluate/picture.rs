@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use daf_core::image::RgbImage;
 use daf_core::image::imageops::{self, FilterType};
 
-use super::{Known, picture_names};
+use super::{ScoredImage, picture_names};
 use daf_core::calibration::Calibration;
 use daf_core::{Error, Item, Result, overlay};
 
@@ -42,7 +42,7 @@ impl<'a> Pictures<'a> {
     }
 
     /// Draws the picture of the image at `place`; gives its name in the folder.
-    pub(super) fn draw(&self, place: usize, image: &RgbImage, known: &Known) -> Result<String> {
+    pub(super) fn draw(&self, place: usize, image: &RgbImage, known: &ScoredImage) -> Result<String> {
         let path = self.folder.join(&self.names[place]);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(Error::io(folder))?;

@@ -7,7 +7,7 @@ use daf_metrics::{
 };
 use rayon::prelude::*;
 
-use super::Known;
+use super::scored_image::ScoredImage;
 use daf_core::results::Value;
 use daf_core::{Error, Item};
 
@@ -68,7 +68,11 @@ impl Pixels {
     }
 
     /// Adds the maps of consecutive images; gives each one's place, if it has a mask.
-    pub(super) fn push(&mut self, known: &[Known], items: &[&Item]) -> daf_core::Result<Vec<Option<usize>>> {
+    pub(super) fn push(
+        &mut self,
+        known: &[ScoredImage],
+        items: &[&Item],
+    ) -> daf_core::Result<Vec<Option<usize>>> {
         let failed = |item: &Item| {
             let path = item.image.clone();
             move |reason: Unavailable| Error::data(&path, reason.to_string())

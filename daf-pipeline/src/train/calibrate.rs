@@ -5,13 +5,13 @@ use std::sync::Arc;
 use daf_core::image::RgbImage;
 use tch::Device;
 
-use super::Observer;
 use super::fit::TrainingImages;
 use crate::run::Run;
 use daf_core::calibration::{
     Basis, Calibration, Chosen, Rule, Source, extreme_value, folds, spread, upper_quantile,
 };
 use daf_core::data::InputView;
+use daf_core::observer::Observer;
 use daf_core::{Detection, Detector, Error, Fit, Item, Libtorch, Outcome, Result};
 
 use crate::Pipeline;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use tch::{Device, Tensor};
 
-use super::Observer;
+use daf_core::observer::Observer;
 use daf_core::{BoxError, NormalImages, images_to_tensor};
 
 use crate::Pipeline;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::Observer;
+use daf_core::observer::Observer;
 use daf_core::{BoxError, Error, Kind, Result, data};
 
 use crate::Pipeline;
