@@ -5,7 +5,7 @@ use daf_core::block::{Mode, count};
 use daf_core::config::Input;
 use daf_core::results::MultiplyAdds;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, Error, Fit, Item, MapsOf, Model, NormalImages, Split, Synthesized};
+use daf_core::{Batch, BoxError, Fit, Item, MapsOf, Model, NormalImages, Split, Synthesized};
 use daf_pipeline::Pipeline;
 
 use daf_data::audit::range_of_some;
@@ -220,14 +220,7 @@ fn try_out(
         postprocessor.fit(&MapsOf { model, images })?;
         postprocessor.finish(&postprocessor.pixels(&maps, size)?)
     })
-    .map_err(|source| {
-        Failure::usage(Error::Part {
-            kind: daf_core::Kind::Scorer,
-            name: pipeline.scorer.typetag_name().into(),
-            at: "trying the scorer".into(),
-            source,
-        })
-    })?;
+    .map_err(|source| Failure::usage(pipeline.scorer.fault("trying the scorer", source)))?;
     Ok(Tried {
         model,
         losses: losses.join(", "),

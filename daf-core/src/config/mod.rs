@@ -13,8 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Rule;
-use crate::registry::Kind;
-use crate::{BoxError, Error, Result};
+use crate::{Error, Result};
 
 pub use input::{ChannelOrder, Input, Normalization, Size};
 pub use layers::{Layers, read_file};
@@ -100,19 +99,6 @@ pub fn fault(at: &str, reason: impl Into<String>) -> Error {
         reason: reason.into(),
         hint: None,
     }
-}
-
-/// What a part says of its own settings, with the part and its place in the pipeline.
-///
-/// # Errors
-/// [`Error::Part`].
-pub fn check_part(kind: Kind, name: &str, at: &str, result: Result<(), BoxError>) -> Result<()> {
-    result.map_err(|source| Error::Part {
-        kind,
-        name: name.into(),
-        at: at.into(),
-        source,
-    })
 }
 
 /// Settings as YAML; reading it gives the same settings.

@@ -101,19 +101,9 @@ impl dyn Dataset + '_ {
         let image = contract::call(Kind::Dataset, self.typetag_name(), at, || self.image(item))?;
         Ok(reading.input(image).map_err(refused)?)
     }
-
-    /// What is wrong `at` a place of the data set.
-    pub fn fault(&self, at: impl Into<String>, source: impl Into<BoxError>) -> Error {
-        Error::Part {
-            kind: Kind::Dataset,
-            name: self.typetag_name().into(),
-            at: at.into(),
-            source: source.into(),
-        }
-    }
 }
 
-super::boxed_schema!(Dataset);
+super::part!(Dataset);
 
 /// A part of the data with one use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -9,8 +9,9 @@ pub mod shape;
 pub mod synthesizer;
 pub mod texture;
 
-/// Makes `Box<dyn Trait>` and `Arc<dyn Trait>` members of the pipeline's JSON schema.
-macro_rules! boxed_schema {
+/// What the parts of every kind have in common: `Box<dyn Trait>` and `Arc<dyn Trait>` are members of the pipeline's JSON schema, and
+/// their faults name them.
+macro_rules! part {
     ($part:ident) => {
         impl schemars::JsonSchema for dyn $part {
             fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -20,6 +21,18 @@ macro_rules! boxed_schema {
                 $crate::registry::one_of($crate::registry::Kind::$part, generator)
             }
         }
+
+        impl dyn $part + '_ {
+            /// What is wrong `at` a place of the pipeline or a piece of the work, with the part's name.
+            pub fn fault(&self, at: impl Into<String>, source: impl Into<$crate::BoxError>) -> $crate::Error {
+                $crate::Error::Part {
+                    kind: $crate::registry::Kind::$part,
+                    name: self.typetag_name().into(),
+                    at: at.into(),
+                    source: source.into(),
+                }
+            }
+        }
     };
 }
-pub(crate) use boxed_schema;
+pub(crate) use part;

@@ -28,7 +28,7 @@ pub trait Shape: Debug + Send + Sync {
     }
 }
 
-super::boxed_schema!(Shape);
+super::part!(Shape);
 
 impl dyn Shape + '_ {
     /// As [`draw`](Shape::draw), with the size of the region checked.

@@ -52,7 +52,7 @@ pub trait Synthesizer: Debug + Send + Sync {
     }
 }
 
-super::boxed_schema!(Synthesizer);
+super::part!(Synthesizer);
 
 impl dyn Synthesizer + '_ {
     /// As [`synthesize`](Synthesizer::synthesize), with what it makes [checked](Synthetic::check). `at` says what is being damaged.

@@ -42,7 +42,7 @@ pub trait Texture: Debug + Send + Sync {
     }
 }
 
-super::boxed_schema!(Texture);
+super::part!(Texture);
 
 impl dyn Texture + '_ {
     /// As [`draw`](Texture::draw), with the size of the material checked.

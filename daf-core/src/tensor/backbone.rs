@@ -45,7 +45,7 @@ pub trait Backbone: Debug + Send + Sync {
     }
 }
 
-super::boxed_schema!(Backbone);
+super::part!(Backbone);
 
 impl dyn Backbone + '_ {
     /// As [`build`](Backbone::build), with its stages checked and the features of every image.

@@ -27,7 +27,7 @@ pub trait Decoder: Debug + Send + Sync {
     }
 }
 
-super::boxed_schema!(Decoder);
+super::part!(Decoder);
 
 impl dyn Decoder + '_ {
     /// As [`build`](Decoder::build), with every map of logits checked.

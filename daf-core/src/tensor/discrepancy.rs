@@ -32,7 +32,7 @@ pub trait DiscrepancyMeasure: Debug + Send + Sync {
     }
 }
 
-super::boxed_schema!(DiscrepancyMeasure);
+super::part!(DiscrepancyMeasure);
 
 impl dyn DiscrepancyMeasure + '_ {
     /// As [`build`](DiscrepancyMeasure::build), with every map and loss checked.

@@ -82,7 +82,7 @@ impl Libtorch {
                 "model and scorer both have a store `{}`: their files would be one",
                 twice[0]
             );
-            return Err(config.scorer_fault(reason.into()));
+            return Err(config.scorer.fault("scoring images", reason));
         }
         Ok(Self {
             config: config.clone(),
@@ -103,7 +103,8 @@ impl Libtorch {
         if when == Fit::AfterTraining {
             let model = model.as_ref();
             let maps = MapsOf { model, images };
-            tch::no_grad(|| postprocessor.fit(&maps)).map_err(|error| self.config.scorer_fault(error))?;
+            tch::no_grad(|| postprocessor.fit(&maps))
+                .map_err(|error| self.config.scorer.fault("scoring images", error))?;
         }
         Ok(changed)
     }
@@ -159,7 +160,7 @@ impl Libtorch {
         let count = inputs.len() * (size.0 * size.1) as usize;
         let pixels =
             threads::go_on_alone_if_small(self.device, count, || network.postprocessor.pixels(&maps, size))
-                .map_err(|error| config.scorer_fault(error))?;
+                .map_err(|error| config.scorer.fault("scoring images", error))?;
         let images = maps.images.as_ref().map(to_f64).transpose()?;
         let images = images.map_or_else(
             || vec![None; inputs.len()],
@@ -181,7 +182,7 @@ impl Libtorch {
         let scores = threads::go_on_alone_if_small(self.device, scores.len(), || {
             network.postprocessor.finish(&pixels)
         })
-        .map_err(|error| self.config.scorer_fault(error))?;
+        .map_err(|error| self.config.scorer.fault("scoring images", error))?;
         let images = to_f64(&scores.images)?;
         Ok(images.into_iter().zip(self.to_host(&scores.pixels)?).collect())
     }

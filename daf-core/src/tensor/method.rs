@@ -11,7 +11,7 @@ use super::store::Store;
 use super::weights::WeightFolders;
 use crate::contract::{self, Broken};
 use crate::results::Origin;
-use crate::{BoxError, Error, Kind, guard};
+use crate::{BoxError, Kind, guard};
 
 /// Assembles parts into a model with a loss and maps.
 #[typetag::serde(tag = "type")]
@@ -62,19 +62,9 @@ impl dyn Method + '_ {
         let model = contract::call(Kind::Method, name, "building the model", || self.build(context))?;
         Ok(Box::new(Checked { name, model }))
     }
-
-    /// What is wrong `at` a piece of the work, such as `fitting the model`, with the method's name.
-    pub fn fault(&self, at: impl Into<String>, source: impl Into<BoxError>) -> Error {
-        Error::Part {
-            kind: Kind::Method,
-            name: self.typetag_name().into(),
-            at: at.into(),
-            source: source.into(),
-        }
-    }
 }
 
-super::boxed_schema!(Method);
+super::part!(Method);
 
 /// A model whose losses and maps are checked.
 struct Checked {

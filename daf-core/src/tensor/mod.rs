@@ -38,7 +38,7 @@ pub use self::{
 };
 pub use tch;
 
-use crate::part::boxed_schema;
+use crate::part::part;
 
 impl From<tch::TchError> for crate::Error {
     fn from(error: tch::TchError) -> Self {

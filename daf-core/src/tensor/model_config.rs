@@ -8,10 +8,10 @@ use tch::Device;
 use super::block::{Mode, Precision};
 use super::weights::WeightFolders;
 use super::{BuildContext, Fit, Method, Model, NormalImages, Postprocessor, Scorer};
+use crate::Result;
 use crate::calibration::Calibration;
-use crate::config::{self, DeviceChoice, Input, Layers, Plugins, check_part, to_yaml};
+use crate::config::{self, DeviceChoice, Input, Layers, Plugins, to_yaml};
 use crate::results::MODEL;
-use crate::{BoxError, Error, Kind, Result};
 
 /// Everything that a trained model is used with: the half of a pipeline that scores images. A run keeps it as `model.yaml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ impl ModelConfig {
     /// The method's model. Without folders for `pretrained` weights it is built for those of a run, which the caller loads.
     ///
     /// # Errors
-    /// [`Error::Part`] with what the method has to say.
+    /// [`Error::Part`](crate::Error::Part) with what the method has to say.
     pub fn build(
         &self,
         device: Device,
@@ -80,12 +80,12 @@ impl ModelConfig {
     /// What computes the scores.
     ///
     /// # Errors
-    /// [`Error::Part`] with what the scorer has to say.
+    /// [`Error::Part`](crate::Error::Part) with what the scorer has to say.
     pub fn build_scorer(&self, device: Device) -> Result<Box<dyn Postprocessor>> {
         (self
             .scorer
             .build_checked(&self.context(device, Mode::Infer, None)))
-        .map_err(|error| self.scorer_fault(error))
+        .map_err(|error| self.scorer.fault("scoring images", error))
     }
 
     fn context<'w>(
@@ -115,7 +115,7 @@ impl ModelConfig {
     /// Fits a model to the undamaged training images; says whether its stores have changed.
     ///
     /// # Errors
-    /// [`Error::Part`] if an image cannot be read or processed.
+    /// [`Error::Part`](crate::Error::Part) if an image cannot be read or processed.
     pub fn fit(&self, model: &mut dyn Model, when: Fit, images: &dyn NormalImages) -> Result<bool> {
         tch::no_grad(|| model.fit(when, images))
             .map_err(|source| self.method.fault("fitting the model to normal images", source))
@@ -153,24 +153,14 @@ impl ModelConfig {
         }
         // First: the rest asks the method what it needs.
         let method = &self.method;
-        check_part(Kind::Method, method.typetag_name(), "method", method.check())?;
+        method.check().map_err(|error| method.fault("method", error))?;
         self.input.check(method.stride().max(1), method.least_side())?;
         let scorer = &self.scorer;
-        check_part(Kind::Scorer, scorer.typetag_name(), "scorer", scorer.check())?;
+        scorer.check().map_err(|error| scorer.fault("scorer", error))?;
         if self.batch_size == 0 {
             return Err(config::fault("batch_size", "expected at least 1, found 0"));
         }
         Ok(())
-    }
-
-    /// What is wrong with the scorer while images are scored.
-    pub(super) fn scorer_fault(&self, source: BoxError) -> Error {
-        Error::Part {
-            kind: Kind::Scorer,
-            name: self.scorer.typetag_name().into(),
-            at: "scoring images".into(),
-            source,
-        }
     }
 }
 

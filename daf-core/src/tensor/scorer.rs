@@ -28,7 +28,7 @@ pub trait Scorer: Debug + Send + Sync {
     }
 }
 
-super::boxed_schema!(Scorer);
+super::part!(Scorer);
 
 impl dyn Scorer + '_ {
     /// As [`build`](Scorer::build), with what is built checked at each call.

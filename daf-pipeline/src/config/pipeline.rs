@@ -9,10 +9,10 @@ use super::trainer::LARGEST_BATCH;
 use super::{Evaluation, Output, Trainer};
 use daf_core::block::{Mode, Precision};
 use daf_core::calibration::Rule;
-use daf_core::config::{DeviceChoice, Input, Layers, Plugins, Validation, check_part, fault};
+use daf_core::config::{DeviceChoice, Input, Layers, Plugins, Validation, fault};
 use daf_core::data::{Depth, InputImage, Values};
 use daf_core::weights::WeightFolders;
-use daf_core::{Dataset, Item, Kind, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer};
+use daf_core::{Dataset, Item, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer};
 
 use crate::samples::{Normals, SampleSettings, Samples};
 
@@ -207,14 +207,12 @@ impl Pipeline {
     /// # Errors
     /// As [`check`](Self::check).
     pub fn check_sources(&self) -> Result<()> {
-        check_part(Kind::Dataset, self.data.typetag_name(), "data", self.data.check())?;
+        let data = &self.data;
+        data.check().map_err(|error| data.fault("data", error))?;
         match &self.synthesizer {
-            Some(synthesizer) => check_part(
-                Kind::Synthesizer,
-                synthesizer.typetag_name(),
-                "synthesizer",
-                synthesizer.check(),
-            ),
+            Some(synthesizer) => {
+                (synthesizer.check()).map_err(|error| synthesizer.fault("synthesizer", error))
+            }
             None => Ok(()),
         }
     }

@@ -229,12 +229,8 @@ impl Samples {
             "made no defect in {TRIED} samples, so there would be nothing to learn from (`daf-cli synth preview` shows them)"
         );
         let name = synthesizer.typetag_name();
-        Err(Error::Part {
-            kind: Kind::Synthesizer,
-            name: name.into(),
-            at: "on the training images".into(),
-            source: Broken::new(Kind::Synthesizer, name, what).into(),
-        })
+        let broken = Broken::new(Kind::Synthesizer, name, what);
+        Err(synthesizer.fault("on the training images", broken))
     }
 
     fn draw_sample(&self, epoch: u64, index: usize, share: f64) -> Result<Sample> {
@@ -259,12 +255,7 @@ impl Samples {
             let at = format!("on {}, epoch {epoch}", self.items[index].image.display());
             let outcome = synthesizer
                 .synthesize_checked(&normal, self, &mut rng, &at)
-                .map_err(|source| Error::Part {
-                    kind: Kind::Synthesizer,
-                    name: synthesizer.typetag_name().into(),
-                    at,
-                    source,
-                })?;
+                .map_err(|source| synthesizer.fault(at, source))?;
             confine(outcome, &normal, content.frame.inside(window))
         };
         Ok(Sample {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use daf_core::observer::Observer;
-use daf_core::{BoxError, Error, Kind, Result, data};
+use daf_core::{BoxError, Error, Result, data};
 
 use crate::Pipeline;
 use crate::samples::{Normals, Samples};
@@ -26,12 +26,7 @@ impl Pipeline {
         let broken: Vec<BoxError> = synthesizer.image_files().par_iter().filter_map(open).collect();
         match all(broken) {
             None => Ok(()),
-            Some(source) => Err(Error::Part {
-                kind: Kind::Synthesizer,
-                name: synthesizer.typetag_name().into(),
-                at: "images that it draws from".into(),
-                source,
-            }),
+            Some(source) => Err(synthesizer.fault("images that it draws from", source)),
         }
     }
 }
