@@ -116,7 +116,8 @@ impl Component {
             .join(" ")
     }
 
-    /// Schema of the part as it stands in YAML: its own fields and the constant `type`.
+    /// Schema of the part in YAML: its own fields and the constant `type`, which a layer may leave out to change a
+    /// setting of the part below it.
     pub fn tagged_schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let schema = (self.schema)(generator);
         let mut object = schema.as_object().cloned().unwrap_or_default();
@@ -126,11 +127,6 @@ impl Component {
             properties.extend(own);
         }
         object.insert("properties".into(), Value::Object(properties));
-        let mut required = vec![Value::from("type")];
-        if let Some(Value::Array(own)) = object.remove("required") {
-            required.extend(own);
-        }
-        object.insert("required".into(), Value::Array(required));
         object.into()
     }
 }
@@ -222,12 +218,12 @@ pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
 }
 
 /// Schema of a boxed part: one alternative per registered component.
-pub(crate) fn one_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn any_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
     let variants: Vec<Value> = components(kind)
         .into_iter()
         .map(|c| c.tagged_schema(generator).to_value())
         .collect();
-    schemars::json_schema!({ "oneOf": variants })
+    schemars::json_schema!({ "anyOf": variants })
 }
 
 /// Registers a part under its name in YAML.
