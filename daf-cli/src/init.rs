@@ -3,11 +3,12 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use daf_core::Error;
+use daf_core::atomic::write_file;
 
-use crate::Context;
 use crate::failure::Failure;
+use crate::{Context, schema};
 
-/// Write a commented pipeline file to start from
+/// Write a commented pipeline file to start from, and its schema for editors
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   daf-cli init
@@ -19,6 +20,8 @@ pub(crate) struct Init {
 }
 
 const TEMPLATE: &str = include_str!("pipeline.yaml");
+/// The file beside it that the template names as its schema.
+const SCHEMA: &str = "daf.schema.json";
 
 impl Init {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
@@ -35,7 +38,19 @@ impl Init {
             let _ = fs::remove_file(file);
             return Err(Error::io(file)(error).into());
         }
-        writeln!(context.out, "wrote {0}; next: daf-cli check {0}", file.display())?;
+        let schema = file.with_file_name(SCHEMA);
+        // One that is there may have the parts of plugins.
+        let beside = if schema.exists() {
+            String::new()
+        } else {
+            write_file(&schema, schema::text()?.as_bytes())?;
+            format!(" and {SCHEMA}")
+        };
+        writeln!(
+            context.out,
+            "wrote {0}{beside}; next: daf-cli check {0}",
+            file.display()
+        )?;
         Ok(())
     }
 }

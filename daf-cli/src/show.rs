@@ -128,17 +128,29 @@ fn list_fields(
     }
 }
 
+/// The name of the definition that a schema refers to.
+fn reference(schema: &Value) -> Option<&str> {
+    schema.get("$ref")?.as_str()?.rsplit('/').next()
+}
+
+/// The kind of part that a schema refers to.
+fn kind(schema: &Value) -> Option<Kind> {
+    let name = reference(schema)?;
+    Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == name)
+}
+
 /// The definition that a reference names, or the schema itself.
 fn resolved<'s>(schema: &'s Value, definitions: &'s Map<String, Value>) -> &'s Value {
-    let name = schema
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|path| path.rsplit('/').next());
-    name.and_then(|name| definitions.get(name)).unwrap_or(schema)
+    reference(schema)
+        .and_then(|name| definitions.get(name))
+        .unwrap_or(schema)
 }
 
 /// The object that a field holds, if it is one with fields of its own and not a part.
 fn object<'s>(schema: &'s Value, definitions: &'s Map<String, Value>) -> Option<&'s Value> {
+    if kind(schema).is_some() {
+        return None;
+    }
     let schema = resolved(schema, definitions);
     if let Some(Value::Array(choices)) = schema.get("anyOf") {
         return choices.iter().find_map(|choice| object(choice, definitions));
@@ -148,15 +160,8 @@ fn object<'s>(schema: &'s Value, definitions: &'s Map<String, Value>) -> Option<
 
 /// What a field may be, in a few words.
 fn what(schema: &Value, definitions: &Map<String, Value>) -> String {
-    if let Some(name) = schema
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|path| path.rsplit('/').next())
-    {
-        let kind = Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == name);
-        if let Some(kind) = kind {
-            return format!("a {kind}");
-        }
+    if let Some(kind) = kind(schema) {
+        return format!("a {kind}");
     }
     let schema = resolved(schema, definitions);
     if let Some(title) = schema

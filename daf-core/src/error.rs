@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::registry::{Duplicate, Kind};
+use crate::registry::{Fault, Kind};
 
 /// What the methods of a part may fail with: plugins use `?`, the pipeline adds the part's kind, name and place.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -112,9 +112,9 @@ pub enum Error {
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(BoxError),
-    /// Two crates registered the same part.
-    #[error("parts registered twice: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Registry(Vec<Duplicate>),
+    /// Parts are registered so that YAML cannot name them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Registry(Vec<Fault>),
 }
 
 impl Error {

@@ -116,7 +116,8 @@ impl Component {
             .join(" ")
     }
 
-    /// Schema of the part as it stands in YAML: its own fields and the constant `type`.
+    /// Schema of the part in YAML: its own fields and the constant `type`, which a layer may leave out to change a
+    /// setting of the part below it.
     pub fn tagged_schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let schema = (self.schema)(generator);
         let mut object = schema.as_object().cloned().unwrap_or_default();
@@ -126,11 +127,6 @@ impl Component {
             properties.extend(own);
         }
         object.insert("properties".into(), Value::Object(properties));
-        let mut required = vec![Value::from("type")];
-        if let Some(Value::Array(own)) = object.remove("required") {
-            required.extend(own);
-        }
-        object.insert("required".into(), Value::Array(required));
         object.into()
     }
 }
@@ -151,55 +147,88 @@ pub fn find(kind: Kind, name: &str) -> Option<&'static Component> {
     components(kind).into_iter().find(|c| c.name == name)
 }
 
-/// Two crates that registered a part of the same kind under the same name.
+/// A fault in the registration of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Duplicate {
-    /// The kind of both parts.
-    pub kind: Kind,
-    /// The name of both parts.
-    pub name: &'static str,
-    /// The crates, with versions.
-    pub crates: Vec<String>,
+pub enum Fault {
+    /// Several crates registered a part of the same kind under the same name.
+    Duplicate {
+        /// Kind of the parts.
+        kind: Kind,
+        /// Name of the parts.
+        name: &'static str,
+        /// The crates, with versions.
+        crates: Vec<String>,
+    },
+    /// typetag has the part under another name than the record.
+    Name {
+        /// Kind of the part.
+        kind: Kind,
+        /// Registered name of the part.
+        name: &'static str,
+        /// The crate, with its version.
+        krate: String,
+        /// The part's name for typetag.
+        typetag: String,
+    },
 }
 
-impl fmt::Display for Duplicate {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} `{}` by {}",
-            self.kind,
-            self.name,
-            self.crates.join(" and ")
-        )
-    }
-}
-
-/// Refuses parts that two crates registered under one name: typetag would notice only when the name is looked up.
-///
-/// # Errors
-/// [`Error::Registry`](crate::Error::Registry) names every such part and both crates.
-pub fn check() -> crate::Result<()> {
-    let mut duplicates = Vec::new();
-    for kind in Kind::ALL {
-        for same in components(kind).chunk_by(|a, b| a.name == b.name) {
-            if same.len() > 1 {
-                let crates = same
-                    .iter()
-                    .map(|c| format!("{} {}", c.krate, c.version))
-                    .collect();
-                duplicates.push(Duplicate {
-                    kind,
-                    name: same[0].name,
-                    crates,
-                });
+        match self {
+            Self::Duplicate { kind, name, crates } => {
+                write!(f, "{kind} `{name}` is registered by {}", crates.join(" and "))
             }
+            Self::Name {
+                kind,
+                name,
+                krate,
+                typetag,
+            } => write!(
+                f,
+                "{kind} `{name}` of {krate} is `{typetag}` for typetag; write `#[typetag::serde(name = Type::NAME)]`"
+            ),
         }
     }
-    if duplicates.is_empty() {
+}
+
+/// Refuses parts that YAML could not name: typetag would notice only when the name is looked up.
+///
+/// # Errors
+/// [`Error::Registry`](crate::Error::Registry) with every fault.
+pub fn check() -> crate::Result<()> {
+    let faults: Vec<Fault> = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| faults(&components(kind)))
+        .collect();
+    if faults.is_empty() {
         Ok(())
     } else {
-        Err(crate::Error::Registry(duplicates))
+        Err(crate::Error::Registry(faults))
     }
+}
+
+/// The faults of parts of one kind, sorted by name.
+fn faults(components: &[&Component]) -> Vec<Fault> {
+    let krate = |c: &Component| format!("{} {}", c.krate, c.version);
+    let same_name = components
+        .chunk_by(|a, b| a.name == b.name)
+        .filter(|same| same.len() > 1);
+    let duplicates = same_name.map(|same| Fault::Duplicate {
+        kind: same[0].kind,
+        name: same[0].name,
+        crates: same.iter().map(|c| krate(c)).collect(),
+    });
+    let names = components.iter().filter_map(|c| {
+        let example = (c.example)();
+        let typetag = example.get("type")?.as_str()?;
+        (typetag != c.name).then(|| Fault::Name {
+            kind: c.kind,
+            name: c.name,
+            krate: krate(c),
+            typetag: typetag.to_owned(),
+        })
+    });
+    duplicates.chain(names).collect()
 }
 
 /// The name nearest to `given` among `names`, for "did you mean": letters left out, doubled, mistaken or swapped. Upper and
@@ -222,12 +251,12 @@ pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
 }
 
 /// Schema of a boxed part: one alternative per registered component.
-pub(crate) fn one_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn any_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
     let variants: Vec<Value> = components(kind)
         .into_iter()
         .map(|c| c.tagged_schema(generator).to_value())
         .collect();
-    schemars::json_schema!({ "oneOf": variants })
+    schemars::json_schema!({ "anyOf": variants })
 }
 
 /// Registers a part under its name in YAML.
@@ -302,9 +331,90 @@ pub fn example<T: Serialize + ?Sized>(part: &T) -> Value {
     serde_json::to_value(part).expect("a part is plain data")
 }
 
+/// Misuse of [`register!`](crate::register), which does not compile; `Sound` compiles and differs in one place from each.
+#[cfg(doctest)]
+mod misuse {
+    macro_rules! part {
+        ($expected:literal, $kind:literal, $derived:literal, $typetag:literal) => {
+            concat!(
+                "```",
+                $expected,
+                "
+use daf_core::image::RgbImage;
+use daf_core::rand::Rng;
+use daf_core::schemars::{self, JsonSchema};
+use daf_core::{BoxError, Region, Shape, typetag};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize, ",
+                $derived,
+                ")]
+struct Nowhere {}
+daf_core::register!(",
+                $kind,
+                ": Nowhere = \"nowhere\");
+
+#[typetag::serde(name = ",
+                $typetag,
+                ")]
+impl Shape for Nowhere {
+    fn draw(&self, _: &RgbImage, _: &mut dyn Rng) -> Result<Option<Region>, BoxError> {
+        Ok(None)
+    }
+}
+```"
+            )
+        };
+    }
+
+    #[doc = part!("", "Shape", "Default, JsonSchema", "Nowhere::NAME")]
+    struct Sound;
+    #[doc = part!("compile_fail", "Shape", "JsonSchema", "Nowhere::NAME")]
+    struct WithoutDefault;
+    #[doc = part!("compile_fail", "Shape", "Default", "Nowhere::NAME")]
+    struct WithoutJsonSchema;
+    #[doc = part!("compile_fail", "Texture", "Default, JsonSchema", "Nowhere::NAME")]
+    struct AsAnotherKind;
+    #[doc = part!("compile_fail", "Nothing", "Default, JsonSchema", "Nowhere::NAME")]
+    struct AsNoKind;
+    #[doc = part!("compile_fail", "Shape", "Default, JsonSchema", "Elsewhere::NAME")]
+    struct UnderAnothersName;
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parts_that_share_a_name_or_have_another_one_for_typetag_are_refused() {
+        let part = |krate, name, example| Component {
+            kind: Kind::Shape,
+            name,
+            krate,
+            version: "1.0.0",
+            schema: |_| Schema::default(),
+            example,
+            recipe: None,
+        };
+        let parts = [
+            part("one", "ring", || json!({ "type": "ring" })),
+            part("two", "ring", || json!({ "type": "ring" })),
+            part("one", "star", || json!({ "type": "Star" })),
+        ];
+        let found: Vec<_> = faults(&parts.each_ref())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "shape `ring` is registered by one 1.0.0 and two 1.0.0",
+                "shape `star` of one 1.0.0 is `Star` for typetag; write `#[typetag::serde(name = Type::NAME)]`",
+            ]
+        );
+    }
 
     #[test]
     fn the_nearest_name_may_differ_in_case_in_signs_and_in_a_few_letters() {

@@ -18,7 +18,7 @@ macro_rules! part {
                 stringify!($part).into()
             }
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::registry::one_of($crate::registry::Kind::$part, generator)
+                $crate::registry::any_of($crate::registry::Kind::$part, generator)
             }
         }
 
