@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use daf_core::image::RgbImage;
 use daf_core::rand::SeedableRng;
-use daf_core::{Kind, Outcome, Region, Shape, Synthesizer, registry};
+use daf_core::{Fill, Kind, Outcome, Region, Shape, Synthesizer, registry};
 use daf_synth::shape::Perlin;
 use daf_synth::shape::perlin::Lattice;
 use daf_synth::texture::Procedural;
 use daf_synth::texture::augment::{Augmentation, augment};
-use daf_synth::texture::colourspace::ColourSpace;
+use daf_synth::texture::colorspace::ColorSpace;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
@@ -138,11 +138,11 @@ fn pieces(criterion: &mut Criterion, normal: &RgbImage) {
     group.bench_function("region", |bencher| {
         bencher.iter(|| mask.clone().and_then(Region::of));
     });
-    let mut image = normal.clone();
+    let mut fill = Fill::Patch(normal.clone());
     group.bench_function("augment", |bencher| {
-        bencher.iter(|| augment(&mut image, &mut rng));
+        bencher.iter(|| augment(&mut fill, &mut rng));
     });
-    let brightness = ColourSpace::ALL.map(|space| Augmentation::Brightness {
+    let brightness = ColorSpace::ALL.map(|space| Augmentation::Brightness {
         space,
         factor: 0.9,
         offset: 10,

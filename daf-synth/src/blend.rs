@@ -1,103 +1,36 @@
 //! How much of the normal image shows through a defect.
 
-use daf_core::image::{Rgb, RgbImage};
+use daf_core::image::RgbImage;
 use daf_core::{Fill, Region};
 
-use crate::lanes::{byte, widest};
-use crate::runs::{Run, of_region};
-
 /// Replaces the region: `out = I·(1−m) + (1−β)·A·m + β·I·m` for the image I, the texture A, the mask m and the opacity β
-/// (as DRÆM's official code has it), rounded to 8 bit. With β = 0 the texture covers the image, with β = 1 nothing
+/// (as DRÆM's official code has it), rounded to 8 bits. With β = 0 the texture covers the image, with β = 1 nothing
 /// changes. Where the texture is smaller than the image, the image stays.
 pub fn blend(image: &mut RgbImage, region: &Region, fill: &Fill, opacity: f64) {
-    match fill {
-        Fill::Colour(Rgb(colour)) => {
-            let covering = covering(opacity);
-            let width = image.width() as usize;
-            for run in of_region(region) {
-                for pixel in image.as_mut()[run.bytes(width)].chunks_exact_mut(3) {
-                    for (value, new) in pixel.iter_mut().zip(colour) {
-                        *value = mixed(*value, *new, covering);
-                    }
-                }
+    let covering = (1.0 - opacity.clamp(0.0, 1.0)) as f32;
+    let (mask, bounds) = (region.mask(), region.bounds());
+    let color_at = |x, y| match fill {
+        Fill::Colour(color) => Some(color),
+        Fill::Image(texture) => texture.get_pixel_checked(x, y),
+        Fill::Patch(patch) => patch.get_pixel_checked(x - bounds.x, y - bounds.y),
+    };
+    for y in bounds.y..bounds.y + bounds.height {
+        for x in bounds.x..bounds.x + bounds.width {
+            if mask.get_pixel(x, y).0[0] == 0 {
+                continue;
+            }
+            let Some(color) = color_at(x, y) else { continue };
+            for (value, new) in image.get_pixel_mut(x, y).0.iter_mut().zip(color.0) {
+                let (old, new) = (f32::from(*value), f32::from(new));
+                *value = (old + (new - old) * covering + 0.5) as u8;
             }
         }
-        Fill::Image(texture) => blend_pixels(image, region, Material::of(texture), opacity),
-        Fill::Patch(patch) => {
-            let material = Material {
-                left: region.bounds().x as usize,
-                top: region.bounds().y as usize,
-                ..Material::of(patch)
-            };
-            blend_pixels(image, region, material, opacity);
-        }
     }
-}
-
-/// Pixels of a texture, and where they lie over the image.
-#[derive(Clone, Copy)]
-pub(crate) struct Material<'a> {
-    pub(crate) pixels: &'a [u8],
-    pub(crate) width: usize,
-    pub(crate) left: usize,
-    pub(crate) top: usize,
-}
-
-impl<'a> Material<'a> {
-    fn of(image: &'a RgbImage) -> Self {
-        Self {
-            pixels: image.as_raw(),
-            width: image.width() as usize,
-            left: 0,
-            top: 0,
-        }
-    }
-}
-
-/// [`blend`] with pixels that need not be an image of their own.
-pub(crate) fn blend_pixels(image: &mut RgbImage, region: &Region, material: Material<'_>, opacity: f64) {
-    let covering = covering(opacity);
-    let width = image.width() as usize;
-    let height = material.pixels.len() / (3 * material.width).max(1);
-    for run in of_region(region) {
-        // Both may begin after the run only where the material is not one for this region.
-        let start = run.start.max(material.left);
-        let end = run.end.min(material.left + material.width);
-        if start >= end || run.y < material.top || run.y >= material.top + height {
-            continue;
-        }
-        let from = Run {
-            y: run.y - material.top,
-            start: start - material.left,
-            end: end - material.left,
-        };
-        let new = &material.pixels[from.bytes(material.width)];
-        let old = &mut image.as_mut()[Run { start, end, ..run }.bytes(width)];
-        if covering == 1.0 {
-            old.copy_from_slice(new);
-        } else {
-            widest!({
-                for (value, new) in old.iter_mut().zip(new) {
-                    *value = mixed(*value, *new, covering);
-                }
-            });
-        }
-    }
-}
-
-fn covering(opacity: f64) -> f32 {
-    (1.0 - opacity.clamp(0.0, 1.0)) as f32
-}
-
-#[inline(always)]
-fn mixed(old: u8, new: u8, covering: f32) -> u8 {
-    let (old, new) = (f32::from(old), f32::from(new));
-    byte(old + (new - old) * covering + 0.5)
 }
 
 #[cfg(test)]
 mod tests {
-    use daf_core::image::{GrayImage, Luma};
+    use daf_core::image::{GrayImage, Luma, Rgb};
 
     use super::*;
 

@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::median::majority;
-use crate::scratch::Scratch;
 
 /// Tells the object from the background, pixel by pixel and for one image alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +80,7 @@ impl ObjectModel {
                     let sum = i32::from(p[0]) + i32::from(p[1]) + i32::from(p[2]);
                     u8::from(sum < low || sum > high)
                 };
-                image.as_raw().chunks_exact(3).map(object).collect::<Scratch<_>>()
+                image.as_raw().chunks_exact(3).map(object).collect::<Vec<_>>()
             }
             Self::Border(border) => {
                 let apart = border.apart(image);
@@ -224,14 +223,14 @@ fn fill_holes(inside: &mut [u8], width: usize) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMask {
     /// 1 on the object, 0 off it, row by row.
-    inside: Scratch<u8>,
+    inside: Vec<u8>,
     width: usize,
 }
 
 impl ObjectMask {
     fn everywhere(width: usize, height: usize) -> Self {
         Self {
-            inside: Scratch::of(1, width * height),
+            inside: vec![1; width * height],
             width,
         }
     }
@@ -259,9 +258,9 @@ impl ObjectMask {
     }
 
     /// Sums over everything above and left of each pixel's upper left corner: one row and column more than the mask.
-    pub(crate) fn integral(&self) -> Scratch<u32> {
+    pub(crate) fn integral(&self) -> Vec<u32> {
         let (width, stride) = (self.width.max(1), self.width + 1);
-        let mut sums = Scratch::of(0, stride * (self.inside.len() / width + 1));
+        let mut sums = vec![0; stride * (self.inside.len() / width + 1)];
         for (y, row) in self.inside.chunks_exact(width).enumerate() {
             let (above, here) = sums[y * stride..].split_at_mut(stride);
             let mut sum = 0;

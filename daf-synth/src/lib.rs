@@ -22,13 +22,11 @@
 
 pub mod blend;
 pub mod foreground;
-mod lanes;
 mod median;
 pub mod poisson;
 mod range;
 mod rotate;
-mod runs;
-mod scratch;
+mod round;
 pub mod shape;
 mod strategy;
 pub mod texture;

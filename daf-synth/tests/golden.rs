@@ -6,7 +6,7 @@ use daf_core::image::{GrayImage, RgbImage};
 use daf_synth::poisson::{Gradients, MixedRule, seamless_clone};
 use daf_synth::shape::perlin::Lattice;
 use daf_synth::texture::augment::Augmentation;
-use daf_synth::texture::colourspace::ColourSpace;
+use daf_synth::texture::colorspace::ColorSpace;
 use safetensors::SafeTensors;
 
 /// The file of reference numbers; without one the test is skipped, except where `CI` is set.
@@ -210,7 +210,7 @@ fn parse(name: &str) -> Augmentation {
         "brightness" => {
             let (space, rest) = parameter.split_once('.').unwrap();
             assert_eq!(rest, "mul0.85_add20");
-            let space = *ColourSpace::ALL
+            let space = *ColorSpace::ALL
                 .iter()
                 .find(|s| format!("{s:?}").eq_ignore_ascii_case(space))
                 .unwrap_or_else(|| panic!("{space}"));

@@ -20,14 +20,12 @@
 //! ```
 
 use std::cell::RefCell;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
 use daf_core::Rect;
-use daf_core::image::{ImageBuffer, Luma, Rgb, RgbImage};
+use daf_core::image::{GrayImage, RgbImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::lanes::widest;
 
 mod solver;
 
@@ -66,17 +64,13 @@ const SLACK: f32 = 0.01;
 /// value divided by 255 weights the patch's gradients against the destination's. Its outermost pixels do not count,
 /// and it is eroded by three pixels more. `corner` is where the patch's upper left pixel goes, x first; what lies beyond
 /// the destination is left out.
-pub fn seamless_clone<P, M>(
+pub fn seamless_clone(
     destination: &mut RgbImage,
-    patch: &ImageBuffer<Rgb<u8>, P>,
-    mask: &ImageBuffer<Luma<u8>, M>,
+    patch: &RgbImage,
+    mask: &GrayImage,
     corner: (i64, i64),
     gradients: Gradients,
-) -> Option<Rect>
-where
-    P: Deref<Target = [u8]>,
-    M: Deref<Target = [u8]>,
-{
+) -> Option<Rect> {
     thread_local! {
         static MEMORY: RefCell<Memory> = RefCell::default();
     }
@@ -84,33 +78,17 @@ where
     MEMORY.with_borrow_mut(|memory| {
         let place = memory.place(destination, patch, mask, corner)?;
         match gradients {
-            Gradients::Normal => memory.guide(
-                destination,
-                patch,
-                &place,
-                #[inline(always)]
-                |_, _| true,
-            ),
+            Gradients::Normal => memory.guide(destination, patch, &place, |_, _| true),
             Gradients::Mixed(MixedRule::Opencv) => {
-                memory.guide(
-                    destination,
-                    patch,
-                    &place,
-                    #[inline(always)]
-                    |patch, destination| {
-                        (patch[0] - patch[1]).abs() > (destination[0] - destination[1]).abs()
-                    },
-                );
+                memory.guide(destination, patch, &place, |patch, destination| {
+                    (patch[0] - patch[1]).abs() > (destination[0] - destination[1]).abs()
+                });
             }
             Gradients::Mixed(MixedRule::Magnitude) => {
                 let square = |[x, y]: [i32; 2]| x * x + y * y;
-                memory.guide(
-                    destination,
-                    patch,
-                    &place,
-                    #[inline(always)]
-                    |patch, destination| square(patch) > square(destination),
-                );
+                memory.guide(destination, patch, &place, |patch, destination| {
+                    square(patch) > square(destination)
+                });
             }
         }
         memory.solver.solve();
@@ -149,8 +127,8 @@ impl Memory {
     fn place(
         &mut self,
         destination: &RgbImage,
-        patch: &ImageBuffer<Rgb<u8>, impl Deref<Target = [u8]>>,
-        mask: &ImageBuffer<Luma<u8>, impl Deref<Target = [u8]>>,
+        patch: &RgbImage,
+        mask: &GrayImage,
         corner: (i64, i64),
     ) -> Option<Place> {
         let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> Range<usize> {
@@ -226,7 +204,7 @@ impl Memory {
     fn guide(
         &mut self,
         destination: &RgbImage,
-        patch: &ImageBuffer<Rgb<u8>, impl Deref<Target = [u8]>>,
+        patch: &RgbImage,
         place: &Place,
         patch_wins: impl Fn([i32; 2], [i32; 2]) -> bool,
     ) {
@@ -256,24 +234,22 @@ impl Memory {
                 let (d, d_below) = (destination_row(y), destination_row(y + 1));
                 let (along_x, along_y) = (&mut self.along_x[..], &mut self.along_y[..]);
                 let minus = |a: u8, b: u8| i32::from(a) - i32::from(b);
-                widest!({
-                    // Slices of one length let the compiler drop the bounds checks.
-                    let (p, p_right, p_below) = (&p[..values], &p[3..][..values], &p_below[..values]);
-                    let (d, d_right, d_below) = (&d[..values], &d[3..][..values], &d_below[..values]);
-                    let (along_x, along_y) = (&mut along_x[..values], &mut along_y[..values]);
-                    let weight = &weight[..values];
-                    for i in 0..values {
-                        let patch = [minus(p_right[i], p[i]), minus(p_below[i], p[i])];
-                        let destination = [minus(d_right[i], d[i]), minus(d_below[i], d[i])];
-                        let weight = if patch_wins(patch, destination) {
-                            weight[i]
-                        } else {
-                            0.0
-                        };
-                        along_x[i] = weight * (patch[0] - destination[0]) as f32;
-                        along_y[i] = weight * (patch[1] - destination[1]) as f32;
-                    }
-                });
+                // Slices of one length let the compiler drop the bounds checks.
+                let (p, p_right, p_below) = (&p[..values], &p[3..][..values], &p_below[..values]);
+                let (d, d_right, d_below) = (&d[..values], &d[3..][..values], &d_below[..values]);
+                let (along_x, along_y) = (&mut along_x[..values], &mut along_y[..values]);
+                let weight = &weight[..values];
+                for i in 0..values {
+                    let patch = [minus(p_right[i], p[i]), minus(p_below[i], p[i])];
+                    let destination = [minus(d_right[i], d[i]), minus(d_below[i], d[i])];
+                    let weight = if patch_wins(patch, destination) {
+                        weight[i]
+                    } else {
+                        0.0
+                    };
+                    along_x[i] = weight * (patch[0] - destination[0]) as f32;
+                    along_y[i] = weight * (patch[1] - destination[1]) as f32;
+                }
             }
             if y > 0 {
                 let inner = self.along_x[..values - 3]
@@ -302,7 +278,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::image::GrayImage;
+    use daf_core::image::{Luma, Rgb};
     use proptest::prelude::*;
 
     use super::*;

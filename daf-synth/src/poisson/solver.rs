@@ -2,8 +2,6 @@
 
 use std::f64::consts::PI;
 
-use crate::lanes::widest;
-
 /// Channels that are solved together.
 const CHANNELS: usize = 3;
 /// Columns of a matrix that are multiplied at once.
@@ -68,21 +66,19 @@ impl Panels {
     fn multiply(&self, input: &[f32], output: &mut [f32], stride: usize) {
         let [a, b, c, d]: [&[f32]; BLOCK] = std::array::from_fn(|row| &input[row * stride..][..self.rows]);
         let panels = self.values.chunks_exact(self.rows.max(1));
-        widest!({
-            for (number, panel) in panels.enumerate() {
-                let mut sums = [[0f32; LANES]; BLOCK];
-                for ((((matrix, a), b), c), d) in panel.iter().zip(a).zip(b).zip(c).zip(d) {
-                    for (sums, value) in sums.iter_mut().zip([a, b, c, d]) {
-                        for (sum, m) in sums.iter_mut().zip(matrix) {
-                            *sum += value * m;
-                        }
+        for (number, panel) in panels.enumerate() {
+            let mut sums = [[0f32; LANES]; BLOCK];
+            for ((((matrix, a), b), c), d) in panel.iter().zip(a).zip(b).zip(c).zip(d) {
+                for (sums, value) in sums.iter_mut().zip([a, b, c, d]) {
+                    for (sum, m) in sums.iter_mut().zip(matrix) {
+                        *sum += value * m;
                     }
                 }
-                for (row, sums) in sums.iter().enumerate() {
-                    output[row * stride + number * LANES..][..LANES].copy_from_slice(sums);
-                }
             }
-        });
+            for (row, sums) in sums.iter().enumerate() {
+                output[row * stride + number * LANES..][..LANES].copy_from_slice(sums);
+            }
+        }
     }
 }
 
@@ -252,34 +248,32 @@ impl Solver {
         let (stride, lines) = (self.stride(), self.lines_of_channel());
         let factors = &self.factors[..];
         let channels = self.transformed.chunks_exact_mut(lines * stride).take(CHANNELS);
-        widest!({
-            for channel in channels {
-                let mut done: &mut [f32] = &mut [];
-                for (line, factors) in channel.chunks_exact_mut(stride).zip(factors.chunks_exact(stride)) {
-                    if done.is_empty() {
-                        line.iter_mut()
-                            .zip(factors)
-                            .for_each(|(value, factor)| *value *= factor);
-                    } else {
-                        for ((value, factor), above) in line.iter_mut().zip(factors).zip(done.iter()) {
-                            *value = (*value - above) * factor;
-                        }
+        for channel in channels {
+            let mut done: &mut [f32] = &mut [];
+            for (line, factors) in channel.chunks_exact_mut(stride).zip(factors.chunks_exact(stride)) {
+                if done.is_empty() {
+                    line.iter_mut()
+                        .zip(factors)
+                        .for_each(|(value, factor)| *value *= factor);
+                } else {
+                    for ((value, factor), above) in line.iter_mut().zip(factors).zip(done.iter()) {
+                        *value = (*value - above) * factor;
                     }
-                    done = line;
                 }
-                let mut done: &mut [f32] = &mut [];
-                for (line, factors) in channel
-                    .chunks_exact_mut(stride)
-                    .zip(factors.chunks_exact(stride))
-                    .rev()
-                {
-                    for ((value, factor), below) in line.iter_mut().zip(factors).zip(done.iter()) {
-                        *value -= factor * below;
-                    }
-                    done = line;
-                }
+                done = line;
             }
-        });
+            let mut done: &mut [f32] = &mut [];
+            for (line, factors) in channel
+                .chunks_exact_mut(stride)
+                .zip(factors.chunks_exact(stride))
+                .rev()
+            {
+                for ((value, factor), below) in line.iter_mut().zip(factors).zip(done.iter()) {
+                    *value -= factor * below;
+                }
+                done = line;
+            }
+        }
     }
 }
 

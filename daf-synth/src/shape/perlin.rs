@@ -9,10 +9,8 @@ use daf_core::{BoxError, Rect, Region, Shape, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::lanes::widest;
 use crate::range::Range;
-use crate::rotate::{Rotation, threshold};
-use crate::scratch::Scratch;
+use crate::rotate::Rotation;
 
 /// The region where Perlin noise exceeds a threshold: ragged blobs of all sizes, as DRÆM draws them.
 ///
@@ -56,10 +54,15 @@ impl Shape for Perlin {
             let columns = 1 << rng.random_range(least..=most);
             let lattice = Lattice::draw(rows, columns, rng);
             let rotation = Rotation::new(size.0, size.1, Range(-90.0, 90.0).draw(rng));
+            let noise = lattice.noise(size.0, size.1);
             let mut mask = GrayImage::new(width, height);
-            let mut noise = Scratch::any(size.0 * size.1);
-            lattice.fill(size.0, size.1, &mut noise);
-            threshold(&rotation, &noise, self.threshold as f32, &mut mask);
+            for (y, row) in mask.chunks_exact_mut(size.0.max(1)).enumerate() {
+                for (pixel, place) in row.iter_mut().zip(rotation.places(y)) {
+                    if rotation.exceeds(&noise, place, self.threshold as f32) {
+                        *pixel = 255;
+                    }
+                }
+            }
             if let Some(region) = Region::of(mask) {
                 return Ok(Some(region));
             }
@@ -163,81 +166,48 @@ impl Lattice {
     #[must_use]
     pub fn noise(&self, width: usize, height: usize) -> Vec<f32> {
         let mut noise = vec![0.0; width * height];
-        self.fill(width, height, &mut noise);
-        noise
-    }
-
-    /// Writes it.
-    fn fill(&self, width: usize, height: usize, noise: &mut [f32]) {
         let window = Rect {
             x: 0,
             y: 0,
             width: width as u32,
             height: height as u32,
         };
-        self.write((width, height), window, 1.0, noise);
+        self.add((width, height), window, 1.0, &mut noise);
+        noise
     }
 
-    /// Writes the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of an image of
+    /// Adds the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of an image of
     /// this size.
-    pub(crate) fn write(&self, size: (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
-        self.each(size, window, noise, move |value, noise| *value = weight * noise);
-    }
-
-    /// Adds it to what there is instead.
-    pub(crate) fn add(&self, size: (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
-        self.each(size, window, noise, move |value, noise| *value += weight * noise);
-    }
-
-    /// Calls `action` with the value at each pixel and the noise there.
-    #[inline(always)]
-    fn each(
-        &self,
-        (width, height): (usize, usize),
-        window: Rect,
-        values: &mut [f32],
-        action: impl Fn(&mut f32, f32) + Copy,
-    ) {
+    pub(crate) fn add(&self, (width, height): (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
         if window.width == 0 || window.height == 0 {
             return;
         }
         let (first_row, first_column, across) = self.part;
         let count = window.width as usize;
-        let columns: Scratch<_> = places(window.x, self.columns, width).take(count).collect();
-        let [mut upper_slope, mut upper, mut lower_slope, mut lower] =
-            std::array::from_fn(|_| Scratch::any(count));
-        let mut factors_of = None;
+        let columns: Vec<_> = places(window.x, self.columns, width).take(count).collect();
+        // Within a row of cells, the noise is that of its upper corners, linear in y, which fades into that of the lower
+        // ones. Both are faded along x already; each is (slope, value) for each column.
+        let (mut upper, mut lower) = (Vec::new(), Vec::new());
+        let mut faded_for = None;
         let rows = places(window.y, self.rows, height);
-        for (values, (cell, fy, ty)) in values.chunks_exact_mut(count).zip(rows) {
-            // Within a row of cells, the noise is that of its upper corners, linear in y, which fades into that of the lower
-            // ones: both are faded along x already.
-            if factors_of.replace(cell) != Some(cell) {
+        for (noise, (cell, fy, ty)) in noise.chunks_exact_mut(count).zip(rows) {
+            if faded_for.replace(cell) != Some(cell) {
                 let corners = &self.gradients[(cell - first_row) * (across + 1)..];
                 let (above, below) = corners.split_at(across + 1);
-                for (i, &(cell, fx, tx)) in columns.iter().enumerate() {
-                    let faded = |corners: &[(f32, f32)]| {
+                let faded = |corners: &[(f32, f32)]| {
+                    let fade = |&(cell, fx, tx): &(usize, f32, f32)| {
                         let (left, right) = (corners[cell - first_column], corners[cell - first_column + 1]);
-                        (
-                            lerp(left.0, right.0, tx),
-                            lerp(left.1 * fx, right.1 * (fx - 1.0), tx),
-                        )
+                        let value = lerp(left.1 * fx, right.1 * (fx - 1.0), tx);
+                        (lerp(left.0, right.0, tx), value)
                     };
-                    (upper_slope[i], upper[i]) = faded(above);
-                    (lower_slope[i], lower[i]) = faded(below);
-                }
+                    columns.iter().map(fade).collect()
+                };
+                (upper, lower) = (faded(above), faded(below));
             }
-            let (upper_slope, upper) = (&upper_slope[..count], &upper[..count]);
-            let (lower_slope, lower) = (&lower_slope[..count], &lower[..count]);
-            let values = &mut values[..count];
-            widest!({
-                for x in 0..count {
-                    let (above, below) = (
-                        upper[x] + upper_slope[x] * fy,
-                        lower[x] + lower_slope[x] * (fy - 1.0),
-                    );
-                    action(&mut values[x], SQRT_2 as f32 * lerp(above, below, ty));
-                }
-            });
+            for ((noise, (slope, value)), (lower_slope, lower)) in noise.iter_mut().zip(&upper).zip(&lower) {
+                let (above, below) = (value + slope * fy, lower + lower_slope * (fy - 1.0));
+                *noise += weight * (SQRT_2 as f32 * lerp(above, below, ty));
+            }
         }
     }
 }
@@ -272,7 +242,6 @@ fn places(first: u32, cells: usize, size: usize) -> impl Iterator<Item = (usize,
     })
 }
 
-#[inline(always)]
 fn lerp(from: f32, to: f32, share: f32) -> f32 {
     from + (to - from) * share
 }

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
-use daf_core::{BoxError, Donors, Fill, Outcome, Shape, Synthesizer, Synthetic, typetag};
+use daf_core::{BoxError, Donors, Outcome, Shape, Synthesizer, Synthetic, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::blend::{Material, blend, blend_pixels};
+use crate::blend::blend;
 use crate::range::Range;
-use crate::rotate::Outside;
-use crate::runs::{self, Run};
 use crate::shape::Perlin;
-use crate::texture::{Textures, augment};
+use crate::texture::Textures;
+use crate::texture::augment::augment;
 
 /// Opacities of DRÆM and of the DAF paper.
 pub const OPACITY: Range = Range(0.0, 0.8);
@@ -63,49 +62,18 @@ impl Synthesizer for Compose {
         let Some(region) = self.shape.draw_checked(normal, rng)? else {
             return Ok(Outcome::Unchanged);
         };
-        let fill = self
-            .texture
-            .texture()
-            .draw_checked(normal, &region, donors, rng)?;
-        let augmentations = if self.augment && !matches!(fill, Fill::Colour(_)) {
-            augment::draw(rng)
-        } else {
-            Vec::new()
-        };
-        let opacity = self.opacity.draw(rng);
-        let mut image = normal.clone();
-        let touched = region.bounds();
-        let mut paint = |texture: &RgbImage, left: u32, top: u32, outside| {
-            let (left, top) = (left as usize, top as usize);
-            let wanted = runs::of_region(&region).map(|run| Run {
-                y: run.y - top,
-                start: run.start - left,
-                end: run.end - left,
-            });
-            augment::shown(texture, outside, wanted, &augmentations, |pixels| {
-                let material = Material {
-                    pixels,
-                    width: texture.width() as usize,
-                    left,
-                    top,
-                };
-                blend_pixels(&mut image, &region, material, opacity);
-            });
-        };
-        match fill {
-            Fill::Image(texture) if texture.dimensions() == normal.dimensions() => {
-                paint(&texture, 0, 0, Outside::Black);
-            }
-            Fill::Patch(patch) if patch.dimensions() == (touched.width, touched.height) => {
-                paint(&patch, touched.x, touched.y, Outside::Mirrored);
-            }
-            other => blend(&mut image, &region, &other, opacity),
+        let texture = self.texture.texture();
+        let mut fill = texture.draw_checked(normal, &region, donors, rng)?;
+        if self.augment {
+            augment(&mut fill, rng);
         }
+        let mut image = normal.clone();
+        blend(&mut image, &region, &fill, self.opacity.draw(rng));
         Ok(Outcome::Damaged(Synthetic {
             image,
+            touched: region.bounds(),
             mask: region.into_mask(),
             target: None,
-            touched,
             class: 0,
         }))
     }

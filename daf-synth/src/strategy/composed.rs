@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::compose::{Compose, OPACITY};
 use crate::range::Range;
 use crate::shape::{Perlin, Rectangle, Scar};
-use crate::texture::{Colour, Granularity, SameImage, Textures};
+use crate::texture::{Color, Granularity, SameImage, Textures};
 
 /// Declares a registered synthesizer: its settings with their defaults, and the [`Compose`] that they stand for.
 macro_rules! composition {
@@ -126,7 +126,7 @@ composition! {
         opacity: Range = OPACITY,
     } => |settings| Compose {
         shape: Arc::new(Perlin::default()),
-        texture: Textures::of(Colour { granularity: settings.granularity }),
+        texture: Textures::of(Color { granularity: settings.granularity }),
         augment: false,
         opacity: settings.opacity,
     }
@@ -148,7 +148,7 @@ composition! {
         opacity: Range = OPACITY,
     } => |settings| Compose {
         shape: Arc::new(Rectangle { area: settings.area, aspect: settings.aspect }),
-        texture: Textures::of(Colour { granularity: settings.granularity }),
+        texture: Textures::of(Color { granularity: settings.granularity }),
         augment: false,
         opacity: settings.opacity,
     }

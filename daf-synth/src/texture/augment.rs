@@ -1,55 +1,34 @@
 //! The ten augmentations of DRÆM's textures, on 8-bit values.
 //!
 //! Semantics are those of imgaug, and of PIL where imgaug hands on to it. The official code keeps images in OpenCV's
-//! BGR order while imgaug takes them for RGB; our images are RGB, so that colour spaces see the true colours. For the
-//! random colours that come out this makes no systematic difference.
-//!
-//! A defect shows a small part of its texture, so only the pixels that it shows are computed, and those on which they
-//! depend: `shown` gives the same bytes there as [`Augmentation::apply`] on the whole image, one after the other.
+//! BGR order while imgaug takes them for RGB; our images are RGB, so that color spaces see the true colors. For the
+//! random colors that come out this makes no systematic difference.
 
-use std::cell::RefCell;
+use std::sync::Arc;
 
-use daf_core::Rect;
+use daf_core::Fill;
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
 
-use super::colourspace::{self, ColourSpace, HUES, decode_hsv, encode_hsv};
-use crate::lanes::{byte, nearest, widest};
+use super::colorspace::{ColorSpace, HUES};
 use crate::range::Range;
-use crate::rotate::{Outside, Rotation};
-use crate::runs::{self, Run};
+use crate::rotate::{Outside, rotate};
 
-/// Applies three different augmentations, in the order in which they are drawn.
-pub fn augment(image: &mut RgbImage, rng: &mut dyn Rng) {
-    for augmentation in draw(rng) {
-        augmentation.apply(image);
-    }
-}
-
-/// Draws three different augmentations; fewer where one is drawn to do nothing.
-pub fn draw(rng: &mut dyn Rng) -> Vec<Augmentation> {
+/// Applies three different augmentations to an image or a patch, in the order in which they are drawn; fewer where one is
+/// drawn to do nothing. A plain color stays as it is.
+pub fn augment(fill: &mut Fill, rng: &mut dyn Rng) {
+    let (image, outside) = match fill {
+        Fill::Colour(_) => return,
+        Fill::Image(image) => (Arc::make_mut(image), Outside::Black),
+        Fill::Patch(patch) => (patch, Outside::Mirrored),
+    };
     let mut kinds = DRAWN;
-    (0..3)
-        .filter_map(|i| {
-            kinds.swap(i, rng.random_range(i..DRAWN.len()));
-            kinds[i](rng)
-        })
-        .collect()
-}
-
-/// Hands the texture after these augmentations to `action`: RGB values of an image of the texture's size, of which only
-/// the pixels that `wanted` names have a meaning.
-pub(crate) fn shown<R>(
-    texture: &RgbImage,
-    outside: Outside,
-    wanted: impl Iterator<Item = Run>,
-    augmentations: &[Augmentation],
-    action: impl FnOnce(&[u8]) -> R,
-) -> R {
-    SCRATCH.with_borrow_mut(|scratch| {
-        scratch.want(augmentations.len(), wanted);
-        action(process(texture, outside, augmentations, scratch))
-    })
+    for i in 0..3 {
+        kinds.swap(i, rng.random_range(i..DRAWN.len()));
+        if let Some(augmentation) = kinds[i](rng) {
+            augmentation.apply_within(image, outside);
+        }
+    }
 }
 
 /// Draws an augmentation's parameters; `None` where it is drawn to do nothing.
@@ -64,7 +43,7 @@ const DRAWN: [Draw; 10] = [
     },
     |rng| {
         Some(Augmentation::Brightness {
-            space: ColourSpace::ALL[rng.random_range(0..ColourSpace::ALL.len())],
+            space: ColorSpace::ALL[rng.random_range(0..ColorSpace::ALL.len())],
             factor: Range(0.8, 1.2).draw(rng),
             offset: rng.random_range(-30..=30),
             offset_first: rng.random(),
@@ -96,10 +75,10 @@ pub enum Augmentation {
     /// Brightness times a factor and plus an offset (imgaug's `MultiplyAndAddToBrightness`).
     Brightness {
         /// Where brightness is taken from.
-        space: ColourSpace,
+        space: ColorSpace,
         /// What it is multiplied by.
         factor: f64,
-        /// What is added, in grey levels.
+        /// What is added, in levels.
         offset: i16,
         /// Whether the offset is added before multiplying.
         offset_first: bool,
@@ -108,7 +87,7 @@ pub enum Augmentation {
     Sharpness(f64),
     /// Added to hue and saturation, both in 255ths (imgaug's `AddToHueAndSaturation`): hue turns, saturation is clipped.
     HueSaturation {
-        /// 255 is a full turn of the colour circle.
+        /// 255 is a full turn of the color circle.
         hue: i32,
         /// 255 is full saturation.
         saturation: i32,
@@ -124,136 +103,24 @@ pub enum Augmentation {
     Autocontrast(u8),
     /// Makes each channel's histogram flat (PIL's `ImageOps.equalize`).
     Equalize,
-    /// Degrees about the centre; what comes in is black.
+    /// Degrees about the center; what comes in is black.
     Rotate(f64),
 }
 
 impl Augmentation {
     /// Changes the image.
     pub fn apply(self, image: &mut RgbImage) {
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.want(1, runs::whole(width, height));
-            let pixels = process(image, Outside::Black, &[self], scratch);
-            // A copy that has to be made anyway: what was read cannot be written at the same time.
-            let pixels = pixels.to_vec();
-            image.copy_from_slice(&pixels);
-        });
+        self.apply_within(image, Outside::Black);
     }
-}
 
-thread_local! {
-    /// Working memory, so that nothing is allocated for an operation.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-#[derive(Default)]
-struct Scratch {
-    /// Two images: operations that cannot work in place read one and write the other.
-    images: [Vec<u8>; 2],
-    /// The pixels that are wanted after so many operations.
-    wanted: Vec<Vec<Run>>,
-    /// A mask to collect wanted pixels in.
-    marks: Vec<u8>,
-    /// Where pixels that are worked on together belong.
-    pieces: Vec<std::ops::Range<usize>>,
-}
-
-/// So many bytes are worked on together: 256 pixels.
-const TOGETHER: usize = 768;
-
-impl Scratch {
-    /// Sets the pixels that are wanted after the last of so many operations.
-    fn want(&mut self, operations: usize, runs: impl Iterator<Item = Run>) {
-        if self.wanted.len() <= operations {
-            self.wanted.resize_with(operations + 1, Vec::new);
-        }
-        self.wanted[operations].clear();
-        self.wanted[operations].extend(runs);
-    }
-}
-
-/// Applies the augmentations to the pixels that `scratch` wants after the last of them.
-fn process<'a>(
-    texture: &'a RgbImage,
-    outside: Outside,
-    augmentations: &[Augmentation],
-    scratch: &'a mut Scratch,
-) -> &'a [u8] {
-    let (width, height) = (texture.width() as usize, texture.height() as usize);
-    let Scratch {
-        images,
-        wanted,
-        marks,
-        pieces,
-    } = scratch;
-    // From the last to the first: which pixels are needed?
-    for (i, augmentation) in augmentations.iter().enumerate().rev() {
-        let (before, after) = wanted.split_at_mut(i + 1);
-        let (before, after) = (&mut before[i], &after[0]);
-        before.clear();
-        let all = after.iter().map(|run| run.pixels()).sum::<usize>() == width * height;
-        match augmentation {
-            // A histogram is one of the whole image.
-            Augmentation::Autocontrast(_) | Augmentation::Equalize => {
-                before.extend(runs::whole(width, height));
+    /// Changes the image, around which there is what `outside` says.
+    fn apply_within(self, image: &mut RgbImage, outside: Outside) {
+        match self {
+            Self::Gamma(gammas) => {
+                let curve = |gamma| table(|v| (v / 255.0).powf(gamma) * 255.0);
+                look_up(image, gammas.map(curve));
             }
-            // The texture itself is all there.
-            Augmentation::Rotate(_) if i == 0 => {}
-            Augmentation::Rotate(degrees) => {
-                let rotation = Rotation::new(width, height, *degrees).with(outside);
-                collect(width, height, marks, before, |marks| {
-                    for run in after {
-                        rotation.mark(*run, marks);
-                    }
-                });
-            }
-            Augmentation::Sharpness(_) if !all => collect(width, height, marks, before, |marks| {
-                for run in after {
-                    let columns = run.start.saturating_sub(1)..(run.end + 1).min(width);
-                    for y in run.y.saturating_sub(1)..(run.y + 2).min(height) {
-                        marks[y * width..][columns.clone()].fill(255);
-                    }
-                }
-            }),
-            // Each pixel depends on itself.
-            _ => before.extend(after),
-        }
-    }
-    // From the first to the last. Tables wait until something else has to be done: a chain of them is one, and a histogram
-    // goes through them more quickly than an image.
-    let mut canvas = Canvas {
-        texture: texture.as_raw(),
-        width,
-        images,
-        pieces,
-        current: None,
-        tables: None,
-    };
-    for (augmentation, wanted) in augmentations.iter().zip(wanted.windows(2)) {
-        let (before, after) = (&wanted[0], &wanted[1]);
-        match *augmentation {
-            Augmentation::Gamma(gammas) => canvas.look_up(
-                gammas.map(|gamma| table(|v| ((v / 255.0).powf(gamma) * 255.0).clamp(0.0, 255.0) as u8)),
-            ),
-            Augmentation::Solarize(threshold) => {
-                let solarized = |v: f64| if v >= f64::from(threshold) { 255.0 - v } else { v };
-                canvas.look_up([table(|v| solarized(v) as u8); 3]);
-            }
-            Augmentation::Posterize(bits) => {
-                let step = f64::from(1u32 << 8u8.saturating_sub(bits).min(8));
-                canvas.look_up([table(|v| ((v / step).floor() * step) as u8); 3]);
-            }
-            Augmentation::Invert => canvas.look_up([table(|v| 255 - v as u8); 3]),
-            Augmentation::Autocontrast(cutoff) => {
-                let tables = canvas.histograms().map(|h| stretch(h, cutoff));
-                canvas.look_up(tables);
-            }
-            Augmentation::Equalize => {
-                let tables = canvas.histograms().map(|h| flatten(&h));
-                canvas.look_up(tables);
-            }
-            Augmentation::Brightness {
+            Self::Brightness {
                 space,
                 factor,
                 offset,
@@ -261,184 +128,40 @@ fn process<'a>(
             } => {
                 let add = |v: f64| (v + f64::from(offset)).clamp(0.0, 255.0);
                 let multiply = |v: f64| (v * factor).floor().clamp(0.0, 255.0);
-                let table = table(|v| if offset_first { multiply(add(v)) } else { add(multiply(v)) } as u8);
-                canvas.in_place(after, |pixels| space.map_brightness(pixels, &table));
-            }
-            Augmentation::HueSaturation { hue, saturation } => {
-                let turn = HueTurn::new(hue, saturation);
-                canvas.in_place(after, |pixels| turn.apply(pixels));
-            }
-            Augmentation::Sharpness(factor) => {
-                if width >= 3 && height >= 3 {
-                    canvas.anew(before, |from, to| {
-                        for run in after {
-                            sharpen(from, to, (width, height), *run, factor as f32);
-                        }
-                    });
-                }
-            }
-            Augmentation::Rotate(degrees) => {
-                let rotation = Rotation::new(width, height, degrees).with(outside);
-                canvas.anew(before, |from, to| {
-                    for run in after {
-                        rotation.turn(from, *run, &mut to[run.bytes(width)]);
+                let table = table(|v| {
+                    if offset_first {
+                        multiply(add(v))
+                    } else {
+                        add(multiply(v))
                     }
                 });
-            }
-        }
-    }
-    canvas.finish(&wanted[augmentations.len()])
-}
-
-/// Marks pixels and gives the runs of those that are marked.
-fn collect(
-    width: usize,
-    height: usize,
-    marks: &mut Vec<u8>,
-    into: &mut Vec<Run>,
-    mark: impl FnOnce(&mut [u8]),
-) {
-    marks.clear();
-    marks.resize(width * height, 0);
-    mark(marks);
-    let all = Rect {
-        x: 0,
-        y: 0,
-        width: width as u32,
-        height: height as u32,
-    };
-    into.extend(runs::of_mask(marks, width, all));
-}
-
-/// The image between two operations.
-struct Canvas<'a> {
-    texture: &'a [u8],
-    width: usize,
-    images: &'a mut [Vec<u8>; 2],
-    pieces: &'a mut Vec<std::ops::Range<usize>>,
-    /// Which of the images holds it; none as long as it is the texture.
-    current: Option<usize>,
-    /// Tables that its values have still to go through.
-    tables: Option<[Table; 3]>,
-}
-
-impl<'a> Canvas<'a> {
-    fn look_up(&mut self, mut tables: [Table; 3]) {
-        if let Some(waiting) = &self.tables {
-            for (table, waiting) in tables.iter_mut().zip(waiting) {
-                *table = waiting.map(|v| table[v as usize]);
-            }
-        }
-        self.tables = Some(tables);
-    }
-
-    fn pixels(&self) -> &[u8] {
-        self.current.map_or(self.texture, |i| &self.images[i])
-    }
-
-    fn histograms(&self) -> [[u64; 256]; 3] {
-        const SEVERAL: usize = 4;
-        // Several counts per channel: neighbours often have the same value, and counting it twice in a row has to wait.
-        let mut counts = [[[0u32; 256]; 3]; SEVERAL];
-        let (groups, last) = self.pixels()[..self.texture.len()].as_chunks::<{ 3 * SEVERAL }>();
-        for group in groups {
-            for (i, value) in group.iter().enumerate() {
-                let count = &mut counts[i / 3][i % 3][*value as usize];
-                *count = count.wrapping_add(1);
-            }
-        }
-        for (i, value) in last.iter().enumerate() {
-            counts[0][i % 3][*value as usize] += 1;
-        }
-        std::array::from_fn(|channel| {
-            let mut histogram = [0; 256];
-            for value in 0..256 {
-                let shown = self
-                    .tables
-                    .map_or(value, |tables| tables[channel][value] as usize);
-                histogram[shown] += counts
-                    .iter()
-                    .map(|counts| u64::from(counts[channel][value]))
-                    .sum::<u64>();
-            }
-            histogram
-        })
-    }
-
-    /// Changes runs of pixels. `change` is called with many pixels at a time, also where the runs are short.
-    fn in_place(&mut self, runs: &[Run], mut change: impl FnMut(&mut [u8])) {
-        let tables = self.tables.take();
-        let from_texture = self.current.is_none();
-        let image = &mut self.images[*self.current.get_or_insert(0)];
-        if from_texture {
-            // What lies outside the runs is never read.
-            image.resize(self.texture.len().max(image.len()), 0);
-        }
-        let (mut together, mut filled) = ([0; TOGETHER], 0);
-        let mut flush = |image: &mut [u8], pixels: &mut [u8], pieces: &mut Vec<std::ops::Range<usize>>| {
-            if let Some(tables) = &tables {
-                for pixel in pixels.as_chunks_mut::<3>().0 {
-                    for (value, table) in pixel.iter_mut().zip(tables) {
-                        *value = table[*value as usize];
-                    }
+                for pixel in image.pixels_mut() {
+                    let mut color = space.encode(pixel.0);
+                    let brightness = &mut color[space.brightness()];
+                    *brightness = table[usize::from(*brightness)];
+                    pixel.0 = space.decode(color);
                 }
             }
-            change(pixels);
-            let mut rest = &*pixels;
-            for bytes in pieces.drain(..) {
-                let (piece, others) = rest.split_at(bytes.len());
-                image[bytes].copy_from_slice(piece);
-                rest = others;
+            Self::Sharpness(factor) => sharpen(image, factor as f32),
+            Self::HueSaturation { hue, saturation } => turn_hue(image, hue, saturation),
+            Self::Solarize(threshold) => {
+                let threshold = f64::from(threshold);
+                look_up(image, [table(|v| if v >= threshold { 255.0 - v } else { v }); 3]);
             }
-        };
-        for run in runs {
-            let bytes = run.bytes(self.width);
-            for start in bytes.clone().step_by(TOGETHER) {
-                let bytes = start..bytes.end.min(start + TOGETHER);
-                if filled + bytes.len() > TOGETHER {
-                    flush(image, &mut together[..filled], self.pieces);
-                    filled = 0;
-                }
-                let source = if from_texture { self.texture } else { &image[..] };
-                together[filled..filled + bytes.len()].copy_from_slice(&source[bytes.clone()]);
-                filled += bytes.len();
-                self.pieces.push(bytes);
+            Self::Posterize(bits) => {
+                let step = f64::from(1u32 << 8u8.saturating_sub(bits).min(8));
+                look_up(image, [table(|v| (v / step).floor() * step); 3]);
             }
-        }
-        flush(image, &mut together[..filled], self.pieces);
-    }
-
-    /// Writes an image that depends on `before` of the one that there is.
-    fn anew(&mut self, before: &[Run], write: impl FnOnce(&[u8], &mut [u8])) {
-        if self.tables.is_some() {
-            self.in_place(before, |_| {});
-        }
-        let target = self.current.map_or(0, |current| 1 - current);
-        let [first, second] = &mut *self.images;
-        let (to, other) = if target == 0 {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        to.resize(self.texture.len().max(to.len()), 0);
-        write(
-            if self.current.is_some() {
-                other
-            } else {
-                self.texture
-            },
-            to,
-        );
-        self.current = Some(target);
-    }
-
-    fn finish(mut self, runs: &[Run]) -> &'a [u8] {
-        if self.tables.is_some() {
-            self.in_place(runs, |_| {});
-        }
-        match self.current {
-            Some(current) => &self.images[current][..self.texture.len()],
-            None => self.texture,
+            Self::Invert => look_up(image, [table(|v| 255.0 - v); 3]),
+            Self::Autocontrast(cutoff) => {
+                let tables = histograms(image).map(|histogram| stretch(histogram, cutoff));
+                look_up(image, tables);
+            }
+            Self::Equalize => {
+                let tables = histograms(image).map(|histogram| flatten(&histogram));
+                look_up(image, tables);
+            }
+            Self::Rotate(degrees) => *image = rotate(image, degrees, outside),
         }
     }
 }
@@ -446,37 +169,37 @@ impl<'a> Canvas<'a> {
 /// One table of 256 values per channel.
 type Table = [u8; 256];
 
-fn table(value: impl Fn(f64) -> u8) -> Table {
-    std::array::from_fn(|v| value(v as f64))
+/// Values are cut off to bytes.
+fn table(value: impl Fn(f64) -> f64) -> Table {
+    std::array::from_fn(|v| value(v as f64) as u8)
 }
 
-/// Adds to hue and saturation.
-pub(super) struct HueTurn {
-    hues: Table,
-    saturations: Table,
-}
-
-impl HueTurn {
-    /// Both in 255ths.
-    pub(super) fn new(hue: i32, saturation: i32) -> Self {
-        let turn = hue * HUES / 255;
-        Self {
-            hues: table(|v| (v as i32 + turn).rem_euclid(HUES) as u8),
-            saturations: table(|v| (v as i32 + saturation).clamp(0, 255) as u8),
+fn look_up(image: &mut RgbImage, tables: [Table; 3]) {
+    for pixel in image.pixels_mut() {
+        for (value, table) in pixel.0.iter_mut().zip(&tables) {
+            *value = table[usize::from(*value)];
         }
     }
+}
 
-    pub(super) fn apply(&self, pixels: &mut [u8]) {
-        colourspace::each(
-            pixels,
-            #[inline(always)]
-            |colours| {
-                encode_hsv(colours);
-                colourspace::look_up(&mut colours[0], &self.hues);
-                colourspace::look_up(&mut colours[1], &self.saturations);
-                decode_hsv(colours);
-            },
-        );
+fn histograms(image: &RgbImage) -> [[u64; 256]; 3] {
+    let mut counts = [[0; 256]; 3];
+    for pixel in image.pixels() {
+        for (counts, value) in counts.iter_mut().zip(pixel.0) {
+            counts[usize::from(value)] += 1;
+        }
+    }
+    counts
+}
+
+/// Adds to hue and saturation, both in 255ths.
+pub(super) fn turn_hue(image: &mut RgbImage, hue: i32, saturation: i32) {
+    let turn = hue * HUES / 255;
+    for pixel in image.pixels_mut() {
+        let [h, s, v] = ColorSpace::Hsv.encode(pixel.0);
+        let h = (i32::from(h) + turn).rem_euclid(HUES) as u8;
+        let s = (i32::from(s) + saturation).clamp(0, 255) as u8;
+        pixel.0 = ColorSpace::Hsv.decode([h, s, v]);
     }
 }
 
@@ -499,10 +222,10 @@ fn stretch(mut histogram: [u64; 256], cutoff: u8) -> Table {
     let low = histogram.iter().position(|c| *c > 0).unwrap_or(0) as f64;
     let high = histogram.iter().rposition(|c| *c > 0).unwrap_or(0) as f64;
     if high <= low {
-        return table(|v| v as u8);
+        return table(|v| v);
     }
     let scale = 255.0 / (high - low);
-    table(|v| (v * scale - low * scale).clamp(0.0, 255.0) as u8)
+    table(|v| v * scale - low * scale)
 }
 
 /// PIL's equalize of one channel.
@@ -511,7 +234,7 @@ fn flatten(histogram: &[u64; 256]) -> Table {
     let last = histogram.iter().rfind(|c| **c > 0).copied().unwrap_or(0);
     let step = (total - last) / 255;
     if step == 0 {
-        return table(|v| v as u8);
+        return table(|v| v);
     }
     let mut sum = step / 2;
     histogram.map(|count| {
@@ -522,108 +245,70 @@ fn flatten(histogram: &[u64; 256]) -> Table {
 }
 
 /// PIL blends with its `SMOOTH` filter: 1 around 5, divided by 13; the outermost pixels stay.
-fn sharpen(source: &[u8], target: &mut [u8], (width, height): (usize, usize), run: Run, factor: f32) {
-    target[run.bytes(width)].copy_from_slice(&source[run.bytes(width)]);
-    let inner = Run {
-        start: run.start.max(1),
-        end: run.end.min(width - 1),
-        ..run
-    };
-    if run.y == 0 || run.y == height - 1 || inner.start >= inner.end {
+fn sharpen(image: &mut RgbImage, factor: f32) {
+    let stride = image.width() as usize * 3;
+    if image.width() < 3 || image.height() < 3 {
         return;
     }
-    let bytes = inner.bytes(width);
-    let stride = width * 3;
-    // Three rows of equal length, one pixel wider than the target on either side.
-    let around = |start: usize| &source[start - 3..start + bytes.len() + 3];
-    let (above, here, below) = (
-        around(bytes.start - stride),
-        around(bytes.start),
-        around(bytes.start + stride),
-    );
-    let target = &mut target[bytes];
-    widest!({
-        // The length is written out so that the compiler needs no check in the loop.
-        let reach = target.len() + 6;
-        let (above, here, below) = (&above[..reach], &here[..reach], &below[..reach]);
-        for (i, value) in target.iter_mut().enumerate() {
-            let column = |i: usize| {
-                let sum = u16::from(above[i]).wrapping_add(u16::from(here[i]));
-                sum.wrapping_add(u16::from(below[i]))
-            };
-            let middle = u16::from(here[i + 3]);
-            let sum = column(i).wrapping_add(column(i + 3)).wrapping_add(column(i + 6));
-            let sum = sum.wrapping_add(middle.wrapping_mul(4));
-            // No sum of integers is half a 13th between two.
-            let smooth = nearest(f32::from(sum) * (1.0 / 13.0)).1;
-            *value = byte(smooth + (f32::from(middle) - smooth) * factor);
+    let source = image.clone();
+    let rows = |first: usize| source.chunks_exact(stride).skip(first);
+    let sources = rows(0).zip(rows(1)).zip(rows(2));
+    for (((above, here), below), target) in sources.zip(image.chunks_exact_mut(stride).skip(1)) {
+        let column = |i: usize| i32::from(above[i]) + i32::from(here[i]) + i32::from(below[i]);
+        for i in 3..stride - 3 {
+            let middle = i32::from(here[i]);
+            let sum = column(i - 3) + column(i) + column(i + 3) + 4 * middle;
+            let smooth = ((sum + 6) / 13) as f32;
+            target[i] = (smooth + (middle as f32 - smooth) * factor) as u8;
         }
-    });
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use daf_core::Region;
-    use daf_core::image::GrayImage;
+    use daf_core::image::Rgb;
     use daf_core::rand::SeedableRng;
-    use proptest::prelude::*;
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::texture::Procedural;
 
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn what_is_shown_has_the_bytes_of_the_whole_image(
-            width in 1u32..50, height in 1u32..50, seed: u64, share in 0.0..1.0, blocks in 1u32..12,
-        ) {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let texture = Procedural::default().image(width, height, &mut rng);
-            let grid: Vec<bool> = (0..50 * 50).map(|_| rng.random_bool(share)).collect();
-            let mask = GrayImage::from_fn(width, height, |x, y| {
-                [if grid[(y / blocks * 50 + x / blocks) as usize] { 255 } else { 0 }].into()
-            });
-            let Some(region) = Region::of(mask) else { return Ok(()) };
-            let drawn = draw(&mut rng);
-            let mut whole = texture.clone();
-            for augmentation in &drawn {
-                augmentation.apply(&mut whole);
-            }
-            shown(&texture, Outside::Black, runs::of_region(&region), &drawn, |pixels| {
-                for ((inside, found), expected) in
-                    region.mask().iter().zip(pixels.chunks_exact(3)).zip(whole.chunks_exact(3))
-                {
-                    prop_assert!(*inside == 0 || found == expected, "{drawn:?}: {found:?} {expected:?}");
-                }
-                Ok(())
-            })?;
-        }
+    #[test]
+    fn an_image_loses_its_corners_where_a_patch_does_not() {
+        let white = RgbImage::from_pixel(20, 20, Rgb([255; 3]));
+        let (mut image, mut patch) = (white.clone(), white.clone());
+        Augmentation::Rotate(30.0).apply_within(&mut image, Outside::Black);
+        Augmentation::Rotate(30.0).apply_within(&mut patch, Outside::Mirrored);
+        assert_eq!((image.get_pixel(0, 0).0, &patch), ([0; 3], &white));
     }
 
     #[test]
-    fn a_small_image_after_a_large_one_sees_nothing_of_it() {
+    fn shared_images_are_copied_and_plain_colors_stay() {
+        let shared = Arc::new(RgbImage::from_fn(9, 9, |x, y| {
+            Rgb([x as u8 * 20, y as u8 * 20, 90])
+        }));
+        let before = RgbImage::clone(&shared);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let images: Vec<_> = [(64, 64), (9, 7), (64, 64)]
-            .map(|(width, height)| Procedural::default().image(width, height, &mut rng))
-            .into();
-        for augmentation in [
-            Augmentation::Rotate(30.0),
-            Augmentation::Sharpness(0.3),
-            Augmentation::Equalize,
-            Augmentation::Invert,
-        ] {
-            let fresh = |image: &RgbImage| {
-                let mut image = image.clone();
-                std::thread::scope(|scope| scope.spawn(|| augmentation.apply(&mut image)).join().unwrap());
-                image
-            };
-            for image in &images {
-                let mut used = image.clone();
-                augmentation.apply(&mut used);
-                assert_eq!(used, fresh(image));
-            }
+        let mut changed = 0;
+        for _ in 0..20 {
+            let mut fill = Fill::Image(Arc::clone(&shared));
+            augment(&mut fill, &mut rng);
+            assert_eq!(*shared, before);
+            changed += u32::from(matches!(fill, Fill::Image(image) if *image != before));
+        }
+        assert!(changed > 15, "{changed}");
+        let mut unused = ChaCha8Rng::seed_from_u64(1);
+        augment(&mut Fill::Colour(Rgb([1, 2, 3])), &mut unused);
+        assert_eq!(unused, ChaCha8Rng::seed_from_u64(1));
+    }
+
+    #[test]
+    fn sharpening_is_between_smoothing_and_its_opposite() {
+        let image = RgbImage::from_fn(5, 5, |x, y| Rgb([if (x, y) == (2, 2) { 130 } else { 0 }; 3]));
+        for (factor, expected) in [(0.0, 50), (1.0, 130), (1.5, 170)] {
+            let mut sharpened = image.clone();
+            Augmentation::Sharpness(factor).apply(&mut sharpened);
+            assert_eq!(sharpened.get_pixel(2, 2).0, [expected; 3]);
+            assert_eq!(sharpened.get_pixel(0, 0).0, [0; 3]);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Cut and paste: normal images as textures.
 
-use daf_core::image::RgbImage;
+use std::sync::Arc;
+
+use daf_core::image::{RgbImage, imageops};
 use daf_core::rand::{Rng, RngExt};
 use daf_core::{BoxError, Donors, Fill, Region, Texture, data, typetag};
 use schemars::JsonSchema;
@@ -11,19 +13,19 @@ use crate::range::Range;
 
 /// The normal image itself, taken from another place: CutPaste's texture.
 ///
-/// A piece of the size of the shape's box is cut out at a random place, turned, and its colours are jittered.
+/// A piece of the size of the shape's box is cut out at a random place, turned, and its colors are jittered.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SameImage {
     /// By how much brightness, contrast, saturation and hue may change, 0..=0.5: factors of 1 ± jitter, and as much of a
-    /// turn of the colour circle.
+    /// turn of the color circle.
     pub jitter: f64,
     /// Degrees by which the piece is turned clockwise, drawn uniformly from [low, high] within −180..=180.
     pub angle: Range,
 }
 
 impl SameImage {
-    /// CutPaste's colour jitter.
+    /// CutPaste's color jitter.
     pub const JITTER: f64 = 0.1;
 }
 
@@ -47,10 +49,7 @@ impl Texture for SameImage {
         _: &dyn Donors,
         rng: &mut dyn Rng,
     ) -> Result<Fill, BoxError> {
-        let bounds = region.bounds();
-        let mut piece = cut(normal, bounds.width, bounds.height, self.angle.draw(rng), rng);
-        jitter(&mut piece, self.jitter, rng);
-        Ok(Fill::Patch(piece))
+        Ok(piece(normal, region, (self.jitter, self.angle), rng))
     }
 
     fn check(&self) -> Result<(), BoxError> {
@@ -60,12 +59,12 @@ impl Texture for SameImage {
 
 /// Another normal image: a piece from a random place of it.
 ///
-/// The piece has the size of the shape's box; it is turned, and its colours are jittered.
+/// The piece has the size of the shape's box; it is turned, and its colors are jittered.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Donor {
     /// By how much brightness, contrast, saturation and hue may change, 0..=0.5: factors of 1 ± jitter, and as much of a
-    /// turn of the colour circle.
+    /// turn of the color circle.
     pub jitter: f64,
     /// Degrees by which the piece is turned clockwise, drawn uniformly from [low, high] within −180..=180.
     pub angle: Range,
@@ -91,17 +90,11 @@ impl Texture for Donor {
         donors: &dyn Donors,
         rng: &mut dyn Rng,
     ) -> Result<Fill, BoxError> {
-        let bounds = region.bounds();
-        let donor = donors.draw(rng)?;
-        let angle = self.angle.draw(rng);
-        let mut piece = if donor.dimensions() == normal.dimensions() {
-            cut(&donor, bounds.width, bounds.height, angle, rng)
-        } else {
-            let donor = data::resize_rgb(&donor, normal.width(), normal.height())?;
-            cut(&donor, bounds.width, bounds.height, angle, rng)
-        };
-        jitter(&mut piece, self.jitter, rng);
-        Ok(Fill::Patch(piece))
+        let mut donor = donors.draw(rng)?;
+        if donor.dimensions() != normal.dimensions() {
+            donor = Arc::new(data::resize_rgb(&donor, normal.width(), normal.height())?);
+        }
+        Ok(piece(&donor, region, (self.jitter, self.angle), rng))
     }
 
     fn check(&self) -> Result<(), BoxError> {
@@ -116,20 +109,23 @@ fn check(jitter: f64, angle: Range) -> Result<(), BoxError> {
     angle.check("angle", -180.0, 180.0)
 }
 
+/// A piece of an image for a region, turned and jittered.
+fn piece(image: &RgbImage, region: &Region, (amount, angle): (f64, Range), rng: &mut dyn Rng) -> Fill {
+    let bounds = region.bounds();
+    let mut piece = cut(image, bounds.width, bounds.height, angle.draw(rng), rng);
+    jitter(&mut piece, amount, rng);
+    Fill::Patch(piece)
+}
+
 /// A piece of an image that is at least as large, turned clockwise by so many degrees, from a place where the turned piece
 /// lies inside, if there is one; elsewhere the image's outermost pixels go on.
 fn cut(image: &RgbImage, width: u32, height: u32, degrees: f64, rng: &mut dyn Rng) -> RgbImage {
-    let mut piece = RgbImage::new(width, height);
-    let stride = image.width() as usize * 3;
     if degrees == 0.0 {
-        let x = rng.random_range(0..=image.width() - width) as usize;
-        let y = rng.random_range(0..=image.height() - height) as usize;
-        let rows = image.chunks_exact(stride).skip(y);
-        for (to, from) in piece.chunks_exact_mut(width as usize * 3).zip(rows) {
-            to.copy_from_slice(&from[x * 3..][..to.len()]);
-        }
-        return piece;
+        let x = rng.random_range(0..=image.width() - width);
+        let y = rng.random_range(0..=image.height() - height);
+        return imageops::crop_imm(image, x, y, width, height).to_image();
     }
+    let mut piece = RgbImage::new(width, height);
     let (sin, cos) = degrees.to_radians().sin_cos();
     // Half of the piece, from the middle of its first pixel to that of its last.
     let half = (f64::from(width - 1) / 2.0, f64::from(height - 1) / 2.0);
@@ -168,8 +164,6 @@ fn cut(image: &RgbImage, width: u32, height: u32, degrees: f64, rng: &mut dyn Rn
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use daf_core::image::{GrayImage, Rgb};
     use daf_core::rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;

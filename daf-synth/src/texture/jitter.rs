@@ -1,9 +1,9 @@
-//! Random changes of colour, as CutPaste applies them to what it pastes.
+//! Random changes of color, as CutPaste applies them to what it pastes.
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
 
-use super::augment::HueTurn;
+use super::augment::turn_hue;
 use crate::range::Range;
 
 /// Changes brightness, contrast and saturation by factors of 1 ± `amount` and hue by as much of a full turn, in random
@@ -29,19 +29,19 @@ pub(super) fn jitter(image: &mut RgbImage, amount: f64, rng: &mut dyn Rng) {
             Change::Contrast => {
                 let factor = factor.draw(rng) as f32;
                 let pixels = image.as_chunks::<3>().0;
-                let sum: u64 = pixels.iter().map(|rgb| u64::from(grey(*rgb))).sum();
+                let sum: u64 = pixels.iter().map(|rgb| u64::from(gray(*rgb))).sum();
                 scale_from(image, (sum / pixels.len().max(1) as u64) as f32, factor);
             }
             Change::Saturation => {
                 let factor = factor.draw(rng) as f32;
                 for pixel in image.as_chunks_mut::<3>().0 {
-                    let grey = grey(*pixel) as f32;
-                    *pixel = pixel.map(|v| (grey + (f32::from(v) - grey) * factor) as u8);
+                    let gray = gray(*pixel) as f32;
+                    *pixel = pixel.map(|v| (gray + (f32::from(v) - gray) * factor) as u8);
                 }
             }
             Change::Hue => {
                 let turn = Range(-amount, amount).draw(rng) * 255.0;
-                HueTurn::new(turn.round() as i32, 0).apply(image);
+                turn_hue(image, turn.round() as i32, 0);
             }
         }
     }
@@ -61,8 +61,8 @@ fn scale_from(image: &mut RgbImage, level: f32, factor: f32) {
     image.iter_mut().for_each(|v| *v = table[*v as usize]);
 }
 
-/// PIL's conversion to grey.
-fn grey([r, g, b]: [u8; 3]) -> u32 {
+/// PIL's conversion to gray.
+fn gray([r, g, b]: [u8; 3]) -> u32 {
     (u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16
 }
 
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenth_changes_grey_by_a_fifth_at_most_and_leaves_it_grey() {
+    fn a_tenth_changes_gray_by_a_fifth_at_most_and_leaves_it_gray() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut found = Vec::new();
         for _ in 0..500 {

@@ -11,14 +11,14 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub mod augment;
-mod colour;
-pub mod colourspace;
+mod color;
+pub mod colorspace;
 mod cut;
 mod folder;
 mod jitter;
 pub mod procedural;
 
-pub use colour::{Colour, Granularity};
+pub use color::{Color, Granularity};
 pub use cut::{Donor, SameImage};
 pub use folder::Folder;
 pub use procedural::Procedural;

@@ -1,6 +1,6 @@
 //! Textures that are drawn rather than photographed: they need no files.
 //!
-//! A [`Pattern`] gives each pixel a height in 0..=1, a random palette turns heights into colours, uneven light and
+//! A [`Pattern`] gives each pixel a height in 0..=1, a random palette turns heights into colors, uneven light and
 //! pixel noise take away what is artificial. Sizes of structures are relative to the image's shorter side.
 
 use std::f32::consts::{PI, TAU};
@@ -11,9 +11,8 @@ use daf_core::{BoxError, Donors, Fill, Rect, Region, Texture, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::lanes::{LANES, byte, cut_off, greater, lesser, nearest, widest};
 use crate::range::Range;
-use crate::scratch::Scratch;
+use crate::round::{floor, nearest};
 use crate::shape::perlin::Lattice;
 
 /// Drawn textures: marble, stripes, checks, cells, weave, grain, blotches. They need no files.
@@ -83,7 +82,7 @@ pub enum Pattern {
     Marble,
     /// Wavering parallel lines.
     Stripes,
-    /// Two sets of lines across each other: chequers, grids.
+    /// Two sets of lines across each other: checkers, grids.
     Checks,
     /// Cells around scattered points: pebbles, cracks, scales.
     Cells,
@@ -148,27 +147,19 @@ fn uniform_log(low: f64, high: f64, rng: &mut dyn Rng) -> f32 {
     Range(low, high).draw_log(rng) as f32
 }
 
-#[inline(always)]
 fn fraction(value: f32) -> f32 {
-    value - floor(value).1
-}
-
-/// The whole number below, of a number that is small, or just above: a whole one may become the one before.
-#[inline(always)]
-fn floor(value: f32) -> (i32, f32) {
-    nearest(value - 0.5)
+    value - floor(value) as f32
 }
 
 /// About sin(π·t) for t in 0..=1, to a thousandth: the sine itself is a function call, and no processor's is quite that of
 /// another.
-#[inline(always)]
 fn arch(t: f32) -> f32 {
     let parabola = 4.0 * t * (1.0 - t);
     parabola * (0.775 + 0.225 * parabola)
 }
 
 /// A value for each pixel of a window.
-type Field = Scratch<f32>;
+type Field = Vec<f32>;
 
 /// The pixels to fill: a window of an image of a size, both of at least one pixel.
 #[derive(Debug, Clone, Copy)]
@@ -193,31 +184,26 @@ impl Area {
     }
 
     /// A value for each pixel from its column, its row and its values in `fields`.
-    // Rows of one length and no condition: the compiler computes several pixels at a time.
     fn map<const N: usize>(self, fields: [&[f32]; N], value: impl Fn(f32, f32, [f32; N]) -> f32) -> Field {
-        let mut values = Field::any(self.pixels());
-        let rows = values.chunks_exact_mut(self.width());
-        widest!({
-            for (y, row) in rows.enumerate() {
-                let fields = fields.map(|field| &field[y * row.len()..][..row.len()]);
-                let (left, y) = (self.window.x as i32, (self.window.y as usize + y) as f32);
-                for (x, to) in row.iter_mut().enumerate() {
-                    let mut here = [0.0; N];
-                    for (here, field) in here.iter_mut().zip(&fields) {
-                        *here = field[x];
-                    }
-                    *to = value(left.wrapping_add(x as i32) as f32, y, here);
+        let mut values = vec![0.0; self.pixels()];
+        for (row, values) in values.chunks_exact_mut(self.width()).enumerate() {
+            let fields = fields.map(|field| &field[row * values.len()..][..values.len()]);
+            let (left, y) = (self.window.x as i32, (self.window.y as usize + row) as f32);
+            for (column, to) in values.iter_mut().enumerate() {
+                let mut here = [0.0; N];
+                for (here, field) in here.iter_mut().zip(fields) {
+                    *here = field[column];
                 }
+                *to = value((left + column as i32) as f32, y, here);
             }
-        });
+        }
         values
     }
 
     /// Perlin noise with so many cells along the shorter side, times `weight`.
     fn noise(self, cells: usize, weight: f32, rng: &mut dyn Rng) -> Field {
-        let mut noise = Field::any(self.pixels());
-        let lattice = self.lattice(cells, rng);
-        lattice.write(self.size, self.window, weight, &mut noise);
+        let mut noise = vec![0.0; self.pixels()];
+        self.add_noise(cells, weight, &mut noise, rng);
         noise
     }
 
@@ -262,16 +248,13 @@ impl Area {
         let mut noise = self.octaves(cells, rng.random_range(3..=5), uniform(0.4, 0.7, rng), rng);
         let folds = rng.random::<bool>();
         let veins = uniform(1.0, 4.0, rng);
-        let values = &mut noise[..];
-        widest!({
-            for n in values {
-                *n = if folds {
-                    1.0 - arch(fraction(*n * veins))
-                } else {
-                    0.5 + 0.6 * *n
-                };
-            }
-        });
+        for n in &mut noise {
+            *n = if folds {
+                1.0 - arch(fraction(*n * veins))
+            } else {
+                0.5 + 0.6 * *n
+            };
+        }
         noise
     }
 
@@ -281,11 +264,9 @@ impl Area {
         let line = Line::draw(rng);
         let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
         let scale = period.recip();
-        self.map(
-            [&waver],
-            #[inline(always)]
-            move |x, y, [waver]| line.height((x * cos + y * sin + waver) * scale),
-        )
+        self.map([&waver], move |x, y, [waver]| {
+            line.height((x * cos + y * sin + waver) * scale)
+        })
     }
 
     fn checks(self, rng: &mut dyn Rng) -> Field {
@@ -294,21 +275,17 @@ impl Area {
         let (across, down) = (self.waver(period, 0.3, rng), self.waver(other, 0.3, rng));
         let (first, second) = (Line::draw(rng), Line::draw(rng));
         let (sin, cos) = uniform(0.0, f64::from(PI), rng).sin_cos();
-        let chequered = rng.random::<bool>();
+        let checkered = rng.random::<bool>();
         let scales = (period.recip(), other.recip());
-        self.map(
-            [&across, &down],
-            #[inline(always)]
-            move |x, y, [across, down]| {
-                let a = first.height((x * cos + y * sin + across) * scales.0);
-                let b = second.height((y * cos - x * sin + down) * scales.1);
-                if chequered {
-                    a + b - 2.0 * a * b
-                } else {
-                    0.6 * greater(a, b) + 0.4 * a * b
-                }
-            },
-        )
+        self.map([&across, &down], move |x, y, [across, down]| {
+            let a = first.height((x * cos + y * sin + across) * scales.0);
+            let b = second.height((y * cos - x * sin + down) * scales.1);
+            if checkered {
+                a + b - 2.0 * a * b
+            } else {
+                0.6 * a.max(b) + 0.4 * a * b
+            }
+        })
     }
 
     fn cells(self, rng: &mut dyn Rng) -> Field {
@@ -331,50 +308,27 @@ impl Area {
         let flat = uniform(0.0, 1.0, rng);
         let bulging = uniform(-0.8, 0.8, rng);
         let (scale, seam) = (spacing.recip(), SmoothStep::new(0.0, seam));
-        let last = (columns as i32 - 2, rows as i32 - 2);
-        // Without checks, so that several are found at a time.
-        let square = move |at: f32, last: i32| floor(at * scale).0.wrapping_add(1).max(1).min(last);
-        let mut squares = vec![0; self.width()];
-        let mut heights = Field::any(self.pixels());
-        let rows = waver
-            .chunks_exact(self.width())
-            .zip(heights.chunks_exact_mut(self.width()));
-        let (points, squares) = (&points[..], &mut squares[..]);
-        widest!({
-            for (y, (waver, heights)) in rows.enumerate() {
-                for ((x, waver), to) in waver.iter().enumerate().zip(&mut *squares) {
-                    let (x, y) = (x as i32 as f32 + waver, y as f32 - waver);
-                    let row = square(y, last.1).wrapping_mul(columns as i32);
-                    *to = row.wrapping_add(square(x, last.0));
-                }
-                // Pixels of one square have the same nine points.
-                let mut x = 0;
-                for run in squares.chunk_by(|a, b| a == b) {
-                    let square = run[0] as usize;
-                    let around =
-                        [square - columns, square, square + columns].map(|row| &points[row - 1..=row + 1]);
-                    let pixels = x..x + run.len();
-                    x = pixels.end;
-                    let lanes = pixels
-                        .clone()
-                        .step_by(LANES)
-                        .zip(waver[pixels.clone()].chunks(LANES));
-                    for ((x, waver), heights) in lanes.zip(heights[pixels].chunks_mut(LANES)) {
-                        let near = Near::to((x, y), waver, around.into_iter().flatten());
-                        let mut found = [0.0; LANES];
-                        for (lane, found) in found.iter_mut().enumerate() {
-                            let (first, second) = (near.first[lane].sqrt(), near.second[lane].sqrt());
-                            let inside = seam.at(second - first);
-                            let body =
-                                flat * near.own[lane] + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
-                            *found = inside * (0.25 + 0.75 * body);
-                        }
-                        heights.copy_from_slice(&found[..heights.len()]);
+        let (left, top) = (self.window.x as f32, self.window.y as f32);
+        let square = |at: f32, count: usize| (floor(at * scale) + 1).clamp(1, count as i32 - 2) as usize;
+        self.map([&waver], |x, y, [waver]| {
+            let (x, y) = (x - left + waver, y - top - waver);
+            let square = square(y, rows) * columns + square(x, columns);
+            // Squared distances of the nearest two points, and the value of the nearest.
+            let (mut first, mut second, mut own) = (f32::INFINITY, f32::INFINITY, 0.0);
+            for row in [square - columns, square, square + columns] {
+                for &(point_x, point_y, value) in &points[row - 1..=row + 1] {
+                    let distance = (point_x - x).powi(2) + (point_y - y).powi(2);
+                    if distance < first {
+                        (first, second, own) = (distance, first, value);
+                    } else if distance < second {
+                        second = distance;
                     }
                 }
             }
-        });
-        heights
+            let (first, second) = (first.sqrt(), second.sqrt());
+            let body = flat * own + (1.0 - flat) * 0.5 + bulging * (first * scale - 0.4);
+            seam.at(second - first) * (0.25 + 0.75 * body)
+        })
     }
 
     fn weave(self, rng: &mut dyn Rng) -> Field {
@@ -385,21 +339,17 @@ impl Area {
         let float = rng.random_range(1..=2i32);
         let contrast = uniform(0.1, 0.5, rng);
         let scale = period.recip();
-        self.map(
-            [&across, &down],
-            #[inline(always)]
-            move |x, y, [across, down]| {
-                let u = (x * cos + y * sin + across) * scale;
-                let v = (y * cos - x * sin + down) * scale;
-                let ((column, whole_u), (row, whole_v)) = (floor(u), floor(v));
-                let over = ((column + row) >> (float - 1)) & 1 == 0;
-                // Round across its width, bent down towards the thread that crosses.
-                let (u, v) = (arch(u - whole_u), arch(v - whole_v));
-                let (round, bent) = if over { (u, v) } else { (v, u) };
-                let shade = round * (0.55 + 0.45 * bent);
-                if over { shade } else { shade * (1.0 - contrast) }
-            },
-        )
+        self.map([&across, &down], move |x, y, [across, down]| {
+            let u = (x * cos + y * sin + across) * scale;
+            let v = (y * cos - x * sin + down) * scale;
+            let (column, row) = (floor(u), floor(v));
+            let over = ((column + row) >> (float - 1)) & 1 == 0;
+            // Round across its width, bent down towards the thread that crosses.
+            let (u, v) = (arch(u - column as f32), arch(v - row as f32));
+            let (round, bent) = if over { (u, v) } else { (v, u) };
+            let shade = round * (0.55 + 0.45 * bent);
+            if over { shade } else { shade * (1.0 - contrast) }
+        })
     }
 
     fn grain(self, rng: &mut dyn Rng) -> Field {
@@ -408,20 +358,17 @@ impl Area {
         let brushed = rng.random_range(0..3);
         let (rows, columns) = [(longer, longer), (shorter, longer), (longer, shorter)][brushed];
         // Coarse noise, and noise that is uneven on a large scale.
-        let mut heights = Field::any(self.pixels());
+        let mut heights = vec![0.0; self.pixels()];
         let coarse = Lattice::for_window((rows, columns), self.size, self.window, rng);
-        coarse.write(self.size, self.window, (1.3 - fine) * 0.6, &mut heights);
+        coarse.add(self.size, self.window, (1.3 - fine) * 0.6, &mut heights);
         self.add_noise(3, 0.2, &mut heights, rng);
         let mut bytes = vec![0; self.width()];
-        let rows = heights.chunks_exact_mut(bytes.len());
-        widest!({
-            for row in rows {
-                rng.fill_bytes(&mut bytes);
-                for (height, byte) in row.iter_mut().zip(&bytes) {
-                    *height += 0.5 + fine * 0.6 * (f32::from(*byte) / 255.0 - 0.5);
-                }
+        for row in heights.chunks_exact_mut(bytes.len()) {
+            rng.fill_bytes(&mut bytes);
+            for (height, byte) in row.iter_mut().zip(&bytes) {
+                *height += 0.5 + fine * 0.6 * (f32::from(*byte) / 255.0 - 0.5);
             }
-        });
+        }
         heights
     }
 
@@ -432,54 +379,32 @@ impl Area {
         let (low, high) = (uniform(-0.4, 0.1, rng), uniform(0.1, 0.5, rng));
         let middle = uniform(0.2, 0.8, rng);
         let [low, high] = [low, high].map(|at| SmoothStep::new(at - softness, at + softness));
-        self.map(
-            [&noise],
-            #[inline(always)]
-            move |_, _, [noise]| middle * low.at(noise) + (1.0 - middle) * high.at(noise),
-        )
+        self.map([&noise], move |_, _, [noise]| {
+            middle * low.at(noise) + (1.0 - middle) * high.at(noise)
+        })
     }
 
-    /// Colours for heights, under uneven light, with the noise of a camera.
+    /// Colors for heights, under uneven light, with the noise of a camera.
     fn paint(self, heights: &[f32], rng: &mut dyn Rng) -> RgbImage {
         let palette = &palette(rng);
         let uneven = uniform(0.0, 0.25, rng);
         let light = self.noise(2, uneven, rng);
         let noise = uniform(0.0, 12.0, rng);
         let mut image = RgbImage::new(self.window.width, self.window.height);
-        let width = self.width();
-        let mut bytes = Scratch::any(width);
-        let (mut places, mut specks) = (Scratch::any(width), Scratch::any(width));
-        let (mut colours, mut rounded) = (Scratch::any(4 * width), Scratch::any(4 * width));
-        let pixels = image.as_chunks_mut::<3>().0.chunks_exact_mut(width);
-        let fields = heights.chunks_exact(width).zip(light.chunks_exact(width));
-        widest!({
-            for (pixels, (heights, light)) in pixels.zip(fields) {
-                rng.fill_bytes(&mut bytes);
-                for (place, height) in places.iter_mut().zip(heights) {
-                    *place = byte(height * 255.0);
-                }
-                for (speck, byte) in specks.iter_mut().zip(bytes.iter()) {
-                    *speck = f32::from(*byte) * (noise / 255.0) - 0.5 * noise;
-                }
-                // A colour at a time is looked up, all numbers of a row are rounded together.
-                let seen = light.iter().zip(specks.iter());
-                let looked_up = colours.as_chunks_mut::<4>().0.iter_mut().zip(places.iter());
-                for ((colour, place), (light, speck)) in looked_up.zip(seen) {
-                    let (plain, light, speck) = (palette[*place as usize], 1.0 + *light, *speck);
-                    let mut here = [0.0; 4];
-                    for (value, plain) in here.iter_mut().zip(plain) {
-                        *value = plain * light + speck;
-                    }
-                    *colour = here;
-                }
-                for (byte, value) in rounded.iter_mut().zip(colours.iter()) {
-                    *byte = nearest(cut_off(*value, 255.0)).0 as u8;
-                }
-                for (pixel, [red, green, blue, _]) in pixels.iter_mut().zip(rounded.as_chunks::<4>().0) {
-                    *pixel = [*red, *green, *blue];
+        let mut bytes = vec![0; self.width()];
+        let mut fields = heights.iter().zip(&light);
+        for row in image.chunks_exact_mut(3 * bytes.len()) {
+            rng.fill_bytes(&mut bytes);
+            for ((pixel, byte), (height, light)) in
+                row.as_chunks_mut::<3>().0.iter_mut().zip(&bytes).zip(&mut fields)
+            {
+                let speck = f32::from(*byte) * (noise / 255.0) - 0.5 * noise;
+                let color = palette[usize::from((height * 255.0) as u8)];
+                for (value, plain) in pixel.iter_mut().zip(color) {
+                    *value = nearest((plain * (1.0 + light) + speck).clamp(0.0, 255.0));
                 }
             }
-        });
+        }
         image
     }
 }
@@ -499,56 +424,9 @@ impl SmoothStep {
         }
     }
 
-    #[inline(always)]
     fn at(self, value: f32) -> f32 {
-        let t = cut_off((value - self.low) * self.scale, 1.0);
+        let t = ((value - self.low) * self.scale).clamp(0.0, 1.0);
         t * t * (3.0 - 2.0 * t)
-    }
-}
-
-/// A few pixels of a row among scattered points.
-struct Near {
-    /// Squared distances of the nearest two points.
-    first: [f32; LANES],
-    second: [f32; LANES],
-    /// The value of the nearest.
-    own: [f32; LANES],
-}
-
-impl Near {
-    /// Pixels from (x, y) on, as many as there are in `waver`, by so much right of and above their place; points as
-    /// (x, y, value).
-    #[inline(always)]
-    fn to<'a>(
-        (x, y): (usize, usize),
-        waver: &[f32],
-        points: impl Iterator<Item = &'a (f32, f32, f32)>,
-    ) -> Self {
-        let mut away = [0.0; LANES];
-        away[..waver.len()].copy_from_slice(waver);
-        let (mut xs, mut ys) = ([0.0; LANES], [0.0; LANES]);
-        for lane in 0..LANES {
-            xs[lane] = (x + lane) as i32 as f32 + away[lane];
-            ys[lane] = y as f32 - away[lane];
-        }
-        let mut near = Self {
-            first: [f32::INFINITY; LANES],
-            second: [f32::INFINITY; LANES],
-            own: [0.0; LANES],
-        };
-        // Without a branch: which point is nearer cannot be foreseen.
-        for &(x, y, value) in points {
-            for lane in 0..LANES {
-                let (dx, dy) = (x - xs[lane], y - ys[lane]);
-                let distance = dx * dx + dy * dy;
-                let nearer = distance < near.first[lane];
-                let further = greater(distance, near.first[lane]);
-                near.second[lane] = lesser(further, near.second[lane]);
-                near.own[lane] = if nearer { value } else { near.own[lane] };
-                near.first[lane] = lesser(distance, near.first[lane]);
-            }
-        }
-        near
     }
 }
 
@@ -568,30 +446,27 @@ impl Line {
         }
     }
 
-    #[inline(always)]
     fn height(self, at: f32) -> f32 {
         1.0 - self.edge.at((fraction(at) - 0.5).abs())
     }
 }
 
-/// Colours of the heights 0..=255, the fourth channel unused: from two to five random colours, either about one hue as in most materials or
-/// unrelated.
-fn palette(rng: &mut dyn Rng) -> [[f32; 4]; 256] {
+/// Colors of the heights 0..=255: from two to five random colors, either about one hue as in most materials or unrelated.
+fn palette(rng: &mut dyn Rng) -> [[f32; 3]; 256] {
     let related = rng.random::<bool>();
     let (hue, saturation) = (uniform(0.0, 1.0, rng), uniform(0.0, 0.8, rng));
     let count = rng.random_range(2..=5);
-    let colours: Vec<[f32; 4]> = (0..count)
+    let colors: Vec<[f32; 3]> = (0..count)
         .map(|_| {
             if related {
                 let hue = hue + uniform(-0.06, 0.06, rng);
                 let value = uniform(0.05, 1.0, rng);
-                [0.0, 1.0 / 3.0, 2.0 / 3.0, 0.0].map(|offset| {
+                [0.0, 1.0 / 3.0, 2.0 / 3.0].map(|offset| {
                     let wave = 0.5 + 0.5 * ((hue - offset) * TAU).cos();
                     255.0 * value * (1.0 - saturation + saturation * wave)
                 })
             } else {
-                let [r, g, b] = [(); 3].map(|()| uniform(0.0, 255.0, rng));
-                [r, g, b, 0.0]
+                [(); 3].map(|()| uniform(0.0, 255.0, rng))
             }
         })
         .collect();
@@ -601,7 +476,7 @@ fn palette(rng: &mut dyn Rng) -> [[f32; 4]; 256] {
             (at as usize).min(count - 2),
             at - (at as usize).min(count - 2) as f32,
         );
-        std::array::from_fn(|c| colours[left][c] + (colours[left + 1][c] - colours[left][c]) * share)
+        std::array::from_fn(|c| colors[left][c] + (colors[left + 1][c] - colors[left][c]) * share)
     })
 }
 

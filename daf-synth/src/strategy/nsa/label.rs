@@ -4,8 +4,7 @@ use daf_core::Rect;
 use daf_core::image::{GrayImage, RgbImage};
 
 use super::{Labels, Settings};
-use crate::median::{DiskMedian, majority};
-use crate::scratch::Scratch;
+use crate::median::{disk_median, majority};
 
 /// The label is filtered over squares of this radius, as in the official code.
 const SQUARE: usize = 2;
@@ -28,7 +27,7 @@ pub(super) fn label(
     let part = widened(touched, SQUARE as u32, columns, rows);
     let (width, height) = (part.width as usize, part.height as usize);
     let row = |y: usize| (part.y as usize + y) * columns as usize + part.x as usize;
-    let mut differences = Scratch::of(0u16, 0);
+    let mut differences = Vec::<u16>::new();
     for start in (0..height).map(row) {
         let values = start * 3..(start + width) * 3;
         let (old, new) = (&normal.as_raw()[values.clone()], &damaged.as_raw()[values]);
@@ -47,7 +46,7 @@ pub(super) fn label(
     }
     // mean > tolerance, as sums.
     let limit = (settings.tolerance * 3.0).floor() as u16;
-    let mut changed: Scratch<u8> = differences.iter().map(|sum| u8::from(*sum > limit)).collect();
+    let mut changed: Vec<u8> = differences.iter().map(|sum| u8::from(*sum > limit)).collect();
     majority(&mut changed, width, SQUARE);
     if !changed.contains(&1) {
         return None;
@@ -70,9 +69,11 @@ pub(super) fn label(
         let values: Vec<f32> = (0..=MOST)
             .map(|sum| value(f64::from(sum) / 3.0).clamp(0.0, 1.0) as f32)
             .collect();
-        DiskMedian::new(DISK, MOST).apply(&differences, width, &changed, |at, median| {
-            target[row(at / width) + at % width] = values[usize::from(median)];
-        });
+        for (at, _) in changed.iter().enumerate().filter(|(_, changed)| **changed > 0) {
+            let (x, y) = (at % width, at / width);
+            let median = disk_median(&differences, width, (x, y), DISK);
+            target[row(y) + x] = values[usize::from(median)];
+        }
         target
     };
     let target = match settings.labels {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::foreground::ObjectModel;
 use crate::poisson::{Gradients, MixedRule};
 use crate::range::Range;
-use crate::scratch::Scratch;
 
 mod label;
 mod patch;
@@ -248,7 +247,7 @@ impl Settings {
         let factor = if transparent { FACTOR.draw(rng) } else { 1.0 };
 
         let mut image = None;
-        let mut patches = Scratch::of(0, normal.pixels().len());
+        let mut patches = vec![0; normal.pixels().len()];
         let mut touched: Option<Rect> = None;
         for number in 0..self.patches {
             if number > 0 && !rng.random::<bool>() {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use daf_core::Rect;
-use daf_core::image::{ImageBuffer, Luma, Rgb, RgbImage};
+use daf_core::image::{GrayImage, RgbImage};
 use daf_core::rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma, Normal};
 
@@ -11,7 +11,6 @@ use super::Settings;
 use crate::foreground::ObjectMask;
 use crate::poisson::{Gradients, seamless_clone};
 use crate::range::Range;
-use crate::scratch::Scratch;
 
 /// How often a place is drawn before the patch is given up.
 const TRIES: u32 = 200;
@@ -28,7 +27,7 @@ pub(super) struct Scene<'a> {
 pub(super) struct Objects {
     source: ObjectMask,
     /// Sums of the source's object, to count it in a rectangle.
-    sums: Scratch<u32>,
+    sums: Vec<u32>,
     destination: ObjectMask,
 }
 
@@ -44,11 +43,11 @@ impl Objects {
 
 /// A patch at its final size.
 pub(super) struct Patch {
-    image: ImageBuffer<Rgb<u8>, Scratch<u8>>,
+    image: RgbImage,
     /// 1 inside its outline.
-    outline: Scratch<u8>,
+    outline: Vec<u8>,
     /// 1 on the source's object, inside the outline or not; empty without an object model.
-    object: Scratch<u8>,
+    object: Vec<u8>,
 }
 
 /// Numbers of the patch along one axis, in pixels.
@@ -149,23 +148,20 @@ impl Patch {
         };
         let (xs, ys) = (nearest(place.width, width), nearest(place.height, height));
         let outline = match outline {
-            None => Scratch::of(1, width as usize * height as usize),
+            None => vec![1; width as usize * height as usize],
             Some(outline) => {
                 let row = |y: &usize| &outline[y * place.width as usize..][..place.width as usize];
                 ys.iter().flat_map(|y| xs.iter().map(|x| row(y)[*x])).collect()
             }
         };
-        let object = scene.objects.as_ref().map_or_else(
-            || Scratch::of(0, 0),
-            |objects| {
-                let row = |y: &usize| {
-                    objects
-                        .source
-                        .row(place.x as usize, place.y as usize + y, place.width as usize)
-                };
-                ys.iter().flat_map(|y| xs.iter().map(|x| row(y)[*x])).collect()
-            },
-        );
+        let object = scene.objects.as_ref().map_or_else(Vec::new, |objects| {
+            let row = |y: &usize| {
+                objects
+                    .source
+                    .row(place.x as usize, place.y as usize + y, place.width as usize)
+            };
+            ys.iter().flat_map(|y| xs.iter().map(|x| row(y)[*x])).collect()
+        });
         Self {
             image: bilinear(scene.source, place, width, height),
             outline,
@@ -216,7 +212,7 @@ impl Patch {
                     row.iter_mut().for_each(|m| *m *= weight * u8::from(inside));
                     (row[0], row[columns - 1]) = (0, 0);
                 }
-                let mask = ImageBuffer::<Luma<u8>, _>::from_raw(width, height, blended)?;
+                let mask = GrayImage::from_raw(width, height, blended)?;
                 if mask.iter().filter(|m| **m > 0).count() < LEAST_PIXELS {
                     return None;
                 }
@@ -255,7 +251,7 @@ impl Patch {
         let Some(objects) = &scene.objects else {
             return Some(uniform());
         };
-        let object: Scratch<u8> = self
+        let object: Vec<u8> = self
             .object
             .iter()
             .zip(self.outline.iter())
@@ -311,9 +307,7 @@ impl Objects {
 
 /// How many pixels two masks of 0 and 1 have in common.
 fn both(a: &[u8], b: &[u8]) -> u64 {
-    // Sums of 8 bit, which the compiler does sixteen at a time, for as long as they cannot overflow.
-    let short = |(a, b): (&[u8], &[u8])| u64::from(a.iter().zip(b).fold(0u8, |sum, (a, b)| sum + (a & b)));
-    a.chunks(255).zip(b.chunks(255)).map(short).sum()
+    a.iter().zip(b).map(|(a, b)| u64::from(a & b)).sum()
 }
 
 /// An outline of random ellipses, 1 inside.
@@ -323,8 +317,8 @@ fn ellipses(
     horizontal: &Axis,
     vertical: &Axis,
     rng: &mut dyn Rng,
-) -> Scratch<u8> {
-    let mut outline = Scratch::of(0, width as usize * height as usize);
+) -> Vec<u8> {
+    let mut outline = vec![0; width as usize * height as usize];
     let mut half_axis = |axis: &Axis| {
         let least = *axis.bounds.start();
         f64::from(rng.random_range(least..=(axis.half / 2).max(least)))
@@ -351,7 +345,7 @@ fn ellipses(
 }
 
 /// A rectangle of an image, resized with linear interpolation between pixel centres, as OpenCV does it by default.
-fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> ImageBuffer<Rgb<u8>, Scratch<u8>> {
+fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> RgbImage {
     /// Lower neighbour, upper neighbour, share of the upper one in 1/256.
     fn taps(from: u32, to: u32) -> Vec<(usize, usize, i32)> {
         let ratio = f64::from(from) / f64::from(to);
@@ -371,8 +365,8 @@ fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> ImageBuff
     let (x0, y0, span) = (place.x as usize * 3, place.y as usize, place.width as usize * 3);
     let row = |y: usize| &image.as_raw()[(y0 + y) * across + x0..][..span];
     let xs = taps(place.width, width);
-    let mut pixels = Scratch::of(0, width as usize * height as usize * 3);
-    let mut mixed = Scratch::of(0i32, span);
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let mut mixed = vec![0i32; span];
     let lines = pixels.chunks_exact_mut(width as usize * 3);
     for ((above, below, share), line) in taps(place.height, height).into_iter().zip(lines) {
         for ((mixed, a), b) in mixed.iter_mut().zip(row(above)).zip(row(below)) {
@@ -385,7 +379,7 @@ fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> ImageBuff
         }
     }
     // The size is that of the values; without pixels there is no image.
-    ImageBuffer::from_raw(width, height, pixels).unwrap_or_default()
+    RgbImage::from_raw(width, height, pixels).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,22 +1,20 @@
-//! Plain colours.
+//! Plain colors.
 
-use daf_core::image::{Rgb, RgbImage};
+use daf_core::image::{GrayImage, Rgb, RgbImage, imageops};
 use daf_core::rand::{Rng, RngExt};
 use daf_core::{BoxError, Donors, Fill, Region, Texture, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::runs::{Run, of_region};
-
-/// Random colours, every RGB value as likely as any other.
+/// Random colors, every RGB value as likely as any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Colour {
-    /// What has one colour: the whole `anomaly`, each connected `region` of it, or each `pixel`.
+pub struct Color {
+    /// What has one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
     pub granularity: Granularity,
 }
 
-/// What has one colour.
+/// What has one color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
@@ -29,10 +27,10 @@ pub enum Granularity {
     Pixel,
 }
 
-daf_core::register!(Texture: Colour = "colour");
+daf_core::register!(Texture: Color = "colour");
 
-#[typetag::serde(name = Colour::NAME)]
-impl Texture for Colour {
+#[typetag::serde(name = Color::NAME)]
+impl Texture for Color {
     fn draw(
         &self,
         _: &RgbImage,
@@ -49,19 +47,14 @@ impl Texture for Colour {
                 Fill::Patch(patch)
             }
             Granularity::Region => {
-                let runs: Vec<_> = of_region(region).collect();
                 let mut patch = RgbImage::new(bounds.width, bounds.height);
-                let mut colours = vec![None; runs.len()];
-                for (run, part) in runs.iter().zip(connected(&runs)) {
-                    // Drawn in the order in which the parts begin.
-                    let colour: [u8; 3] = *colours[part].get_or_insert_with(|| rng.random());
-                    let within = Run {
-                        y: run.y - bounds.y as usize,
-                        start: run.start - bounds.x as usize,
-                        end: run.end - bounds.x as usize,
-                    };
-                    for pixel in patch.as_mut()[within.bytes(bounds.width as usize)].chunks_exact_mut(3) {
-                        pixel.copy_from_slice(&colour);
+                let mut unpainted =
+                    imageops::crop_imm(region.mask(), bounds.x, bounds.y, bounds.width, bounds.height)
+                        .to_image();
+                // Drawn in the order in which the parts begin.
+                for (x, y) in (0..bounds.height).flat_map(|y| (0..bounds.width).map(move |x| (x, y))) {
+                    if unpainted.get_pixel(x, y).0[0] > 0 {
+                        paint(&mut patch, &mut unpainted, (x, y), Rgb(rng.random()));
                     }
                 }
                 Fill::Patch(patch)
@@ -70,38 +63,24 @@ impl Texture for Colour {
     }
 }
 
-/// For each run the number of the first run that it is connected with, across corners too.
-fn connected(runs: &[Run]) -> Vec<usize> {
-    fn root(parents: &mut [usize], mut run: usize) -> usize {
-        while parents[run] != run {
-            parents[run] = parents[parents[run]];
-            run = parents[run];
+/// Paints the pixels of `unpainted` that are connected with one of them, across corners too, and takes them out of it.
+fn paint(patch: &mut RgbImage, unpainted: &mut GrayImage, start: (u32, u32), color: Rgb<u8>) {
+    let mut waiting = vec![start];
+    while let Some((x, y)) = waiting.pop() {
+        match unpainted.get_pixel_mut_checked(x, y) {
+            Some(mark) if mark.0[0] > 0 => mark.0 = [0],
+            _ => continue,
         }
-        run
+        patch.put_pixel(x, y, color);
+        let around = |at: u32| [at.wrapping_sub(1), at, at.wrapping_add(1)];
+        waiting.extend(around(y).into_iter().flat_map(|y| around(x).map(|x| (x, y))));
     }
-    let mut parents: Vec<_> = (0..runs.len()).collect();
-    let mut above = 0;
-    for (i, run) in runs.iter().enumerate() {
-        // Runs of the row above that end before this one begins end before all that follow in its row.
-        while runs[above].y + 1 < run.y || runs[above].y + 1 == run.y && runs[above].end < run.start {
-            above += 1;
-        }
-        for (near, other) in runs.iter().enumerate().take(i).skip(above) {
-            if other.y == run.y || other.start > run.end {
-                break;
-            }
-            let (a, b) = (root(&mut parents, near), root(&mut parents, i));
-            parents[a.max(b)] = a.min(b);
-        }
-    }
-    (0..runs.len()).map(|run| root(&mut parents, run)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
 
-    use daf_core::image::GrayImage;
     use daf_core::rand::SeedableRng;
     use proptest::prelude::*;
     use rand_chacha::ChaCha8Rng;
@@ -111,7 +90,7 @@ mod tests {
     fn patch(granularity: Granularity, region: &Region) -> RgbImage {
         let normal = RgbImage::new(region.mask().width(), region.mask().height());
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        match (Colour { granularity })
+        match (Color { granularity })
             .draw(&normal, region, &normal, &mut rng)
             .unwrap()
         {
@@ -122,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pixels_have_one_colour_exactly_if_they_are_connected(
+        fn pixels_have_one_color_exactly_if_they_are_connected(
             mask in proptest::collection::vec(prop_oneof![Just(0u8), Just(255)], 17 * 12),
         ) {
             let Some(region) = Region::of(GrayImage::from_raw(17, 12, mask).unwrap()) else { return Ok(()) };
@@ -144,21 +123,21 @@ mod tests {
                 }
             }
             let patch = patch(Granularity::Region, &region);
-            let mut colours = HashMap::new();
+            let mut colors = HashMap::new();
             for (&(x, y), part) in &parts {
                 let bounds = region.bounds();
-                let colour = patch.get_pixel(x as u32 - bounds.x, y as u32 - bounds.y);
-                prop_assert_eq!(*colours.entry(*part).or_insert(*colour), *colour);
+                let color = patch.get_pixel(x as u32 - bounds.x, y as u32 - bounds.y);
+                prop_assert_eq!(*colors.entry(*part).or_insert(*color), *color);
             }
-            let distinct: HashSet<_> = colours.values().map(|c| c.0).collect();
-            prop_assert_eq!(distinct.len(), colours.len());
+            let distinct: HashSet<_> = colors.values().map(|c| c.0).collect();
+            prop_assert_eq!(distinct.len(), colors.len());
         }
     }
 
     #[test]
-    fn each_pixel_may_have_a_colour_of_its_own() {
+    fn each_pixel_may_have_a_color_of_its_own() {
         let region = Region::of(GrayImage::from_pixel(40, 40, [255].into())).unwrap();
-        let colours: HashSet<_> = patch(Granularity::Pixel, &region).pixels().map(|p| p.0).collect();
-        assert!(colours.len() > 1590, "{}", colours.len());
+        let colors: HashSet<_> = patch(Granularity::Pixel, &region).pixels().map(|p| p.0).collect();
+        assert!(colors.len() > 1590, "{}", colors.len());
     }
 }
