@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Kind, Tensor};
 
-use crate::{block, guard};
+use crate::{guard, macs};
 
 /// Takes batches through four stages: while one is scored, the next is read and the one before finished, each in a thread
 /// of its own. `score` and `take` run in this thread, in the order of the batches: networks do not move between threads, and
@@ -165,7 +165,7 @@ pub fn in_pairs(device: Device) -> bool {
         Way::Alone => true,
         Way::Shared => false,
     };
-    device == Device::Cpu && two && !block::counts()
+    device == Device::Cpu && two && !macs::is_counting()
 }
 
 /// How a thread uses the two that libtorch has for it.
@@ -300,7 +300,7 @@ pub(crate) mod tests {
             let together = each(Device::Cpu, [1, 2], meet);
             let after = tch::get_num_threads();
             let here = |number: usize| (number, tch::get_num_threads());
-            let counted = block::count(|| each(Device::Cpu, [1, 2], here)).0;
+            let counted = macs::count(|| each(Device::Cpu, [1, 2], here)).0;
             (together, after, counted)
         });
         assert_eq!(together, [(1, 1), (2, 1)]);

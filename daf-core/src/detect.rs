@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use image::{GrayImage, RgbImage};
 use tch::{Device, Kind, Tensor};
 
-use crate::block::{self, Mode};
+use crate::block::Mode;
 use crate::calibration::Calibration;
 use crate::config::{DeviceChoice, Inference};
 use crate::data::geometry::{Frame, MaskRule, Window};
 use crate::data::{InputImage, InputView};
+use crate::macs;
 use crate::results::MultiplyAdds;
 use crate::run::{self, Run};
 use crate::{BoxError, Error, Model, Rect, Result, ScoreMap, concurrent, data};
@@ -163,7 +164,7 @@ impl Detector {
     pub fn multiply_adds(&self) -> Result<MultiplyAdds> {
         let size = self.inference().input.size;
         let image = RgbImage::new(size.width(), size.height());
-        let (found, counted) = block::count(|| tch::no_grad(|| self.scoring().look(&[&image])));
+        let (found, counted) = macs::count(|| tch::no_grad(|| self.scoring().look(&[&image])));
         found.map(|_| counted)
     }
 

@@ -136,6 +136,8 @@ pub mod json;
 #[cfg(feature = "torch")]
 pub mod kernel;
 pub mod libtorch;
+#[cfg(feature = "torch")]
+pub mod macs;
 pub mod observer;
 pub mod overlay;
 pub mod part;

@@ -80,7 +80,7 @@ impl Inference {
         // First: the rest asks the method what it needs.
         let method = &self.method;
         part(Kind::Method, method.typetag_name(), "method", method.check())?;
-        self.input.check(method.stride().max(1), method.least_side())?;
+        self.input.check(method.stride().max(1), method.min_side())?;
         let scorer = &self.scorer;
         part(Kind::Scorer, scorer.typetag_name(), "scorer", scorer.check())
     }
