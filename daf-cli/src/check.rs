@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use daf_core::block::{Mode, count};
+use daf_core::block::Mode;
 use daf_core::config::Input;
+use daf_core::macs::count;
 use daf_core::results::MultiplyAdds;
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BoxError, Fit, Item, MapsOf, Model, NormalImages, Split, Synthesized};

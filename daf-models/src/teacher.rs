@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use daf_core::block::{Blocks, Mode, Start, channels_last};
+use daf_core::block::{Blocks, Init, Mode, channels_last};
 use daf_core::threads::each;
 use daf_core::weights;
 use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store};
@@ -30,7 +30,7 @@ impl Teacher {
         context: &BuildContext,
     ) -> Result<Self, BoxError> {
         let mut vars = VarStore::new(context.device);
-        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, context.precision);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanOut, context.precision);
         let extractor = recipe.build_checked(&blocks)?;
         let origin = pretrain(name, recipe, &vars, "", context)?;
         vars.freeze();
@@ -61,7 +61,7 @@ impl Teacher {
     }
 
     /// Features of every stage of a batch's undamaged images, as far as they are kept from before.
-    pub fn teach(&self, batch: &Batch) -> Vec<Tensor> {
+    pub fn features(&self, batch: &Batch) -> Vec<Tensor> {
         batch.frozen_features(self.name, |images| self.extract(&channels_last(images)))
     }
 
@@ -168,7 +168,7 @@ mod tests {
         };
         let teacher = Teacher::build("teacher", &ResNet18::default(), &context).unwrap();
         let vars = VarStore::new(Device::Cpu);
-        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, Precision::Float32);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanOut, Precision::Float32);
         let student = Student::new(ResNet18::default().build(&blocks).unwrap());
         let images = Tensor::rand([2, 3, 64, 96], (Kind::Float, Device::Cpu));
         // The number that counts is that of this thread, once it has been asked for.

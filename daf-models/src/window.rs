@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use daf_core::kernel::{is_faster, numbers};
+use daf_core::kernel::{is_faster, to_vec_f32};
 use daf_kernels::blur;
 use tch::{Device, Kind, Tensor};
 
@@ -176,7 +176,7 @@ impl Window {
     fn blur_each(&self, maps: &Tensor) -> Tensor {
         let (_, h, w) = maps.size3().expect("N×h×w maps");
         let window = self.on(h, w);
-        let (values, map) = (numbers(maps), (h * w) as usize);
+        let (values, map) = (to_vec_f32(maps), (h * w) as usize);
         let mut blurred = vec![0.0; values.len()];
         for (map, blurred) in values.chunks_exact(map).zip(blurred.chunks_exact_mut(map)) {
             blur::map(&window, map, blurred);

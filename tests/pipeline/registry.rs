@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use daf_core::block::{Blocks, Mode, Precision, Start, count};
+use daf_core::block::{Blocks, Init, Mode, Precision};
 use daf_core::config::Layers;
+use daf_core::macs::count;
 use daf_core::registry::{self, Component, components};
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Dataset, Decoder, DecoderInput, DiscrepancyMeasure, Fit, Kind,
@@ -135,7 +136,7 @@ fn the_schema_has_every_part_with_every_field_of_its_example() {
 pub(crate) const SIZE: (i64, i64) = (96, 128);
 
 fn blocks(vars: &VarStore, mode: Mode) -> Blocks<'_> {
-    Blocks::new(vars.root(), mode, Start::FanOut, Precision::Float32)
+    Blocks::new(vars.root(), mode, Init::FanOut, Precision::Float32)
 }
 
 /// N×C×h×w for a stage, above 0.

@@ -1,6 +1,6 @@
 //! A backbone for daf: a network that turns images into features of several stages.
 
-use daf_core::block::{Blocks, ConvNorm, Shape};
+use daf_core::block::{Blocks, ConvNorm, ConvSpec};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::Tensor;
 use daf_core::weights::Weights;
@@ -52,15 +52,15 @@ impl Backbone for MyPart {
         let stem =
             blocks
                 .sub("stem")
-                .conv_norm("conv", "norm", Shape::same(3, self.width, 3).stride(2));
+                .conv_norm("conv", "norm", ConvSpec::same(3, self.width, 3).stride(2));
         let mut input = self.width;
         let stages = self.stages().into_iter().zip(1..).map(|(stage, number)| {
             let blocks = blocks.sub(&format!("stage{number}"));
-            let first = Shape::same(input, stage.channels, 3).stride(2);
+            let first = ConvSpec::same(input, stage.channels, 3).stride(2);
             input = stage.channels;
             [
                 blocks.conv_norm("conv1", "norm1", first),
-                blocks.conv_norm("conv2", "norm2", Shape::same(input, input, 3)),
+                blocks.conv_norm("conv2", "norm2", ConvSpec::same(input, input, 3)),
             ]
         });
         Ok(Box::new(Network {
@@ -99,7 +99,7 @@ impl Extractor for Network {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, Precision, Start};
+    use daf_core::block::{Mode, Precision, Init};
     use daf_core::tch::{self, Device, Kind, nn::VarStore};
 
     use super::*;
@@ -116,7 +116,7 @@ mod tests {
                 .build(&Blocks::new(
                     vars.root(),
                     mode,
-                    Start::FanOut,
+                    Init::FanOut,
                     Precision::Float32,
                 ))
                 .unwrap();

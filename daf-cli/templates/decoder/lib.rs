@@ -1,6 +1,6 @@
 //! A decoder for daf: from the student's features and the discrepancy to the probability that a pixel is defective.
 
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
@@ -32,8 +32,8 @@ impl Decoder for MyPart {
             // Without a discrepancy the list is empty.
             let seen = stage.channels + input.discrepancy.get(number).copied().unwrap_or(0);
             (
-                blocks.conv_norm("conv", "norm", Shape::same(seen, self.width, 3)),
-                blocks.conv("out", Shape::same(self.width, 1, 1).with_bias()),
+                blocks.conv_norm("conv", "norm", ConvSpec::same(seen, self.width, 3)),
+                blocks.conv("out", ConvSpec::same(self.width, 1, 1).with_bias()),
             )
         });
         let stride = input
@@ -86,7 +86,7 @@ impl Segmenter for Heads {
 #[cfg(test)]
 mod tests {
     use daf_core::Stage;
-    use daf_core::block::{Mode, Precision, Start};
+    use daf_core::block::{Mode, Precision, Init};
     use daf_core::tch::{Device, nn::VarStore};
 
     use super::*;
@@ -114,7 +114,7 @@ mod tests {
         ];
         for (channels, maps) in [(vec![], &maps[..0]), (vec![1, 8], &maps[..])] {
             let vars = VarStore::new(Device::Cpu);
-            let blocks = Blocks::new(vars.root(), Mode::Train, Start::FanIn, Precision::Float32);
+            let blocks = Blocks::new(vars.root(), Mode::Train, Init::FanIn, Precision::Float32);
             let input = DecoderInput {
                 stages: stages.clone(),
                 discrepancy: channels,

@@ -1,6 +1,6 @@
 //! A method for daf: it builds a trainable model, with its losses and the maps that it gives.
 
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape, Start, channels_last};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Init, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
@@ -40,19 +40,19 @@ impl Method for MyPart {
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let vars = VarStore::new(context.device);
         // Whatever is built from `Blocks` gets folded batch norms, bf16 and the memory layout without doing anything.
-        let blocks = Blocks::new(vars.root(), context.mode, Start::FanIn, context.precision);
+        let blocks = Blocks::new(vars.root(), context.mode, Init::FanIn, context.precision);
         let widths: Vec<i64> = std::iter::once(3)
             .chain((0..self.halvings).map(|n| self.width << n))
             .collect();
         let conv = |name: String, shape| blocks.sub(&name).conv_norm("conv", "norm", shape);
         let down = widths.windows(2).enumerate();
-        let down = down.map(|(n, pair)| conv(format!("down{n}"), Shape::same(pair[0], pair[1], 3).stride(2)));
+        let down = down.map(|(n, pair)| conv(format!("down{n}"), ConvSpec::same(pair[0], pair[1], 3).stride(2)));
         let up = widths.windows(2).enumerate().rev();
-        let up = up.map(|(n, pair)| conv(format!("up{n}"), Shape::same(pair[1], pair[0].max(self.width), 3)));
+        let up = up.map(|(n, pair)| conv(format!("up{n}"), ConvSpec::same(pair[1], pair[0].max(self.width), 3)));
         Ok(Box::new(Autoencoder {
             down: down.collect(),
             up: up.collect(),
-            out: blocks.conv("out", Shape::same(self.width, 3, 3).with_bias()),
+            out: blocks.conv("out", ConvSpec::same(self.width, 3, 3).with_bias()),
             vars,
         }))
     }

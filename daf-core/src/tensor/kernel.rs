@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{block, threads};
+use crate::{macs, threads};
 
 /// Whether a loop of `daf-kernels` can compute something of these values and is faster than libtorch: float32 or bfloat16 on a
 /// CPU, of which nobody asks for a derivative, since the loops have none.
@@ -20,12 +20,12 @@ pub fn is_faster(values: &[&Tensor]) -> bool {
             && !values.requires_grad()
     };
     let few = tch::get_num_threads() == 1 || threads::in_pairs(Device::Cpu);
-    values.iter().all(suits) && few && daf_kernels::are_fast_here() && !block::counts()
+    values.iter().all(suits) && few && daf_kernels::are_fast_here() && !macs::is_counting()
 }
 
-/// The numbers of a tensor in the order of its dimensions.
+/// Values of a tensor in row-major order.
 #[must_use]
-pub fn numbers(values: &Tensor) -> Vec<f32> {
+pub fn to_vec_f32(values: &Tensor) -> Vec<f32> {
     let mut numbers = vec![0.0; values.numel()];
     let values = values.to_kind(Kind::Float).contiguous();
     values.copy_data(&mut numbers, values.numel());

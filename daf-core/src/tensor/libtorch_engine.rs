@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use super::block::{self, Mode};
+use super::block::Mode;
 use super::scorer::MapsOf;
-use super::{Fit, Model, ModelConfig, NormalImages, Postprocessor, Store, store, threads};
+use super::{Fit, Model, ModelConfig, NormalImages, Postprocessor, Store, macs, store, threads};
 use crate::calibration::Calibration;
 use crate::engine::{Engine, Inferred};
 use crate::results::MultiplyAdds;
@@ -131,7 +131,7 @@ impl Libtorch {
     pub fn multiply_adds(&self) -> Result<MultiplyAdds> {
         let size = self.config.input.size;
         let image = RgbImage::new(size.width(), size.height());
-        let (found, counted) = block::count(|| self.infer(&[&image]));
+        let (found, counted) = macs::count(|| self.infer(&[&image]));
         found.map(|_| counted)
     }
 

@@ -32,7 +32,7 @@ pub trait Method: Debug + Send + Sync {
     }
 
     /// Sides of the input must be at least this.
-    fn least_side(&self) -> i64 {
+    fn min_side(&self) -> i64 {
         self.stride()
     }
 

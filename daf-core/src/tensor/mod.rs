@@ -11,6 +11,7 @@ mod features;
 mod images;
 pub mod kernel;
 mod libtorch_engine;
+pub mod macs;
 mod maps;
 pub mod method;
 mod model_config;

@@ -154,7 +154,7 @@ impl ModelConfig {
         // First: the rest asks the method what it needs.
         let method = &self.method;
         method.check().map_err(|error| method.fault("method", error))?;
-        self.input.check(method.stride().max(1), method.least_side())?;
+        self.input.check(method.stride().max(1), method.min_side())?;
         let scorer = &self.scorer;
         scorer.check().map_err(|error| scorer.fault("scorer", error))?;
         if self.batch_size == 0 {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Kind, Tensor};
 
-use super::block;
+use super::macs;
 use crate::guard;
 
 static MANAGED: AtomicBool = AtomicBool::new(false);
@@ -117,7 +117,7 @@ pub fn in_pairs(device: Device) -> bool {
         Way::Alone => true,
         Way::Shared => false,
     };
-    device == Device::Cpu && two && !block::counts()
+    device == Device::Cpu && two && !macs::is_counting()
 }
 
 /// How a thread uses the two that libtorch has for it.
@@ -220,7 +220,7 @@ pub(crate) mod tests {
             let together = each(Device::Cpu, [1, 2], meet);
             let after = tch::get_num_threads();
             let here = |number: usize| (number, tch::get_num_threads());
-            let counted = block::count(|| each(Device::Cpu, [1, 2], here)).0;
+            let counted = macs::count(|| each(Device::Cpu, [1, 2], here)).0;
             (together, after, counted)
         });
         assert_eq!(together, [(1, 1), (2, 1)]);

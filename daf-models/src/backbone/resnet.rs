@@ -1,4 +1,4 @@
-use daf_core::block::{Blocks, ConvNorm, Shape, relu, residual};
+use daf_core::block::{Blocks, ConvNorm, ConvSpec, relu, residual};
 use daf_core::weights::{Published, Weights};
 use daf_core::{Backbone, BoxError, Extractor, Stage, typetag};
 use schemars::JsonSchema;
@@ -71,11 +71,11 @@ impl Backbone for ResNet18 {
     }
 
     fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
-        let stem = Shape {
+        let stem = ConvSpec {
             kernel: 7,
             stride: 2,
             padding: 3,
-            ..Shape::same(3, 64, 7)
+            ..ConvSpec::same(3, 64, 7)
         };
         let mut input = 64;
         let stages = CHANNELS
@@ -134,11 +134,11 @@ impl Residual {
         let shortcut = (stride != 1 || input != output).then(|| {
             blocks
                 .sub("downsample")
-                .conv_norm("0", "1", Shape::same(input, output, 1).stride(stride))
+                .conv_norm("0", "1", ConvSpec::same(input, output, 1).stride(stride))
         });
         Self {
-            first: blocks.conv_norm("conv1", "bn1", Shape::same(input, output, 3).stride(stride)),
-            second: blocks.conv_norm("conv2", "bn2", Shape::same(output, output, 3)),
+            first: blocks.conv_norm("conv1", "bn1", ConvSpec::same(input, output, 3).stride(stride)),
+            second: blocks.conv_norm("conv2", "bn2", ConvSpec::same(output, output, 3)),
             shortcut,
         }
     }
@@ -147,13 +147,13 @@ impl Residual {
     /// that double height and width.
     #[must_use]
     pub fn doubling(blocks: &Blocks, input: i64, output: i64) -> Self {
-        let double = Shape {
+        let double = ConvSpec {
             padding: 0,
-            ..Shape::same(input, output, 2).stride(2)
+            ..ConvSpec::same(input, output, 2).stride(2)
         };
         Self {
             first: blocks.transposed_conv_norm("conv1", "bn1", double),
-            second: blocks.conv_norm("conv2", "bn2", Shape::same(output, output, 3)),
+            second: blocks.conv_norm("conv2", "bn2", ConvSpec::same(output, output, 3)),
             shortcut: Some(blocks.sub("upsample").transposed_conv_norm("0", "1", double)),
         }
     }

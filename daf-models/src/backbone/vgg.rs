@@ -1,6 +1,6 @@
 //! VGG16, and narrower networks of its shape.
 
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{self, Kind, Tensor};
 use daf_core::weights::{Published, Weights};
@@ -140,7 +140,7 @@ impl Tower {
         for block in widths {
             for (place, &output) in block.iter().enumerate() {
                 let ends = place + 1 == block.len();
-                let shape = Shape::same(input, output, 3);
+                let shape = ConvSpec::same(input, output, 3);
                 let name = number.to_string();
                 number += 2;
                 let convolution = match norms {
@@ -256,7 +256,8 @@ impl Trace {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, Precision, Start, count};
+    use daf_core::block::{Init, Mode, Precision};
+    use daf_core::macs::count;
     use daf_core::tch::Device;
     use daf_core::tch::nn::VarStore;
 
@@ -267,7 +268,7 @@ mod tests {
     fn vgg16_has_torchvisions_names_and_shapes_and_as_many_multiply_adds() {
         slow::seed(1);
         let vars = VarStore::new(Device::Cpu);
-        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, Precision::Float32);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanOut, Precision::Float32);
         let part = Vgg16 {
             stages: 4,
             ..Vgg16::default()

@@ -1,5 +1,6 @@
-use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Shape, pointwise, relu, shortened};
-use daf_core::kernel::{is_faster, numbers};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Mode, pointwise, relu};
+use daf_core::kernel::{is_faster, to_vec_f32};
+use daf_core::macs::scaled;
 use daf_core::threads::{both, in_pairs};
 use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
 use daf_kernels::{LANES, head};
@@ -50,27 +51,29 @@ impl Decoder for Fusion {
         let smooth = guided.then(|| {
             blocks
                 .sub("smooth")
-                .conv_norm("conv", "bn", Shape::same(width, width, 1))
+                .conv_norm("conv", "bn", ConvSpec::same(width, width, 1))
         });
         let guide = if guided { width } else { 0 };
-        let seg2 = Shape {
+        let seg2 = ConvSpec {
             kernel: 2,
             stride: 2,
             padding: 0,
-            ..Shape::same(middle.channels + 256, 128, 1)
+            ..ConvSpec::same(middle.channels + 256, 128, 1)
         };
         Ok(Box::new(FusionSegmenter {
             smooth,
             seg1: blocks
                 .sub("seg1")
-                .conv_norm("conv", "bn", Shape::same(guide + coarse.channels, 256, 3)),
+                .conv_norm("conv", "bn", ConvSpec::same(guide + coarse.channels, 256, 3)),
             seg2: blocks
                 .sub("seg2")
                 .transposed_conv_norm("deconv", "bn", seg2.with_bias()),
             seg3: blocks
                 .sub("seg3")
-                .conv_norm("conv", "bn", Shape::same(fine.channels + 128, 64, 1)),
-            head: blocks.sub("head").conv("conv", Shape::same(64, 1, 1).with_bias()),
+                .conv_norm("conv", "bn", ConvSpec::same(fine.channels + 128, 64, 1)),
+            head: blocks
+                .sub("head")
+                .conv("conv", ConvSpec::same(64, 1, 1).with_bias()),
             upsample: fine.stride,
             mode: blocks.mode(),
         }))
@@ -123,7 +126,7 @@ impl FusionSegmenter {
         // first does a quarter of the work. The batch norm must see the up-sampled values, so it stays behind them.
         let seg3 = self
             .seg3
-            .run(|weight, bias| bilinear(&shortened(4, || pointwise(&joined, weight, bias)), half));
+            .run(|weight, bias| bilinear(&scaled(4, || pointwise(&joined, weight, bias)), half));
         self.head(seg3)
     }
 
@@ -136,7 +139,7 @@ impl FusionSegmenter {
             let mut maps = vec![middle_positions(&discrepancy[0])];
             maps.extend(discrepancy[1..].iter().map(Tensor::shallow_clone));
             let (weights, bias) = smooth.prepared(|weight| sum_repetitions(weight, discrepancy));
-            move || quarter(&shortened(4, || fuse(&weights, Some(&bias), &maps)))
+            move || quarter(&scaled(4, || fuse(&weights, Some(&bias), &maps)))
         });
         let (seg2, seg2_bias) = self.seg2.prepared(|weight| parts(weight, 0, middle));
         let (seg3, seg3_bias) = self.seg3.prepared(|weight| parts(weight, 1, fine));
@@ -149,7 +152,7 @@ impl FusionSegmenter {
             let (fine, middle) = (fine.shallow_clone(), middle.shallow_clone());
             move || {
                 let seg2 = deconv.apply(&middle, &seg2, Some(&seg2_bias));
-                (seg2, shortened(4, || pointwise(&fine, &seg3, Some(&seg3_bias))))
+                (seg2, scaled(4, || pointwise(&fine, &seg3, Some(&seg3_bias))))
             }
         };
         let device = coarse.device();
@@ -178,7 +181,7 @@ impl FusionSegmenter {
             );
             move || {
                 let seg2 = relu(deconv.apply(&relu(seg1), &seg2, None) + from_middle);
-                shortened(4, || pointwise(&seg2, &seg3, None)) + from_fine
+                scaled(4, || pointwise(&seg2, &seg3, None)) + from_fine
             }
         };
         let seg3 = if in_pairs(device) {
@@ -207,7 +210,7 @@ impl FusionSegmenter {
     /// Logits of the up-sampled features of the last block: the head's 1×1 convolution commutes with the up-sampling behind it.
     fn head(&self, seg3: Tensor) -> Tensor {
         let seg3 = relu(seg3);
-        shortened((self.upsample * self.upsample / 4) as u64, || {
+        scaled((self.upsample * self.upsample / 4) as u64, || {
             self.head.forward(&seg3)
         })
     }
@@ -253,7 +256,7 @@ fn fuse(weights: &[Tensor], bias: Option<&Tensor>, maps: &[Tensor]) -> Tensor {
             // As defined, there is one convolution, of all channels at the size of the first map.
             let width = weight.size()[0];
             let factor = if stage == 0 { width / map.size()[1] } else { 0 };
-            let smoothed = shortened(factor as u64, || pointwise(map, weight, bias));
+            let smoothed = scaled(factor as u64, || pointwise(map, weight, bias));
             if size(map) == target {
                 smoothed
             } else {
@@ -277,10 +280,10 @@ fn head_of_doubled(head: &Conv, features: &Tensor) -> Option<Tensor> {
         return None;
     }
     let (weights, bias) = (
-        numbers(head.weight()),
+        to_vec_f32(head.weight()),
         head.bias().map_or(0.0, |bias| bias.double_value(&[0])),
     );
-    let features = numbers(&channels_innermost(&features));
+    let features = to_vec_f32(&channels_innermost(&features));
     let mut logits = vec![0.0; (n * 4 * h * w) as usize];
     let images = features.chunks_exact((c * h * w) as usize);
     for (image, logits) in images.zip(logits.chunks_exact_mut((4 * h * w) as usize)) {
@@ -322,7 +325,8 @@ fn bilinear(features: &Tensor, size: [i64; 2]) -> Tensor {
 #[cfg(test)]
 mod tests {
     use daf_core::Stage;
-    use daf_core::block::{Precision, Start, count};
+    use daf_core::block::{Init, Precision};
+    use daf_core::macs::count;
     use tch::Device;
     use tch::nn::VarStore;
 
@@ -346,7 +350,7 @@ mod tests {
             .collect();
         for discrepancy in [true, false] {
             let vars = VarStore::new(Device::Cpu);
-            let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanIn, Precision::Float32);
+            let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanIn, Precision::Float32);
             let input = DecoderInput {
                 stages: stages.to_vec(),
                 discrepancy: stages.iter().map(|stage| stage.channels).collect(),

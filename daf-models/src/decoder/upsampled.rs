@@ -1,7 +1,8 @@
 //! Convolutions of up-sampled features at a quarter of their cost.
 
-use daf_core::block::{pointwise, shortened};
-use daf_core::kernel::{is_faster, numbers};
+use daf_core::block::pointwise;
+use daf_core::kernel::{is_faster, to_vec_f32};
+use daf_core::macs::scaled;
 use daf_kernels::LANES;
 use daf_kernels::combine::{Term, combine};
 use tch::{Device, Kind, Tensor};
@@ -42,7 +43,7 @@ pub(super) fn conv_upsampled(
     let outputs = weights[0].size()[0] / 3;
     let [height, width] = size;
     let factor = (height * width / (h * w)).max(1);
-    let shift = |weight: &Tensor| shortened(factor as u64, || pointwise(input, weight, None));
+    let shift = |weight: &Tensor| scaled(factor as u64, || pointwise(input, weight, None));
     let parts: Vec<Tensor> = weights.iter().map(shift).collect();
     if (outputs as usize).is_multiple_of(LANES) && is_faster(&parts.iter().collect::<Vec<_>>()) {
         return combined(parts, bias, size);
@@ -74,10 +75,10 @@ fn combined(parts: Vec<Tensor>, bias: Option<&Tensor>, [height, width]: [i64; 2]
     let outputs = channels / 3;
     let rows = terms_of(h, height, |shift, source| shift * h as usize + source);
     let columns = terms_of(w, width, |shift, source| source * 3 + shift);
-    let offset = bias.map_or_else(|| vec![0.0; outputs as usize], numbers);
+    let offset = bias.map_or_else(|| vec![0.0; outputs as usize], to_vec_f32);
     let parts: Vec<Vec<f32>> = parts
         .into_iter()
-        .map(|part| numbers(&channels_innermost(&part)))
+        .map(|part| to_vec_f32(&channels_innermost(&part)))
         .collect();
     let mut sums = vec![0.0; (n * height * width * outputs) as usize];
     let images = sums.chunks_exact_mut((height * width * outputs) as usize);
@@ -133,7 +134,7 @@ fn shifts(from: i64, to: i64, mut term: impl FnMut(usize, usize, usize, f32)) {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::count;
+    use daf_core::macs::count;
 
     use super::*;
 

@@ -1,5 +1,5 @@
 use daf_core::block::Blocks;
-use daf_core::kernel::{is_faster, numbers};
+use daf_core::kernel::{is_faster, to_vec_f32};
 use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
 use daf_kernels::{LANES, cosine};
 use schemars::JsonSchema;
@@ -49,7 +49,7 @@ impl Comparator for Cosine {
 /// The cosine of N×C×h×w features at every position, N×1×h×w, in one pass over them.
 fn in_one_pass(teacher: &Tensor, student: &Tensor) -> Tensor {
     let (n, c, h, w) = teacher.size4().expect("N×C×h×w features");
-    let [teacher, student] = [teacher, student].map(|features| numbers(&channels_innermost(features)));
+    let [teacher, student] = [teacher, student].map(|features| to_vec_f32(&channels_innermost(features)));
     let mut similarity = vec![0.0; (n * h * w) as usize];
     cosine::similarity(&teacher, &student, c as usize, &mut similarity);
     Tensor::from_slice(&similarity).view([n, 1, h, w])

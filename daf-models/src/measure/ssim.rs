@@ -1,5 +1,5 @@
 use daf_core::block::Blocks;
-use daf_core::kernel::{is_faster, numbers};
+use daf_core::kernel::{is_faster, to_vec_f32};
 use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
 use daf_kernels::{LANES, ssim};
 use schemars::JsonSchema;
@@ -107,7 +107,7 @@ impl Ssim {
         let (_, h, w, c) = teacher.size4().expect("N×h×w×C features");
         let window = window.on(h, w);
         let mut similarity = vec![0.0; teacher.numel()];
-        let [teacher, student] = [teacher, student].map(numbers);
+        let [teacher, student] = [teacher, student].map(to_vec_f32);
         let image = (h * w * c) as usize;
         for ((x, y), result) in teacher
             .chunks_exact(image)

@@ -1,4 +1,4 @@
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec};
 use daf_core::tch::{Kind, Tensor};
 
 /// An inverted residual as the paper's tables list it.
@@ -72,15 +72,15 @@ impl Residual {
         // torchvision numbers what is there.
         let mut numbers = 0..;
         let mut next = || blocks.sub(&numbers.next().unwrap_or(0).to_string());
-        let depthwise = Shape {
+        let depthwise = ConvSpec {
             groups: width,
-            ..Shape::same(width, width, kernel).stride(stride)
+            ..ConvSpec::same(width, width, kernel).stride(stride)
         };
         Self {
-            expand: (width != input).then(|| next().conv_norm("0", "1", Shape::same(input, width, 1))),
+            expand: (width != input).then(|| next().conv_norm("0", "1", ConvSpec::same(input, width, 1))),
             depthwise: next().conv_norm("0", "1", depthwise),
             excitation: layer.excited.then(|| Excitation::new(&next(), width)),
-            project: next().conv_norm("0", "1", Shape::same(width, output, 1)),
+            project: next().conv_norm("0", "1", ConvSpec::same(width, output, 1)),
             activation: layer.activation,
             shortcut: stride == 1 && input == output,
         }
@@ -112,8 +112,8 @@ impl Excitation {
     fn new(blocks: &Blocks, channels: i64) -> Self {
         let inner = divisible(channels / 4);
         Self {
-            squeeze: blocks.conv("fc1", Shape::same(channels, inner, 1).with_bias()),
-            excite: blocks.conv("fc2", Shape::same(inner, channels, 1).with_bias()),
+            squeeze: blocks.conv("fc1", ConvSpec::same(channels, inner, 1).with_bias()),
+            excite: blocks.conv("fc2", ConvSpec::same(inner, channels, 1).with_bias()),
         }
     }
 

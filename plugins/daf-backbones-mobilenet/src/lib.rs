@@ -8,7 +8,7 @@
 
 mod layer;
 
-use daf_core::block::{Blocks, ConvNorm, Shape, Statistics};
+use daf_core::block::{BatchNormConfig, Blocks, ConvNorm, ConvSpec};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::Tensor;
 use daf_core::weights::{Published, Weights};
@@ -141,14 +141,14 @@ impl MobileNet {
 
 /// Stem and layers, with torchvision's names and statistics.
 fn trunk(blocks: &Blocks, layers: &[Layer]) -> (ConvNorm, Vec<Residual>) {
-    let statistics = Statistics {
+    let batch_norm = BatchNormConfig {
         epsilon: 0.001,
         momentum: 0.01,
     };
-    let features = blocks.statistics(statistics).sub("features");
+    let features = blocks.with_batch_norm(batch_norm).sub("features");
     let stem = features
         .sub("0")
-        .conv_norm("0", "1", Shape::same(3, STEM, 3).stride(2));
+        .conv_norm("0", "1", ConvSpec::same(3, STEM, 3).stride(2));
     let mut input = STEM;
     let layers = layers.iter().zip(1..).map(|(layer, number)| {
         let residual = Residual::new(&features.sub(&format!("{number}")), input, layer);
@@ -174,7 +174,7 @@ impl Extractor for MobileNet {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, Precision, Start};
+    use daf_core::block::{Init, Mode, Precision};
     use daf_core::tch::nn::VarStore;
     use daf_core::tch::{self, Device, Kind};
     use daf_core::weights;
@@ -184,7 +184,7 @@ mod tests {
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
     fn blocks(vars: &VarStore, mode: Mode, precision: Precision) -> Blocks<'_> {
-        Blocks::new(vars.root(), mode, Start::FanOut, precision)
+        Blocks::new(vars.root(), mode, Init::FanOut, precision)
     }
 
     #[test]
@@ -199,10 +199,11 @@ mod tests {
             let _trunk = trunk(&blocks, layers);
             let number = (layers.len() + 1).to_string();
             let input = layers[layers.len() - 1].output;
-            let _last = blocks
-                .sub("features")
-                .sub(&number)
-                .conv_norm("0", "1", Shape::same(input, last, 1));
+            let _last =
+                blocks
+                    .sub("features")
+                    .sub(&number)
+                    .conv_norm("0", "1", ConvSpec::same(input, last, 1));
             let features: usize = vars.trainable_variables().iter().map(Tensor::numel).sum();
             let classifier = (last + 1) * hidden + (hidden + 1) * 1000;
             assert_eq!(features as i64 + classifier, all);

@@ -1,6 +1,6 @@
 //! Liars among the parts that work on tensors.
 
-use daf_core::block::{Blocks, Conv, Shape};
+use daf_core::block::{Blocks, Conv, ConvSpec};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
@@ -70,7 +70,7 @@ impl Backbone for LiarBackbone {
     }
 
     fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
-        let conv = |(name, input, stride)| blocks.conv(name, Shape::same(input, 8, 3).stride(stride));
+        let conv = |(name, input, stride)| blocks.conv(name, ConvSpec::same(input, 8, 3).stride(stride));
         Ok(Box::new(Network {
             how: self.how,
             convs: [("one", 3, 4), ("two", 8, 2), ("three", 8, 2)].map(conv),
@@ -175,7 +175,7 @@ impl Decoder for LiarDecoder {
         let first = input.stages.first().ok_or("no stage")?;
         Ok(Box::new(Head {
             how: self.how,
-            conv: blocks.conv("conv", Shape::same(first.channels, 1, 1)),
+            conv: blocks.conv("conv", ConvSpec::same(first.channels, 1, 1)),
             stride: first.stride,
         }))
     }

@@ -6,25 +6,25 @@ use std::mem;
 use daf_kernels::winograd::{Convolution, Epilogue};
 use tch::Tensor;
 
-use super::Shape;
-use crate::kernel::numbers;
+use super::ConvSpec;
+use crate::kernel::to_vec_f32;
 use crate::threads::each;
 
-/// Whether convolutions of this shape can be computed so.
-pub(super) fn suits(shape: &Shape) -> bool {
-    let plain = Shape {
-        bias: shape.bias,
-        ..Shape::same(shape.input, shape.output, 3)
+/// Whether the algorithm can compute such a convolution.
+pub(super) fn suits(spec: &ConvSpec) -> bool {
+    let plain = ConvSpec {
+        bias: spec.bias,
+        ..ConvSpec::same(spec.input, spec.output, 3)
     };
-    let [input, output] = [shape.input, shape.output].map(|channels| usize::try_from(channels).unwrap_or(0));
-    *shape == plain && Convolution::fits(input, output)
+    let [input, output] = [spec.input, spec.output].map(|channels| usize::try_from(channels).unwrap_or(0));
+    *spec == plain && Convolution::fits(input, output)
 }
 
 /// Prepares a weight of output×input×3×3 and a bias.
 pub(super) fn prepare(weight: &Tensor, bias: &Tensor) -> Convolution {
     let weight = weight.permute([0, 2, 3, 1]);
     let input = usize::try_from(weight.size()[3]).expect("channels are counted");
-    Convolution::new(&numbers(&weight), &numbers(bias), input)
+    Convolution::new(&to_vec_f32(&weight), &to_vec_f32(bias), input)
 }
 
 /// N×input×h×w to N×output×h×w, channels last, through one convolution after the other with ReLUs between them. The last one's
@@ -94,22 +94,22 @@ mod tests {
 
     #[test]
     fn only_plain_3_by_3_convolutions_of_enough_channels_are_computed_so() {
-        let shape = Shape::same(64, 32, 3);
-        assert!(suits(&shape));
-        assert!(suits(&shape.with_bias()));
+        let spec = ConvSpec::same(64, 32, 3);
+        assert!(suits(&spec));
+        assert!(suits(&spec.with_bias()));
         for other in [
-            Shape::same(64, 32, 1),
-            Shape::same(64, 32, 5),
-            Shape::same(3, 64, 3),
-            Shape::same(64, 1, 3),
-            shape.stride(2),
-            Shape { padding: 0, ..shape },
-            Shape {
+            ConvSpec::same(64, 32, 1),
+            ConvSpec::same(64, 32, 5),
+            ConvSpec::same(3, 64, 3),
+            ConvSpec::same(64, 1, 3),
+            spec.stride(2),
+            ConvSpec { padding: 0, ..spec },
+            ConvSpec {
                 dilation: 2,
                 padding: 2,
-                ..shape
+                ..spec
             },
-            Shape { groups: 2, ..shape },
+            ConvSpec { groups: 2, ..spec },
         ] {
             assert!(!suits(&other), "{other:?}");
         }

@@ -1,4 +1,4 @@
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec};
 use daf_core::{BoxError, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,8 @@ impl Auxiliary {
             let blocks = blocks.sub(&number.to_string());
             let inner = (stage.channels / self.reduction).max(1);
             (
-                blocks.conv_norm("conv", "bn", Shape::same(stage.channels, inner, 3).with_bias()),
-                blocks.conv("head", Shape::same(inner, 1, 1).with_bias()),
+                blocks.conv_norm("conv", "bn", ConvSpec::same(stage.channels, inner, 3).with_bias()),
+                blocks.conv("head", ConvSpec::same(inner, 1, 1).with_bias()),
             )
         };
         Heads((1..).zip(stages).map(head).collect())

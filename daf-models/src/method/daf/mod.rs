@@ -5,7 +5,8 @@ mod segmentation;
 
 use std::sync::Arc;
 
-use daf_core::block::{Blocks, Mode, Start, channels_last, left_out};
+use daf_core::block::{Blocks, Init, Mode, channels_last};
+use daf_core::macs::add_published_only;
 use daf_core::threads::{alone_if_small, each};
 use daf_core::weights::Weights;
 use daf_core::{
@@ -81,7 +82,7 @@ impl Method for Daf {
             .unwrap_or(1)
     }
 
-    fn least_side(&self) -> i64 {
+    fn min_side(&self) -> i64 {
         // Reflection by five positions at the coarsest stage needs six of them; the paper's networks have sixteen.
         6 * self.stride()
     }
@@ -95,12 +96,12 @@ impl Method for Daf {
         let student = self.student.build_checked(&Blocks::new(
             vars.root() / "student",
             context.mode,
-            Start::FanOut,
+            Init::FanOut,
             context.precision,
         ))?;
         let stages = self.student.stages();
         let heads =
-            |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanIn, context.precision);
+            |name: &str| Blocks::new(vars.root() / name, context.mode, Init::FanIn, context.precision);
         let channels = |measure: &Arc<dyn DiscrepancyMeasure>| {
             stages
                 .iter()
@@ -151,7 +152,7 @@ impl Method for Daf {
             auxiliary,
             segmentation: self.segmentation,
             origins,
-            left_out: behind + heads_work,
+            published_only: behind + heads_work,
         }))
     }
 
@@ -201,7 +202,7 @@ struct DafModel {
     segmentation: Segmentation,
     origins: Vec<Origin>,
     /// Multiply-adds per image that the paper's Table II counts although inference does without them.
-    left_out: u64,
+    published_only: u64,
 }
 
 impl Model for DafModel {
@@ -232,7 +233,7 @@ impl Model for DafModel {
             }
         };
         let teacher = match &self.teacher {
-            Some(teacher) => teacher.teach(batch),
+            Some(teacher) => teacher.features(batch),
             None => Vec::new(),
         };
         let seen = batch
@@ -284,7 +285,7 @@ impl Model for DafModel {
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
         let (n, _, h, w) = images.size4()?;
-        left_out(self.left_out * n as u64);
+        add_published_only(self.published_only * n as u64);
         let images = channels_last(images);
         Ok(alone_if_small(images.device(), (n * h * w) as usize, || {
             self.maps(&images)
@@ -332,7 +333,7 @@ impl Discrepancy {
         context: &BuildContext,
     ) -> Result<Self, BoxError> {
         let vars = VarStore::new(context.device);
-        let blocks = Blocks::new(vars.root(), context.mode, Start::FanOut, context.precision);
+        let blocks = Blocks::new(vars.root(), context.mode, Init::FanOut, context.precision);
         let comparator = measure.build_checked(&blocks, stages)?;
         Ok(Self { vars, comparator })
     }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use crate::teacher::pretrain;
-use daf_core::block::{Blocks, Mode, Start, channels_last};
+use daf_core::block::{Blocks, Init, Mode, channels_last};
 use daf_core::rand::SeedableRng;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
@@ -139,8 +139,8 @@ impl MkdadModel {
             (vars, tower)
         };
         Self {
-            source: tower(source, Mode::Infer, Start::FanOut, Norms::None),
-            cloner: tower(cloner, context.mode, Start::Xavier, Norms::WithinBlocks),
+            source: tower(source, Mode::Infer, Init::FanOut, Norms::None),
+            cloner: tower(cloner, context.mode, Init::Xavier, Norms::WithinBlocks),
             origin: None,
             lambda: method.lambda,
             localization: method.localization,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backbone::{ResNet18, Residual};
 use crate::measure::Cosine;
 use crate::teacher::Teacher;
-use daf_core::block::{Blocks, ConvNorm, Shape, Start, channels_last};
+use daf_core::block::{Blocks, ConvNorm, ConvSpec, Init, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
@@ -53,7 +53,7 @@ impl Method for Rd4ad {
         let stages = stages(self.teacher.as_ref())?;
         let teacher = Teacher::build("teacher", self.teacher.as_ref(), context)?;
         let vars = VarStore::new(context.device);
-        let blocks = Blocks::new(vars.root(), context.mode, Start::FanOut, context.precision);
+        let blocks = Blocks::new(vars.root(), context.mode, Init::FanOut, context.precision);
         Ok(Box::new(Rd4adModel {
             teacher,
             bottleneck: Bottleneck::new(&blocks.sub("bottleneck"), stages, self.blocks),
@@ -109,7 +109,7 @@ struct Bottleneck {
 impl Bottleneck {
     fn new(blocks: &Blocks, [fine, middle, coarse]: [i64; 3], number: usize) -> Self {
         let halve = |name: &str, norm: &str, input, output| {
-            blocks.conv_norm(name, norm, Shape::same(input, output, 3).stride(2))
+            blocks.conv_norm(name, norm, ConvSpec::same(input, output, 3).stride(2))
         };
         let layer = blocks.sub("bn_layer");
         let first = Residual::new(&layer.sub("0"), 3 * coarse, 2 * coarse, 2);
@@ -192,7 +192,7 @@ impl Model for Rd4adModel {
     }
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
-        let teacher = self.teacher.teach(batch);
+        let teacher = self.teacher.features(batch);
         let restored = self.restore(&teacher);
         let pairs = teacher.iter().zip(&restored);
         let loss = |(stage, (t, r)): (usize, (&Tensor, &Tensor))| {
@@ -264,7 +264,7 @@ mod tests {
         }
 
         fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
-            let conv = |name, input, output| blocks.conv(name, Shape::same(input, output, 3).stride(2));
+            let conv = |name, input, output| blocks.conv(name, ConvSpec::same(input, output, 3).stride(2));
             Ok(Box::new(FewConvs([
                 conv("a", 3, 2),
                 conv("b", 2, 3),

@@ -1,6 +1,6 @@
 //! Uninformed students.
 
-use daf_core::block::{Blocks, Conv, Mode, Shape, Start, channels_last};
+use daf_core::block::{Blocks, Conv, ConvSpec, Init, Mode, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::{Path, VarStore};
 use daf_core::tch::{self, Kind, Tensor};
@@ -60,7 +60,7 @@ impl Method for Stad {
         let (mut teacher, students, mut standard, mut scales) = (store(), store(), store(), store());
         let network = |path: Path, patch| {
             // Neither networks nor their starts depend on the mode: there are no batch norms.
-            let blocks = Blocks::new(path, Mode::Infer, Start::FanIn, context.precision);
+            let blocks = Blocks::new(path, Mode::Infer, Init::FanIn, context.precision);
             PatchNetwork::new(&blocks, patch, self.width, self.step)
         };
         let sizes = self.patches.iter().map(|&patch| {
@@ -212,13 +212,13 @@ impl PatchNetwork {
         let placed = layers.iter().map(|layer| match *layer {
             Layer::Conv(kernel, widths) => {
                 let last = number + 1 == convs;
-                let shape = Shape {
+                let shape = ConvSpec {
                     kernel,
                     padding: 0,
                     dilation: distance,
                     // What the pools have not taken of the step is left to the last layer.
                     stride: if last { remaining } else { 1 },
-                    ..Shape::same(input, widths * width, kernel).with_bias()
+                    ..ConvSpec::same(input, widths * width, kernel).with_bias()
                 };
                 let conv = blocks.conv(&number.to_string(), shape);
                 (input, number) = (widths * width, number + 1);
@@ -471,7 +471,7 @@ mod tests {
     const SIZES: [i64; 3] = [17, 33, 65];
 
     fn network(vars: &VarStore, patch: i64, step: i64) -> PatchNetwork {
-        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanIn, Precision::Float32);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanIn, Precision::Float32);
         PatchNetwork::new(&blocks, patch, 4, step)
     }
 
@@ -542,7 +542,7 @@ mod tests {
     fn networks_have_the_papers_layers() {
         for (patch, expected) in [(17, 2_996_480), (33, 1_616_000), (65, 2_320_640)] {
             let vars = VarStore::new(Device::Cpu);
-            let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanIn, Precision::Float32);
+            let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanIn, Precision::Float32);
             let _network = PatchNetwork::new(&blocks, patch, 128, 1);
             let found: usize = vars.variables().values().map(Tensor::numel).sum();
             assert_eq!(found, expected, "{patch}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backbone::ResNet18;
 use crate::measure::L2;
 use crate::teacher::{Student, Teacher, pretrain};
-use daf_core::block::{Blocks, Start, channels_last};
+use daf_core::block::{Blocks, Init, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
@@ -54,7 +54,7 @@ impl Method for Stpm {
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let teacher = Teacher::build("teacher", self.teacher.as_ref(), context)?;
         let vars = VarStore::new(context.device);
-        let blocks = Blocks::new(vars.root(), context.mode, Start::FanOut, context.precision);
+        let blocks = Blocks::new(vars.root(), context.mode, Init::FanOut, context.precision);
         let student = self.student.build_checked(&blocks.sub("student"))?;
         let started = pretrain("student", self.student.as_ref(), &vars, "student.", context)?;
         Ok(Box::new(StpmModel {
@@ -109,7 +109,7 @@ impl Model for StpmModel {
 
     fn losses(&self, batch: &Batch) -> Result<Losses, BoxError> {
         let student = self.student.extract(&channels_last(&batch.normal));
-        let distances = Self::distances(&self.teacher.teach(batch), &student);
+        let distances = Self::distances(&self.teacher.features(batch), &student);
         let named = (1..).zip(distances);
         Ok(named
             .map(|(stage, distance)| (format!("distance.{stage}"), distance.mean(Kind::Float)))
@@ -158,7 +158,7 @@ mod tests {
             let blocks = Blocks::new(
                 vars.root() / prefix,
                 Mode::Infer,
-                Start::FanOut,
+                Init::FanOut,
                 daf_core::block::Precision::Float32,
             );
             let network = teacher.build(&blocks).unwrap();

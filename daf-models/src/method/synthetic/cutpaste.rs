@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::backbone::ResNet18;
 use crate::teacher::pretrain;
-use daf_core::block::{Blocks, Conv, ConvNorm, Mode, Precision, Shape, Start, channels_last};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Init, Mode, Precision, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Reduction, Tensor};
@@ -92,7 +92,7 @@ impl Method for CutPaste {
         self.backbone.stages().last().map_or(1, |stage| stage.stride)
     }
 
-    fn least_side(&self) -> i64 {
+    fn min_side(&self) -> i64 {
         match self.localization {
             Localization::Patches { size, .. } => size.max(self.stride()),
             Localization::GradCam {} => self.stride(),
@@ -175,12 +175,12 @@ impl Classifier {
         let mut input = recipe.backbone.stages().last().map_or(0, |stage| stage.channels);
         // As PyTorch's linear layers, by their inputs: from its three outputs the last one would start with logits of
         // several units, and the first steps at the paper's learning rate would ruin the backbone.
-        let layers = blocks(Start::Xavier).sub("head");
+        let layers = blocks(Init::Xavier).sub("head");
         let head = recipe.head.iter().zip(0..).map(|(&output, number)| {
             let layer = layers.conv_norm(
                 &format!("{number}"),
                 &format!("bn{number}"),
-                Shape::same(input, output, 1),
+                ConvSpec::same(input, output, 1),
             );
             input = output;
             layer
@@ -188,9 +188,9 @@ impl Classifier {
         Ok(Self {
             backbone: recipe
                 .backbone
-                .build_checked(&blocks(Start::FanOut).sub("backbone"))?,
+                .build_checked(&blocks(Init::FanOut).sub("backbone"))?,
             head: head.collect(),
-            last: layers.conv("classes", Shape::same(input, recipe.classes, 1).with_bias()),
+            last: layers.conv("classes", ConvSpec::same(input, recipe.classes, 1).with_bias()),
             density: Density::new(&(vars.root() / name / "density")),
         })
     }
@@ -430,7 +430,7 @@ impl Model for CutPasteModel {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::count;
+    use daf_core::macs::count;
     use daf_core::tch::{self, Device};
 
     use super::*;
@@ -654,7 +654,7 @@ mod tests {
         for (method, expected) in cases {
             assert_eq!(method.check().unwrap_err().to_string(), expected);
         }
-        let sides = [patches(64, 4), recipe(Localization::GradCam {})].map(|method| method.least_side());
+        let sides = [patches(64, 4), recipe(Localization::GradCam {})].map(|method| method.min_side());
         assert_eq!(sides, [64, 32]);
     }
 }

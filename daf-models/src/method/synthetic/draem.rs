@@ -1,6 +1,6 @@
 use crate::measure::similarity;
 use crate::window::{Border, Window, channels_innermost};
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape, Start, channels_last};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Init, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
@@ -56,7 +56,7 @@ impl Method for Draem {
             build(&Blocks::new(
                 vars.root(),
                 context.mode,
-                Start::Normal(0.02),
+                Init::Normal(0.02),
                 context.precision,
             ))
         };
@@ -88,7 +88,7 @@ struct Double([ConvNorm; 2]);
 impl Double {
     fn new(blocks: &Blocks, input: i64, middle: i64, output: i64) -> Self {
         let conv = |conv, norm, input, output| {
-            blocks.conv_norm(conv, norm, Shape::same(input, output, 3).with_bias())
+            blocks.conv_norm(conv, norm, ConvSpec::same(input, output, 3).with_bias())
         };
         Self([conv("0", "1", input, middle), conv("3", "4", middle, output)])
     }
@@ -128,7 +128,7 @@ impl UNet {
         let mut input = levels.last().copied().unwrap_or(channels[0]);
         let finer = levels.iter().rev().skip(1);
         let up = up.iter().zip(finer).map(|(&(name, first, last), &skip)| {
-            let shape = Shape::same(input, first, 3).with_bias();
+            let shape = ConvSpec::same(input, first, 3).with_bias();
             let enlarged = decoder.sub(&format!("up{name}")).conv_norm("1", "2", shape);
             let joined = if skips { first + skip } else { first };
             let middle = if skips { last } else { first };
@@ -141,7 +141,7 @@ impl UNet {
         let up = up.collect();
         let last = decoder
             .sub("fin_out")
-            .conv("0", Shape::same(input, channels[1], 3).with_bias());
+            .conv("0", ConvSpec::same(input, channels[1], 3).with_bias());
         Self {
             down,
             up,
@@ -256,7 +256,8 @@ fn focal(logits: &Tensor, mask: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, count};
+    use daf_core::block::Mode;
+    use daf_core::macs::count;
     use daf_core::tch::{self, Device};
 
     use super::*;

@@ -86,8 +86,8 @@ impl Method for Ensemble {
         strides.fold(1, |a, b| a / greatest_common_divisor(a, b) * b)
     }
 
-    fn least_side(&self) -> i64 {
-        let sides = self.members.iter().map(|member| member.method.least_side());
+    fn min_side(&self) -> i64 {
+        let sides = self.members.iter().map(|member| member.method.min_side());
         sides.max().unwrap_or(1)
     }
 
@@ -275,7 +275,8 @@ fn without_features(batch: &Batch) -> Batch {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, count};
+    use daf_core::block::Mode;
+    use daf_core::macs::count;
     use daf_core::tch::{self, Device};
 
     use super::*;

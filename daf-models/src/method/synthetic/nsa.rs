@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::backbone::ResNet18;
 use crate::teacher::pretrain;
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape, Start, channels_last, residual};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Init, channels_last, residual};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Reduction, Tensor};
@@ -57,7 +57,7 @@ impl Method for Nsa {
         let vars = VarStore::new(context.device);
         // The official code leaves transposed convolutions at PyTorch's default; here they start as the others do.
         let blocks =
-            |name: &str| Blocks::new(vars.root() / name, context.mode, Start::FanOut, context.precision);
+            |name: &str| Blocks::new(vars.root() / name, context.mode, Init::FanOut, context.precision);
         let encoder = self.encoder.build_checked(&blocks("encoder"))?;
         let channels = self.encoder.stages().last().map_or(0, |stage| stage.channels);
         let decoder = Decoder::new(&blocks("decoder"), channels);
@@ -96,14 +96,14 @@ struct Decoder {
 impl Decoder {
     fn new(blocks: &Blocks, channels: i64) -> Self {
         let narrow = [("conv1", channels, 256), ("conv2", 256, 128)]
-            .map(|(name, input, output)| blocks.conv(name, Shape::same(input, output, 1)));
+            .map(|(name, input, output)| blocks.conv(name, ConvSpec::same(input, output, 1)));
         let up = [(128, 64), (64, 32), (32, 16)];
         let up = (1..).zip(up).map(|(number, (input, output))| {
             UpBlock::new(&blocks.sub(&format!("up{number}")), input, output)
         });
-        let last = Shape {
+        let last = ConvSpec {
             output_padding: 1,
-            ..Shape::same(16, 1, 7).stride(2)
+            ..ConvSpec::same(16, 1, 7).stride(2)
         };
         Self {
             narrow,
@@ -135,13 +135,13 @@ struct UpBlock {
 
 impl UpBlock {
     fn new(blocks: &Blocks, input: i64, output: i64) -> Self {
-        let doubling = |kernel| Shape {
+        let doubling = |kernel| ConvSpec {
             output_padding: 1,
-            ..Shape::same(input, output, kernel).stride(2)
+            ..ConvSpec::same(input, output, kernel).stride(2)
         };
         Self {
             first: blocks.transposed_conv_norm("conv1", "bn1", doubling(3)),
-            second: blocks.conv_norm("conv2", "bn2", Shape::same(output, output, 3)),
+            second: blocks.conv_norm("conv2", "bn2", ConvSpec::same(output, output, 3)),
             shortcut: blocks.sub("upsample").transposed_conv_norm("0", "1", doubling(1)),
         }
     }
@@ -195,7 +195,8 @@ impl Model for NsaModel {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, Precision, count};
+    use daf_core::block::{Mode, Precision};
+    use daf_core::macs::count;
     use daf_core::tch::{self, Device};
 
     use super::*;
@@ -225,7 +226,7 @@ mod tests {
     fn its_decoder_agrees_with_a_computation_value_by_value() {
         let mut draws = slow::Draws::new(7);
         let vars = VarStore::new(Device::Cpu);
-        let blocks = Blocks::new(vars.root(), Mode::Infer, Start::FanOut, Precision::Float32);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanOut, Precision::Float32);
         let decoder = Decoder::new(&blocks, 6);
         let store = Store::learned("decoder", &vars);
         draws.shake(&[store]);

@@ -1,5 +1,5 @@
 use crate::method::Segmentation;
-use daf_core::block::{Blocks, Conv, ConvNorm, Shape, Start, channels_last};
+use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Init, channels_last};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Reduction, Tensor};
@@ -57,7 +57,7 @@ impl Method for SegmentationOnly {
         STRIDE
     }
 
-    fn least_side(&self) -> i64 {
+    fn min_side(&self) -> i64 {
         // The decision halves it six times.
         if self.decision { 64 } else { STRIDE }
     }
@@ -65,7 +65,7 @@ impl Method for SegmentationOnly {
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
         let vars = VarStore::new(context.device);
         let blocks =
-            |name: &str| Blocks::new(vars.root() / name, context.mode, Start::Xavier, context.precision);
+            |name: &str| Blocks::new(vars.root() / name, context.mode, Init::Xavier, context.precision);
         let mapper = Mapper::new(&blocks("segmentation"), self.width, self.features);
         let decider = self
             .decision
@@ -110,7 +110,7 @@ impl Mapper {
         let groups = (1..).zip(sizes).map(|(group, (count, output, kernel))| {
             let blocks = blocks.sub(&format!("group{group}"));
             let layer = |number: i64| {
-                let shape = Shape::same(if number == 1 { input } else { output }, output, kernel);
+                let shape = ConvSpec::same(if number == 1 { input } else { output }, output, kernel);
                 blocks.conv_norm(&format!("conv{number}"), &format!("bn{number}"), shape)
             };
             let layers = (1..=count).map(layer).collect();
@@ -119,7 +119,7 @@ impl Mapper {
         });
         Self {
             groups: groups.collect(),
-            last: blocks.conv("last", Shape::same(features, 1, 1).with_bias()),
+            last: blocks.conv("last", ConvSpec::same(features, 1, 1).with_bias()),
         }
     }
 
@@ -150,12 +150,12 @@ impl Decider {
     fn new(blocks: &Blocks, features: i64) -> Self {
         let sizes = [(features + 1, 8), (8, 16), (16, 32)];
         let layers = (1..).zip(sizes).map(|(number, (input, output))| {
-            let shape = Shape::same(input, output, 5);
+            let shape = ConvSpec::same(input, output, 5);
             blocks.conv_norm(&format!("conv{number}"), &format!("bn{number}"), shape)
         });
         Self {
             layers: layers.collect(),
-            last: blocks.conv("last", Shape::same(2 * 32 + 2, 1, 1).with_bias()),
+            last: blocks.conv("last", ConvSpec::same(2 * 32 + 2, 1, 1).with_bias()),
         }
     }
 
@@ -230,7 +230,8 @@ impl Model for SegmentationModel {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::block::{Mode, count};
+    use daf_core::block::Mode;
+    use daf_core::macs::count;
     use daf_core::tch::{self, Device};
 
     use super::*;
@@ -392,7 +393,7 @@ mod tests {
             decision: false,
             ..small()
         };
-        assert_eq!([small().least_side(), without_decision.least_side()], [64, 8]);
+        assert_eq!([small().min_side(), without_decision.min_side()], [64, 8]);
         let model = slow::built(&small(), Mode::Train, (64, 64));
         let error = model.losses(&slow::batch(64, false)).unwrap_err().to_string();
         assert!(error.contains("name a `synthesizer`"), "{error}");
