@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use askama::Template;
 use daf_core::atomic::write_file;
 use daf_core::calibration::{Chosen, Scale};
-use daf_core::overlay::colours;
+use daf_core::overlay::{OUTLINE, color, opacity};
 use daf_core::results::{Findings, Measurements, Metric, Prediction, Record, Results};
-use daf_core::{Error, Result, ScoreMap};
+use daf_core::{Error, Result};
 
 use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
 use crate::gallery::{self, Exhibit, Gallery, Picture, Verdict};
@@ -67,7 +67,7 @@ pub fn page(results: &Results) -> Result<String> {
         conditions: metrics.map(conditions).unwrap_or_default(),
         curves: curves(results, scale)?,
         training: training(&results.history)?,
-        colours: stops(),
+        ramp: Ramp::new(),
         scale_ends: scale_ends(colours),
         scale_note: if colours.is_some() {
             "All heat maps have this one scale. The overlay lets the image show through where the map is cold. The outline \
@@ -111,8 +111,7 @@ struct Page<'a> {
     conditions: Vec<String>,
     curves: Vec<Chart>,
     training: Vec<Chart>,
-    /// Of the heat maps, as a list of CSS.
-    colours: String,
+    ramp: Ramp,
     scale_ends: [ScaleEnd; 3],
     scale_note: &'static str,
     error_note: &'static str,
@@ -408,20 +407,35 @@ fn training(records: &[Record]) -> Result<Vec<Chart>> {
     ])
 }
 
-/// The colours of the heat maps from cold to hot.
-fn stops() -> String {
-    const STOPS: u32 = 33;
-    let ramp = ScoreMap {
-        width: STOPS,
-        height: 1,
-        scores: (0..STOPS).map(|stop| stop as f32 / (STOPS - 1) as f32).collect(),
-    };
-    let colours = colours(&ramp, (0.0, 1.0), STOPS, 1);
-    let stops: Vec<String> = colours
-        .pixels()
-        .map(|p| format!("rgb({} {} {})", p[0], p[1], p[2]))
-        .collect();
-    stops.join(",")
+/// The colors of the heat maps from cold to hot, as lists of CSS and of SVG.
+struct Ramp {
+    /// Stops of a gradient.
+    gradient: String,
+    /// Red, green and blue as tables of a `feComponentTransfer`.
+    channels: [(char, String); 3],
+    /// Opacities of the overlay, likewise.
+    opacity: String,
+}
+
+impl Ramp {
+    fn new() -> Self {
+        const LAST: u8 = 32;
+        let stops = (0..=LAST).map(|stop| (255.0 * f64::from(stop) / f64::from(LAST)).round() as u8);
+        let table = |share: &dyn Fn(u8) -> f64| {
+            let shares = stops.clone().map(|level| format!("{:.3}", share(level)));
+            shares.collect::<Vec<_>>().join(" ")
+        };
+        let channel = |place: usize| table(&|level| f64::from(color(level).0[place]) / 255.0);
+        let gradient = stops.clone().map(|level| {
+            let [red, green, blue] = color(level).0;
+            format!("rgb({red} {green} {blue})")
+        });
+        Self {
+            gradient: gradient.collect::<Vec<_>>().join(","),
+            channels: [('R', channel(0)), ('G', channel(1)), ('B', channel(2))],
+            opacity: table(&|level| f64::from(opacity(level))),
+        }
+    }
 }
 
 fn scale_ends(scale: Option<Scale>) -> [ScaleEnd; 3] {
@@ -507,7 +521,7 @@ mod tests {
 
     #[test]
     fn the_scale_runs_from_cold_to_hot() {
-        let stops = stops();
+        let stops = Ramp::new().gradient;
         assert_eq!(stops.matches("rgb(").count(), 33);
         // Turbo begins in dark blue and ends in dark red.
         assert!(stops.starts_with("rgb(34 23 27)"), "{stops}");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use daf_core::observer::{Observer, Plan};
 use daf_core::results::Record;
-use daf_core::train::{Observer, Plan};
 use daf_report::events::{TrainingEvents, write_metrics};
 
 use crate::drawn::{self, Noise};
