@@ -65,8 +65,8 @@ pub fn page(results: &Results) -> Result<String> {
         cards: cards(metrics),
         tables: metrics.map(tables).unwrap_or_default(),
         conditions: metrics.map(conditions).unwrap_or_default(),
-        curves: curves(results, scale)?,
-        training: training(&results.history)?,
+        curves: curves(results, scale),
+        training: training(&results.history),
         ramp: Ramp::new(),
         scale_ends: scale_ends(colours),
         scale_note: if colours.is_some() {
@@ -336,7 +336,7 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
     lines
 }
 
-fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
+fn curves(results: &Results, scale: Option<Scale>) -> Vec<Chart> {
     let value_of = |metric: Metric| {
         let value = (results.metrics.as_ref()).and_then(|metrics| metric.of(metrics).ok());
         value.map_or_else(String::new, |share| {
@@ -348,7 +348,7 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
         name: format!("limit {}", metrics.pro_limit),
         at: metrics.pro_limit,
     });
-    Ok(vec![
+    vec![
         charts::curves(
             "ROC curves",
             Kind::Roc,
@@ -357,7 +357,7 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
                 named("pixels", Scores::Pixel, Metric::PixelAuroc),
             ],
             None,
-        )?,
+        ),
         charts::curves(
             "Precision-recall curves",
             Kind::PrecisionRecall,
@@ -366,18 +366,18 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
                 named("pixels", Scores::Pixel, Metric::PixelAp),
             ],
             None,
-        )?,
+        ),
         charts::curves(
             "PRO curve",
             Kind::Pro,
             [named("regions", Scores::Pixel, Metric::PixelPro)],
             limit.as_ref(),
-        )?,
-        charts::scores(results, scale.map(|scale| scale.threshold))?,
-    ])
+        ),
+        charts::scores(results, scale.map(|scale| scale.threshold)),
+    ]
 }
 
-fn training(records: &[Record]) -> Result<Vec<Chart>> {
+fn training(records: &[Record]) -> Vec<Chart> {
     let total: Values = (
         "all terms together".into(),
         records,
@@ -400,11 +400,11 @@ fn training(records: &[Record]) -> Result<Vec<Chart>> {
             Box::new(|record| record.loading),
         ),
     ];
-    Ok(vec![
-        charts::history("Loss", "loss", std::iter::once(total).chain(terms))?,
-        charts::history("Learning rate", "learning rate", [rate])?,
-        charts::history("Time per step", "seconds", times)?,
-    ])
+    vec![
+        charts::history("Loss", "loss", std::iter::once(total).chain(terms)),
+        charts::history("Learning rate", "learning rate", [rate]),
+        charts::history("Time per step", "seconds", times),
+    ]
 }
 
 /// The colors of the heat maps from cold to hot, as lists of CSS and of SVG.
