@@ -305,11 +305,7 @@ fn sheet(dataset: &dyn Dataset, reading: Reading) -> RgbImage {
         }
     }
     let picture = |item: &Item| {
-        let image = dataset.open(item, reading).ok()?.rgb;
-        let (width, height) = image.dimensions();
-        let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
-        let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
-        let mut small = imageops::resize(&image, side(width), side(height), FilterType::Triangle);
+        let mut small = overlay::scaled(&dataset.open(item, reading).ok()?.rgb, SIDE);
         if let Ok(Some(mask)) = dataset.mask(item) {
             let mask = imageops::resize(&mask, small.width(), small.height(), FilterType::Triangle);
             overlay::outline(&mut small, &mask);

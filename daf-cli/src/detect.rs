@@ -325,8 +325,9 @@ pub(crate) fn draw(
     found: &Detection,
     scale: Option<(f32, f32)>,
 ) -> daf_core::Result<()> {
-    let colours = scale.unwrap_or_else(|| found.map.range());
-    overlay::save(&overlay::panel(image, None, &found.map, colours), path)
+    let colors = scale.unwrap_or_else(|| found.map.range());
+    let heat = found.map.heat(colors, image.dimensions());
+    overlay::save(&overlay::panel(image, None, &heat), path)
 }
 
 #[cfg(test)]

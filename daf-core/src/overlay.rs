@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Cursor, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fast_image_resize::ResizeAlg;
 use image::imageops::{self, FilterType, resize};
-use image::{GrayImage, ImageFormat, Rgb, RgbImage};
+use image::{
+    GenericImageView, GrayImage, ImageBuffer, ImageFormat, Pixel, PixelWithColorType, Rgb, RgbImage,
+};
 
 use crate::atomic::replace;
 use crate::data;
@@ -87,40 +89,56 @@ impl ScoreMap {
         writer.flush().map_err(Error::io(path))
     }
 
-    /// The map as 8 bit: `low` and below become 0, `high` and above 255.
+    /// The map as a heat map of a size: levels of 8 bit, of which `low` and below become 0, `high` and above 255.
     #[must_use]
-    pub fn to_gray(&self, (low, high): (f32, f32)) -> GrayImage {
+    pub fn heat(&self, (low, high): (f32, f32), (width, height): (u32, u32)) -> GrayImage {
         let scale = 255.0 / (high - low).max(f32::MIN_POSITIVE);
         let bytes = self
             .scores
             .iter()
             .map(|score| ((score - low) * scale).clamp(0.0, 255.0).round() as u8);
-        GrayImage::from_raw(self.width, self.height, bytes.collect()).unwrap_or_default()
+        let levels = GrayImage::from_raw(self.width, self.height, bytes.collect()).unwrap_or_default();
+        resize(&levels, width, height, FilterType::Triangle)
     }
 }
 
-/// How much of the image shows through the hottest colour.
+/// Opacity of the hottest color over an image.
 const OPACITY: f32 = 0.6;
-const OUTLINE: Rgb<u8> = Rgb([0, 255, 80]);
+/// Color of the outlines of masks.
+pub const OUTLINE: Rgb<u8> = Rgb([0, 255, 80]);
 
-/// The image with the map over it: what scores `low` or less stays as it is, `high` is dark red.
-///
-/// The map is brought to the image's size.
+/// Color of a level of a heat map: 0 is cold, 255 hot.
 #[must_use]
-pub fn heat(image: &RgbImage, map: &ScoreMap, scale: (f32, f32)) -> RgbImage {
-    let gray = map.to_gray(scale);
-    let (width, height) = image.dimensions();
-    let gray = resize(&gray, width, height, FilterType::Triangle);
+pub fn color(level: u8) -> Rgb<u8> {
+    let color = colorous::TURBO.eval_continuous(f64::from(level) / 255.0);
+    Rgb([color.r, color.g, color.b])
+}
+
+/// Opacity of a level of a heat map over an image: cold regions stay visible, hot ones stand out.
+#[must_use]
+pub fn opacity(level: u8) -> f32 {
+    OPACITY * ((f64::from(level) / 255.0) as f32 * 2.0).min(1.0)
+}
+
+/// A heat map in its colors.
+#[must_use]
+pub fn colored(heat: &GrayImage) -> RgbImage {
+    let mut picture = RgbImage::new(heat.width(), heat.height());
+    for (pixel, level) in picture.pixels_mut().zip(heat.pixels()) {
+        *pixel = color(level.0[0]);
+    }
+    picture
+}
+
+/// An image with a heat map of its size over it.
+#[must_use]
+pub fn overlaid(image: &RgbImage, heat: &GrayImage) -> RgbImage {
     let mut picture = image.clone();
-    for (pixel, heat) in picture.pixels_mut().zip(gray.pixels()) {
-        let level = f64::from(heat.0[0]) / 255.0;
-        let colour = colorous::TURBO.eval_continuous(level);
-        // Cold regions stay visible, hot ones stand out.
-        let alpha = OPACITY * (level as f32 * 2.0).min(1.0);
-        let mix =
-            |under: u8, over: u8| (f32::from(under) * (1.0 - alpha) + f32::from(over) * alpha).round() as u8;
-        let [r, g, b] = pixel.0;
-        *pixel = Rgb([mix(r, colour.r), mix(g, colour.g), mix(b, colour.b)]);
+    for (pixel, level) in picture.pixels_mut().zip(heat.pixels()) {
+        let (over, alpha) = (color(level.0[0]), opacity(level.0[0]));
+        pixel.apply2(&over, |under, over| {
+            (f32::from(under) * (1.0 - alpha) + f32::from(over) * alpha).round() as u8
+        });
     }
     picture
 }
@@ -135,24 +153,11 @@ pub fn outline(image: &mut RgbImage, mask: &GrayImage) {
     };
     for (x, y, pixel) in image.enumerate_pixels_mut() {
         let (x, y) = (i64::from(x), i64::from(y));
-        let neighbours = [(-1, 0), (1, 0), (0, -1), (0, 1)];
-        if !inside(x, y) && neighbours.iter().any(|(dx, dy)| inside(x + dx, y + dy)) {
+        let neighbors = [(-1, 0), (1, 0), (0, -1), (0, 1)];
+        if !inside(x, y) && neighbors.iter().any(|(dx, dy)| inside(x + dx, y + dy)) {
             *pixel = OUTLINE;
         }
     }
-}
-
-/// The heat map alone, at the size `width`×`height`.
-#[must_use]
-pub fn colours(map: &ScoreMap, scale: (f32, f32), width: u32, height: u32) -> RgbImage {
-    let gray = map.to_gray(scale);
-    let gray = resize(&gray, width, height, FilterType::Triangle);
-    let mut picture = RgbImage::new(width, height);
-    for (pixel, heat) in picture.pixels_mut().zip(gray.pixels()) {
-        let colour = colorous::TURBO.eval_continuous(f64::from(heat.0[0]) / 255.0);
-        *pixel = Rgb([colour.r, colour.g, colour.b]);
-    }
-    picture
 }
 
 /// Writes a picture in the format that its name ends in: the old file or the new, never a part.
@@ -169,12 +174,11 @@ pub fn save(picture: &RgbImage, path: &Path) -> Result<()> {
     })
 }
 
-/// Side by side the image, the image with the outline of the true mask if that is known, the heat map, and the heat map
-/// over the image.
+/// Side by side the image, the image with the outline of its true mask if that is known, the heat map, and the heat map over
+/// the image. Mask and heat map have the image's size.
 #[must_use]
-pub fn panel(image: &RgbImage, mask: Option<&GrayImage>, map: &ScoreMap, scale: (f32, f32)) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let mut over = heat(image, map, scale);
+pub fn panel(image: &RgbImage, mask: Option<&GrayImage>, heat: &GrayImage) -> RgbImage {
+    let mut over = overlaid(image, heat);
     let mut pictures = vec![image.clone()];
     if let Some(mask) = mask {
         let mut truth = image.clone();
@@ -182,9 +186,100 @@ pub fn panel(image: &RgbImage, mask: Option<&GrayImage>, map: &ScoreMap, scale: 
         pictures.push(truth);
         outline(&mut over, mask);
     }
-    pictures.push(colours(map, scale, width, height));
-    pictures.push(over);
+    pictures.extend([colored(heat), over]);
     sheet(&[pictures])
+}
+
+/// A test image with its heat map, and the pieces that its picture is composed of, all of one size.
+///
+/// The picture `maps/hole/001.png` is the [`panel`] for people. Programs read its pieces, which lie in the folder
+/// `maps/hole/001`: `image.png`, `heat.png` and, for an image with a known defect, `mask.png`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pieces {
+    /// The image.
+    pub image: RgbImage,
+    /// The mask of the true defect, if the image has one that is known.
+    pub mask: Option<GrayImage>,
+    /// The levels of the heat map: see [`ScoreMap::heat`].
+    pub heat: GrayImage,
+}
+
+impl Pieces {
+    /// Files of the pieces of a picture: image, mask, heat map.
+    #[must_use]
+    pub fn files(picture: &Path) -> [PathBuf; 3] {
+        ["image.png", "mask.png", "heat.png"].map(|name| picture.with_extension("").join(name))
+    }
+
+    /// Writes the picture and its pieces into a folder that is not in use yet.
+    ///
+    /// # Errors
+    /// If the disk is full or the folder cannot be written to.
+    pub fn save(&self, picture: &Path) -> Result<()> {
+        fn write<P: PixelWithColorType<Subpixel = u8>>(
+            image: &ImageBuffer<P, Vec<u8>>,
+            path: &Path,
+        ) -> Result<()> {
+            image
+                .save(path)
+                .map_err(|error| Error::data(path, error.to_string()))
+        }
+        let folder = picture.with_extension("");
+        fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let [image, mask, heat] = Self::files(picture);
+        write(&panel(&self.image, self.mask.as_ref(), &self.heat), picture)?;
+        write(&self.image, &image)?;
+        write(&self.heat, &heat)?;
+        self.mask.as_ref().map_or(Ok(()), |found| write(found, &mask))
+    }
+
+    /// The pieces of a picture; `None` if there are none beside it.
+    ///
+    /// # Errors
+    /// If a piece cannot be read, or is not of the image's size.
+    pub fn open(picture: &Path) -> Result<Option<Self>> {
+        let [image, mask, heat] = Self::files(picture);
+        if !image.exists() {
+            return Ok(None);
+        }
+        let open = |path: &Path| {
+            image::open(path).map_err(|error| Error::data(path, format!("cannot be used: {error}")))
+        };
+        let image = open(&image)?.into_rgb8();
+        let level = |path: &Path| {
+            let piece = open(path)?.into_luma8();
+            if piece.dimensions() == image.dimensions() {
+                return Ok(piece);
+            }
+            let ((width, height), (w, h)) = (image.dimensions(), piece.dimensions());
+            let reason = format!("expected {width}×{height} pixels, as its image has, found {w}×{h}");
+            Err(Error::data(path, reason))
+        };
+        let heat = level(&heat)?;
+        let mask = mask.exists().then(|| level(&mask)).transpose()?;
+        Ok(Some(Self { image, mask, heat }))
+    }
+}
+
+/// The image at the size at which its longer side has `side` pixels.
+#[must_use]
+pub fn scaled<I>(image: &I, side: u32) -> ImageBuffer<I::Pixel, Vec<u8>>
+where
+    I: GenericImageView<Pixel: Pixel<Subpixel = u8> + 'static>,
+{
+    let (width, height) = image.dimensions();
+    let factor = f64::from(side) / f64::from(width.max(height).max(1));
+    let length = |length: u32| (f64::from(length) * factor).round().max(1.0) as u32;
+    resize(image, length(width), length(height), FilterType::Triangle)
+}
+
+/// The image at the size at which its longer side has at most `side` pixels.
+#[must_use]
+pub fn shrunk<I>(image: &I, side: u32) -> ImageBuffer<I::Pixel, Vec<u8>>
+where
+    I: GenericImageView<Pixel: Pixel<Subpixel = u8> + 'static>,
+{
+    scaled(image, side.min(image.width().max(image.height())))
 }
 
 /// Pixels between pictures.

@@ -1,6 +1,5 @@
 //! The charts of runs: several series each, of one run's images and pixels or of several runs.
 
-use daf_core::Result;
 use daf_core::results::{Curves, Record, Results};
 
 use crate::plot::{Axes, Chart, Mark, Series, histogram, lines};
@@ -64,7 +63,7 @@ pub(crate) fn curves<'r>(
     kind: Kind,
     of: impl IntoIterator<Item = (String, &'r Results, Scores)>,
     mark: Option<&Mark>,
-) -> Result<Chart> {
+) -> Chart {
     let mut measured = false;
     let mut series = Vec::new();
     for (name, results, scores) in of {
@@ -76,16 +75,20 @@ pub(crate) fn curves<'r>(
     }
     let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
     let description = format!("{title}: {}", names.join(", "));
-    let drawn = match (measured, series.is_empty()) {
+    let plot = match (measured, series.is_empty()) {
         (false, _) => Err(NOT_EVALUATED.into()),
         (true, true) => Err(NO_CURVES.into()),
         (true, false) => Ok(lines(&kind.axes(), &series, mark)),
     };
-    Chart::new(title, description, drawn)
+    Chart {
+        title: title.into(),
+        description,
+        plot,
+    }
 }
 
 /// Image scores of normal and of anomalous images.
-pub(crate) fn scores(results: &Results, threshold: Option<f64>) -> Result<Chart> {
+pub(crate) fn scores(results: &Results, threshold: Option<f64>) -> Chart {
     let of = |anomalous| {
         let images = results
             .predictions
@@ -105,12 +108,15 @@ pub(crate) fn scores(results: &Results, threshold: Option<f64>) -> Result<Chart>
         y: "images",
         ranges: None,
     };
-    let drawn = if results.predictions.is_empty() {
-        Err(NOT_EVALUATED.into())
-    } else {
-        Ok(histogram(&axes, &groups, mark.as_ref()))
+    let plot = match results.predictions.is_empty() {
+        true => Err(NOT_EVALUATED.into()),
+        false => Ok(histogram(&axes, &groups, mark.as_ref())),
     };
-    Chart::new("Image scores", description, drawn)
+    Chart {
+        title: "Image scores".into(),
+        description,
+        plot,
+    }
 }
 
 /// Points of a line at most; further steps are averaged.
@@ -124,7 +130,7 @@ pub(crate) fn history<'r>(
     title: &'static str,
     unit: &'static str,
     of: impl IntoIterator<Item = Values<'r>>,
-) -> Result<Chart> {
+) -> Chart {
     let mut series = Vec::new();
     for (name, records, value) in of {
         let length = records.len().div_ceil(POINTS).max(1);
@@ -144,12 +150,15 @@ pub(crate) fn history<'r>(
     };
     let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
     let description = format!("{title} of each step: {}", names.join(", "));
-    let drawn = if series.is_empty() {
-        Err(NOT_TRAINED.into())
-    } else {
-        Ok(lines(&axes, &series, None))
+    let plot = match series.is_empty() {
+        true => Err(NOT_TRAINED.into()),
+        false => Ok(lines(&axes, &series, None)),
     };
-    Chart::new(title, description, drawn)
+    Chart {
+        title: title.into(),
+        description,
+        plot,
+    }
 }
 
 /// Loss terms by name, those of all stages (`cosine.layer1`, `cosine.layer2`) added up.

@@ -67,7 +67,7 @@ pub fn compare(runs: &[Results]) -> Result<Comparison> {
         tables,
         settings: Settings::of(runs)?,
         warnings: warnings(&names, runs),
-        charts: charts(&names, runs)?,
+        charts: charts(&names, runs),
         names,
     })
 }
@@ -282,7 +282,7 @@ fn flatten(at: &str, value: &Json, note: &mut dyn FnMut(&str, String)) {
     }
 }
 
-fn charts(names: &[String], runs: &[Results]) -> Result<Vec<Chart>> {
+fn charts(names: &[String], runs: &[Results]) -> Vec<Chart> {
     let of = |scores| {
         names
             .iter()
@@ -301,24 +301,24 @@ fn charts(names: &[String], runs: &[Results]) -> Result<Vec<Chart>> {
         .iter()
         .zip(runs)
         .map(|(name, run)| -> Values { (name.clone(), &run.history, Box::new(|record| record.loss)) });
-    Ok(vec![
-        charts::curves("ROC, images", Kind::Roc, of(Scores::Image), None)?,
-        charts::curves("ROC, pixels", Kind::Roc, of(Scores::Pixel), None)?,
-        charts::curves("PRO", Kind::Pro, of(Scores::Pixel), mark.as_ref())?,
+    vec![
+        charts::curves("ROC, images", Kind::Roc, of(Scores::Image), None),
+        charts::curves("ROC, pixels", Kind::Roc, of(Scores::Pixel), None),
+        charts::curves("PRO", Kind::Pro, of(Scores::Pixel), mark.as_ref()),
         charts::curves(
             "Precision-recall, images",
             Kind::PrecisionRecall,
             of(Scores::Image),
             None,
-        )?,
+        ),
         charts::curves(
             "Precision-recall, pixels",
             Kind::PrecisionRecall,
             of(Scores::Pixel),
             None,
-        )?,
-        charts::history("Loss", "loss", losses)?,
-    ])
+        ),
+        charts::history("Loss", "loss", losses),
+    ]
 }
 
 #[cfg(test)]

@@ -64,9 +64,9 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
         for (column, (what, unit, value)) in (0..).zip(values) {
             let mut chart = chart(format!("{work}, {what}"), unit, &batches, costs, &|cost| {
                 value(cost).filter(|_| cost.work == **work)
-            })?;
-            if legend.is_empty() {
-                legend = std::mem::take(&mut chart.legend);
+            });
+            if let (true, Ok(plot)) = (legend.is_empty(), &mut chart.plot) {
+                legend = std::mem::take(&mut plot.legend);
             }
             placed.push((chart, (MARGIN + column * SIZE.0, top + GAP + row * ROW)));
         }
@@ -100,7 +100,7 @@ fn chart(
     batches: &BTreeSet<usize>,
     costs: &[Cost],
     value: &dyn Fn(&Cost) -> Option<f64>,
-) -> Result<Chart> {
+) -> Chart {
     let series: Vec<Series> = batches
         .iter()
         .map(|batch| {
@@ -121,12 +121,15 @@ fn chart(
         ranges: None,
     };
     let description = format!("{title} against megapixels per image, for each size of batch");
-    let drawn = if series.iter().all(|series| series.points.is_empty()) {
-        Err("nothing was measured".into())
-    } else {
-        Ok(log_log(&axes, &series))
+    let plot = match series.iter().all(|series| series.points.is_empty()) {
+        true => Err("nothing was measured".into()),
+        false => Ok(log_log(&axes, &series)),
     };
-    Chart::new(title, description, drawn)
+    Chart {
+        title: title.into(),
+        description,
+        plot,
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! The pictures of the test images, small enough that all of them fit on one page.
 
 use std::fmt;
+use std::io::Cursor;
 use std::path::{Component, Path};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use daf_core::calibration::Scale;
-use daf_core::results::{Prediction, Results};
+use daf_core::overlay::{Pieces, shrunk};
+use daf_core::results::{Prediction, Results, SYNTHESIS};
 use daf_core::{Error, Result};
 use image::codecs::jpeg::JpegEncoder;
-use image::imageops::{self, FilterType};
-use image::{ExtendedColorType, RgbImage};
+use image::{ImageBuffer, ImageFormat, PixelWithColorType};
 use rayon::prelude::*;
 
 /// What became of an image at the run's threshold.
@@ -78,25 +79,15 @@ impl Exhibit<'_> {
     }
 }
 
-/// The parts of a picture side by side as one JPEG.
+/// The pieces of a picture, which the page lays over each other.
 #[derive(Debug)]
 pub(crate) struct Picture {
-    /// In base64.
-    pub(crate) jpeg: String,
-    pub(crate) parts: &'static [&'static str],
-    /// Width and height of a part.
+    /// Each as a data URL, by the name that the style sheet has for it: `image`, `heat` and, with a true defect, `mask`.
+    pub(crate) pieces: Vec<(&'static str, String)>,
+    /// Views that are composed of the pieces.
+    pub(crate) views: &'static [&'static str],
+    /// Width and height.
     pub(crate) size: (u32, u32),
-}
-
-impl Picture {
-    /// The parts with where each begins, in percent as CSS positions backgrounds.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let last = (self.parts.len() - 1).max(1) as f64;
-        self.parts
-            .iter()
-            .enumerate()
-            .map(move |(number, part)| (*part, 100.0 * number as f64 / last))
-    }
 }
 
 /// What of the images fits on the page, those with the largest errors first.
@@ -105,7 +96,7 @@ pub(crate) struct Gallery<'a> {
     pub(crate) exhibits: Vec<Exhibit<'a>>,
     /// Images in all.
     pub(crate) all: usize,
-    /// Pixels of the longer side of a picture's parts, at most.
+    /// Pixels of the longer side of a picture, at most.
     pub(crate) side: u32,
 }
 
@@ -169,22 +160,15 @@ impl<'a> Gallery<'a> {
 
 /// The best size at which all pictures fit, judged by some of them, or the smallest.
 fn fitting(results: &Results, order: &[usize], budget: usize) -> (u32, u8) {
-    let probes: Vec<usize> = order
+    let probes: Vec<&Prediction> = order
         .iter()
-        .copied()
         .step_by((order.len() / PROBES).max(1))
+        .map(|place| &results.predictions[*place])
         .collect();
     let fits = |(side, quality): &(u32, u8)| {
         let bytes: usize = probes
             .par_iter()
-            .map(|place| {
-                cost(&picture(
-                    &results.dir,
-                    &results.predictions[*place],
-                    *side,
-                    *quality,
-                ))
-            })
+            .map(|probe| cost(&picture(&results.dir, probe, *side, *quality)))
             .sum();
         // A tenth more, as probes can mislead.
         let expected = bytes as f64 / probes.len().max(1) as f64 * order.len() as f64 * 1.1;
@@ -195,7 +179,8 @@ fn fitting(results: &Results, order: &[usize], budget: usize) -> (u32, u8) {
 }
 
 fn cost(picture: &std::result::Result<Picture, String>) -> usize {
-    CARD + picture.as_ref().map_or(0, |picture| picture.jpeg.len())
+    let pieces = |picture: &Picture| picture.pieces.iter().map(|(_, url)| url.len()).sum();
+    CARD + picture.as_ref().map_or(0, pieces)
 }
 
 /// How wrong each score is. With a threshold: by how much it lies on the wrong side, in units of the distance from the
@@ -231,125 +216,92 @@ fn errors(predictions: &[Prediction], scale: Option<Scale>) -> Vec<f64> {
     predictions.iter().map(error).collect()
 }
 
+/// JPEG quality of heat maps: smooth as they are, they take few bytes, and their colors show what is lost.
+const HEAT_QUALITY: u8 = 85;
+
 fn picture(
     dir: &Path,
     prediction: &Prediction,
     side: u32,
     quality: u8,
 ) -> std::result::Result<Picture, String> {
-    let whole = drawn(dir, prediction)?;
-    let (parts, names) = split(&whole);
-    let (width, height) = (whole.width() / parts.len() as u32, whole.height());
-    let (_, _, first_width, _) = parts[0];
-    let width = width.min(first_width).max(1);
-    let factor = (f64::from(side) / f64::from(width.max(height))).min(1.0);
-    let scaled = |length: u32| (f64::from(length) * factor).round().max(1.0) as u32;
-    let size = (scaled(width), scaled(height));
-    let mut strip = RgbImage::new(size.0 * parts.len() as u32, size.1);
-    for ((x, y, width, height), place) in parts.into_iter().zip(0..) {
-        let part = imageops::crop_imm(&whole, x, y, width, height);
-        let part = imageops::resize(&*part, size.0, size.1, FilterType::Triangle);
-        imageops::replace(&mut strip, &part, i64::from(place * size.0), 0);
-    }
-    Ok(Picture {
-        jpeg: encoded(&strip, quality)?,
-        parts: names,
-        size,
-    })
-}
-
-/// The picture that an evaluation drew of a test image.
-pub(crate) fn drawn(dir: &Path, prediction: &Prediction) -> std::result::Result<RgbImage, String> {
-    let path = prediction
-        .picture
-        .as_ref()
-        .ok_or("no pictures were drawn (output.maps: false)")?;
-    let inside = Path::new(path)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if !inside {
-        return Err(format!("{path}: expected a path within the run directory"));
-    }
-    let whole = image::open(dir.join(path)).map_err(|error| format!("{path}: {error}"))?;
-    Ok(whole.into_rgb8())
-}
-
-/// An image as JPEG in base64.
-pub(crate) fn encoded(image: &RgbImage, quality: u8) -> std::result::Result<String, String> {
-    let jpeg = jpeg(image, quality).map_err(|error| error.to_string())?;
-    Ok(STANDARD.encode(jpeg))
-}
-
-/// The parts of a picture by their names.
-pub(crate) fn parts(picture: &RgbImage) -> Vec<(&'static str, RgbImage)> {
-    let (parts, names) = split(picture);
-    let cut = |(x, y, width, height): Part| imageops::crop_imm(picture, x, y, width, height).to_image();
-    names.iter().copied().zip(parts.into_iter().map(cut)).collect()
-}
-
-/// A rectangle: left, top, width, height.
-type Part = (u32, u32, u32, u32);
-
-/// Pixels between the parts of a picture.
-const GAP: u32 = 4;
-
-/// The parts of a picture with their names. Whether it has the one with the true defect shows in where its white gaps
-/// are: one of the four-part picture's would lie amid a heat map otherwise, which is nowhere white.
-fn split(picture: &RgbImage) -> (Vec<Part>, &'static [&'static str]) {
-    let (width, height) = picture.dimensions();
-    let layouts: [&[&str]; 2] = [
-        &["image", "true defect", "heat map", "overlay"],
-        &["image", "heat map", "overlay"],
+    let name = drawn(prediction)?;
+    let path = dir.join(name);
+    let Some(found) = Pieces::open(&path).map_err(|error| error.to_string())? else {
+        // A run of an earlier version has no pieces. Its picture is up to four times as wide as high.
+        let whole = image::open(&path).map_err(|error| format!("{name}: {error}"))?;
+        let whole = shrunk(&whole.into_rgb8(), 4 * side);
+        return Ok(Picture {
+            pieces: vec![("image", jpeg(&whole, quality)?)],
+            views: &["picture"],
+            size: whole.dimensions(),
+        });
+    };
+    let image = shrunk(&found.image, side);
+    let size = image.dimensions();
+    let mut pieces = vec![
+        ("image", jpeg(&image, quality)?),
+        ("heat", jpeg(&shrunk(&found.heat, side), HEAT_QUALITY)?),
     ];
-    for names in layouts {
-        let count = names.len() as u32;
-        let Some(pixels) = width.checked_sub(GAP * (count - 1)).filter(|pixels| *pixels > 0) else {
-            continue;
-        };
-        if pixels % count != 0 {
-            continue;
-        }
-        let part = pixels / count;
-        let lefts = || (0..count).map(|place| place * (part + GAP));
-        let mut gaps = lefts().skip(1).flat_map(|left| left - GAP..left);
-        if gaps.all(|x| (0..height).all(|y| picture.get_pixel(x, y).0 == [255; 3])) {
-            return (lefts().map(|left| (left, 0, part, height)).collect(), names);
-        }
+    let mut views: &[_] = &["image", "heat map", "overlay"];
+    if let Some(mask) = found.mask {
+        let mut mask = shrunk(&mask, side);
+        // So that a defect smaller than a pixel is seen as well.
+        mask.iter_mut()
+            .for_each(|level| *level = if *level > 0 { 255 } else { 0 });
+        let mut png = Cursor::new(Vec::new());
+        mask.write_to(&mut png, ImageFormat::Png)
+            .map_err(|error| error.to_string())?;
+        pieces.push(("mask", data_url("png", png.get_ref())));
+        views = &["image", "true defect", "heat map", "overlay"];
     }
-    (vec![(0, 0, width, height)], &["picture"])
+    Ok(Picture { pieces, views, size })
 }
 
-fn jpeg(picture: &RgbImage, quality: u8) -> image::ImageResult<Vec<u8>> {
+/// The picture that an evaluation drew of a test image, in the run directory.
+pub(crate) fn drawn(prediction: &Prediction) -> std::result::Result<&str, String> {
+    let path = prediction.picture.as_deref();
+    let path = path.ok_or("no pictures were drawn (output.maps: false)")?;
+    let is_inside = |part| matches!(part, Component::Normal(_));
+    match Path::new(path).components().all(is_inside) {
+        true => Ok(path),
+        false => Err(format!("{path}: expected a path within the run directory")),
+    }
+}
+
+/// An image as a data URL.
+pub(crate) fn jpeg<P>(image: &ImageBuffer<P, Vec<u8>>, quality: u8) -> std::result::Result<String, String>
+where
+    P: PixelWithColorType<Subpixel = u8>,
+{
     let mut bytes = Vec::new();
-    let (width, height) = picture.dimensions();
-    JpegEncoder::new_with_quality(&mut bytes, quality).encode(
-        picture,
-        width,
-        height,
-        ExtendedColorType::Rgb8,
-    )?;
-    Ok(bytes)
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode_image(image)
+        .map_err(|error| error.to_string())?;
+    Ok(data_url("jpeg", &bytes))
+}
+
+fn data_url(format: &str, bytes: &[u8]) -> String {
+    format!("data:image/{format};base64,{}", STANDARD.encode(bytes))
 }
 
 /// Pixels of the longer side of the contact sheet of synthetic samples, tried in turn until it fits.
 const SHEET_SIDES: [u32; 4] = [1600, 1200, 800, 500];
 
-/// The contact sheet of synthetic samples as JPEG in base64, in at most `budget` bytes; `None` if the run has none.
+/// The contact sheet of synthetic samples as a data URL of at most `budget` bytes, with its size; `None` if the run has
+/// none.
 pub(crate) fn synthesis(dir: &Path, budget: usize) -> Result<Option<(String, (u32, u32))>> {
-    let path = dir.join("synthesis.png");
+    let path = dir.join(SYNTHESIS);
     if !path.is_file() {
         return Ok(None);
     }
-    let damaged = |error: image::ImageError| Error::data(&path, format!("cannot be used: {error}"));
-    let whole = image::open(&path).map_err(damaged)?.into_rgb8();
+    let whole = image::open(&path).map_err(|error| Error::data(&path, format!("cannot be used: {error}")))?;
+    let whole = whole.into_rgb8();
     for side in SHEET_SIDES {
-        let factor = (f64::from(side) / f64::from(whole.width().max(whole.height()).max(1))).min(1.0);
-        let scaled = |length: u32| (f64::from(length) * factor).round().max(1.0) as u32;
-        let (width, height) = (scaled(whole.width()), scaled(whole.height()));
-        let small = imageops::resize(&whole, width, height, FilterType::Triangle);
-        let encoded = STANDARD.encode(jpeg(&small, 82).map_err(damaged)?);
-        if encoded.len() <= budget {
-            return Ok(Some((encoded, (width, height))));
+        let small = shrunk(&whole, side);
+        let url = jpeg(&small, 82).map_err(|reason| Error::data(&path, reason))?;
+        if url.len() <= budget {
+            return Ok(Some((url, small.dimensions())));
         }
     }
     Ok(None)
@@ -357,9 +309,7 @@ pub(crate) fn synthesis(dir: &Path, budget: usize) -> Result<Option<(String, (u3
 
 #[cfg(test)]
 mod tests {
-    use daf_core::ScoreMap;
-    use daf_core::overlay::panel;
-    use image::{GrayImage, Luma, Rgb};
+    use image::{GrayImage, Luma, Rgb, RgbImage};
 
     use super::*;
 
@@ -390,33 +340,54 @@ mod tests {
         assert_eq!(verdicts, [Passed, FalseAlarm, Missed, Found]);
     }
 
-    #[test]
-    fn the_parts_of_a_picture_are_found_even_if_the_product_is_white() {
-        // 12 divides all candidate widths, so only the gaps tell.
-        for (width, height) in [(12, 7), (13, 20), (36, 36), (3, 1)] {
-            let image = RgbImage::from_pixel(width, height, Rgb([255; 3]));
-            let map = ScoreMap {
-                width,
-                height,
-                scores: (0..width * height).map(|i| i as f32).collect(),
-            };
-            let mut mask = GrayImage::new(width, height);
-            mask.put_pixel(1, 0, Luma([255]));
-            for (mask, count) in [(Some(&mask), 4), (None, 3)] {
-                let drawn = panel(&image, mask, &map, (0.0, 10.0));
-                let (parts, names) = split(&drawn);
-                assert_eq!((parts.len(), names.len()), (count, count), "{width}×{height}");
-                assert_eq!(parts[1], (width + GAP, 0, width, height));
-            }
+    fn opened(picture: &Pieces, keep: bool) -> Picture {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        picture.save(&path).unwrap();
+        if !keep {
+            std::fs::remove_dir_all(path.with_extension("")).unwrap();
+        }
+        let mut image = prediction("hole", 1.0);
+        image.picture = Some("a.png".into());
+        super::picture(folder.path(), &image, 40, 80).unwrap()
+    }
+
+    fn pieces(width: u32, height: u32) -> Pieces {
+        let mut mask = GrayImage::new(width, height);
+        mask.put_pixel(width / 2, height / 2, Luma([255]));
+        Pieces {
+            image: RgbImage::from_pixel(width, height, Rgb([255; 3])),
+            mask: Some(mask),
+            heat: GrayImage::new(width, height),
         }
     }
 
     #[test]
-    fn a_picture_of_another_kind_is_shown_whole() {
-        for (width, height) in [(1, 1), (11, 3), (40, 2)] {
-            let (parts, names) = split(&RgbImage::new(width, height));
-            assert_eq!((parts, names), (vec![(0, 0, width, height)], &["picture"][..]));
-        }
+    fn a_picture_has_the_views_that_its_pieces_allow() {
+        let defective = pieces(80, 60);
+        let found = opened(&defective, true);
+        assert_eq!(found.views, ["image", "true defect", "heat map", "overlay"]);
+        let names: Vec<_> = found.pieces.iter().map(|(name, _)| *name).collect();
+        assert_eq!((names, found.size), (vec!["image", "heat", "mask"], (40, 30)));
+        // A defect of one pixel is seen at half the size.
+        let (_, png) = found.pieces.last().unwrap();
+        let png = STANDARD.decode(png.rsplit(',').next().unwrap()).unwrap();
+        let mask = image::load_from_memory(&png).unwrap().into_luma8();
+        assert!(mask.pixels().any(|pixel| pixel.0 == [255]));
+        let normal = Pieces {
+            mask: None,
+            ..defective
+        };
+        assert_eq!(opened(&normal, true).views, ["image", "heat map", "overlay"]);
+    }
+
+    #[test]
+    fn a_picture_without_pieces_is_shown_whole() {
+        let found = opened(&pieces(20, 10), false);
+        assert_eq!(
+            (found.views, found.size),
+            (&["picture"][..], (4 * 20 + 3 * 4, 10))
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use askama::Template;
 use daf_core::atomic::write_file;
 use daf_core::calibration::{Chosen, Scale};
-use daf_core::overlay::colours;
+use daf_core::overlay::{OUTLINE, color, opacity};
 use daf_core::results::{Findings, Measurements, Metric, Prediction, Record, Results};
-use daf_core::{Error, Result, ScoreMap};
+use daf_core::{Error, Result};
 
 use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
 use crate::gallery::{self, Exhibit, Gallery, Picture, Verdict};
@@ -65,9 +65,9 @@ pub fn page(results: &Results) -> Result<String> {
         cards: cards(metrics),
         tables: metrics.map(tables).unwrap_or_default(),
         conditions: metrics.map(conditions).unwrap_or_default(),
-        curves: curves(results, scale)?,
-        training: training(&results.history)?,
-        colours: stops(),
+        curves: curves(results, scale),
+        training: training(&results.history),
+        ramp: Ramp::new(),
         scale_ends: scale_ends(colours),
         scale_note: if colours.is_some() {
             "All heat maps have this one scale. The overlay lets the image show through where the map is cold. The outline \
@@ -111,8 +111,7 @@ struct Page<'a> {
     conditions: Vec<String>,
     curves: Vec<Chart>,
     training: Vec<Chart>,
-    /// Of the heat maps, as a list of CSS.
-    colours: String,
+    ramp: Ramp,
     scale_ends: [ScaleEnd; 3],
     scale_note: &'static str,
     error_note: &'static str,
@@ -337,7 +336,7 @@ fn conditions(metrics: &Measurements) -> Vec<String> {
     lines
 }
 
-fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
+fn curves(results: &Results, scale: Option<Scale>) -> Vec<Chart> {
     let value_of = |metric: Metric| {
         let value = (results.metrics.as_ref()).and_then(|metrics| metric.of(metrics).ok());
         value.map_or_else(String::new, |share| {
@@ -349,7 +348,7 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
         name: format!("limit {}", metrics.pro_limit),
         at: metrics.pro_limit,
     });
-    Ok(vec![
+    vec![
         charts::curves(
             "ROC curves",
             Kind::Roc,
@@ -358,7 +357,7 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
                 named("pixels", Scores::Pixel, Metric::PixelAuroc),
             ],
             None,
-        )?,
+        ),
         charts::curves(
             "Precision-recall curves",
             Kind::PrecisionRecall,
@@ -367,18 +366,18 @@ fn curves(results: &Results, scale: Option<Scale>) -> Result<Vec<Chart>> {
                 named("pixels", Scores::Pixel, Metric::PixelAp),
             ],
             None,
-        )?,
+        ),
         charts::curves(
             "PRO curve",
             Kind::Pro,
             [named("regions", Scores::Pixel, Metric::PixelPro)],
             limit.as_ref(),
-        )?,
-        charts::scores(results, scale.map(|scale| scale.threshold))?,
-    ])
+        ),
+        charts::scores(results, scale.map(|scale| scale.threshold)),
+    ]
 }
 
-fn training(records: &[Record]) -> Result<Vec<Chart>> {
+fn training(records: &[Record]) -> Vec<Chart> {
     let total: Values = (
         "all terms together".into(),
         records,
@@ -401,27 +400,42 @@ fn training(records: &[Record]) -> Result<Vec<Chart>> {
             Box::new(|record| record.loading),
         ),
     ];
-    Ok(vec![
-        charts::history("Loss", "loss", std::iter::once(total).chain(terms))?,
-        charts::history("Learning rate", "learning rate", [rate])?,
-        charts::history("Time per step", "seconds", times)?,
-    ])
+    vec![
+        charts::history("Loss", "loss", std::iter::once(total).chain(terms)),
+        charts::history("Learning rate", "learning rate", [rate]),
+        charts::history("Time per step", "seconds", times),
+    ]
 }
 
-/// The colours of the heat maps from cold to hot.
-fn stops() -> String {
-    const STOPS: u32 = 33;
-    let ramp = ScoreMap {
-        width: STOPS,
-        height: 1,
-        scores: (0..STOPS).map(|stop| stop as f32 / (STOPS - 1) as f32).collect(),
-    };
-    let colours = colours(&ramp, (0.0, 1.0), STOPS, 1);
-    let stops: Vec<String> = colours
-        .pixels()
-        .map(|p| format!("rgb({} {} {})", p[0], p[1], p[2]))
-        .collect();
-    stops.join(",")
+/// The colors of the heat maps from cold to hot, as lists of CSS and of SVG.
+struct Ramp {
+    /// Stops of a gradient.
+    gradient: String,
+    /// Red, green and blue as tables of a `feComponentTransfer`.
+    channels: [(char, String); 3],
+    /// Opacities of the overlay, likewise.
+    opacity: String,
+}
+
+impl Ramp {
+    fn new() -> Self {
+        const LAST: u8 = 32;
+        let stops = (0..=LAST).map(|stop| (255.0 * f64::from(stop) / f64::from(LAST)).round() as u8);
+        let table = |share: &dyn Fn(u8) -> f64| {
+            let shares = stops.clone().map(|level| format!("{:.3}", share(level)));
+            shares.collect::<Vec<_>>().join(" ")
+        };
+        let channel = |place: usize| table(&|level| f64::from(color(level).0[place]) / 255.0);
+        let gradient = stops.clone().map(|level| {
+            let [red, green, blue] = color(level).0;
+            format!("rgb({red} {green} {blue})")
+        });
+        Self {
+            gradient: gradient.collect::<Vec<_>>().join(","),
+            channels: [('R', channel(0)), ('G', channel(1)), ('B', channel(2))],
+            opacity: table(&|level| f64::from(opacity(level))),
+        }
+    }
 }
 
 fn scale_ends(scale: Option<Scale>) -> [ScaleEnd; 3] {
@@ -507,7 +521,7 @@ mod tests {
 
     #[test]
     fn the_scale_runs_from_cold_to_hot() {
-        let stops = stops();
+        let stops = Ramp::new().gradient;
         assert_eq!(stops.matches("rgb(").count(), 33);
         // Turbo begins in dark blue and ends in dark red.
         assert!(stops.starts_with("rgb(34 23 27)"), "{stops}");

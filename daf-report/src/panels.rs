@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use daf_core::overlay::sheet;
+use daf_core::overlay::{Pieces, colored, outline, scaled, sheet};
 use daf_core::results::{Prediction, Results};
 use daf_core::{Error, Result};
 use daf_sweep::{Outcome, Outcomes, Panels, State};
-use image::imageops::{FilterType, resize};
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::gallery::{drawn, encoded, parts};
+use crate::gallery::{drawn, jpeg};
 
 /// Pictures in rows, one per test image.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(crate) struct Panel {
 #[derive(Debug)]
 pub(crate) struct PanelRow {
     pub(crate) name: String,
-    /// JPEG in base64, with width and height.
+    /// Data URLs, with width and height.
     pub(crate) pictures: Vec<Option<(String, (u32, u32))>>,
 }
 
@@ -89,7 +88,7 @@ impl Panel {
                         .iter()
                         .map(|picture| {
                             let picture = picture.as_ref()?;
-                            Some((encoded(picture, QUALITY).ok()?, picture.dimensions()))
+                            Some((jpeg(picture, QUALITY).ok()?, picture.dimensions()))
                         })
                         .collect(),
                 });
@@ -192,43 +191,38 @@ fn spread(predictions: &[Prediction], count: usize) -> Vec<&Prediction> {
 fn pictures(group: &Group, prediction: &Prediction, notes: &mut Vec<String>) -> Vec<Option<RgbImage>> {
     let mut pictures = vec![None, None];
     for run in &group.runs {
-        let mut heat = None;
-        if let Some((outcome, results)) = run {
-            let same = results
-                .predictions
-                .iter()
-                .find(|other| other.image == prediction.image);
-            let picture = same
-                .ok_or_else(|| format!("{}: is not among the test images", prediction.image))
-                .and_then(|same| drawn(&results.dir, same));
-            match picture {
-                Ok(picture) => {
-                    for (name, part) in parts(&picture) {
-                        let slot = match name {
-                            "image" => &mut pictures[0],
-                            "true defect" => &mut pictures[1],
-                            "heat map" => &mut heat,
-                            _ => continue,
-                        };
-                        slot.get_or_insert_with(|| small(&part));
-                    }
-                }
-                Err(reason) => {
-                    let note = format!("{}: {reason}", outcome.hash);
-                    if !notes.contains(&note) {
-                        notes.push(note);
-                    }
-                }
+        let found = run.as_ref().and_then(|(result, results)| {
+            let reason = match pieces(results, &prediction.image) {
+                Ok(found) => return Some(found),
+                Err(reason) => format!("{}: {reason}", result.hash),
+            };
+            if !notes.contains(&reason) {
+                notes.push(reason);
             }
+            None
+        });
+        pictures.push(found.as_ref().map(|found| colored(&scaled(&found.heat, SIDE))));
+        let Some(found) = found else { continue };
+        let image = pictures[0]
+            .get_or_insert_with(|| scaled(&found.image, SIDE))
+            .clone();
+        if let (Some(mask), None) = (&found.mask, &pictures[1]) {
+            let mut image = image;
+            outline(&mut image, &scaled(mask, SIDE));
+            pictures[1] = Some(image);
         }
-        pictures.push(heat);
     }
     pictures
 }
 
-fn small(picture: &RgbImage) -> RgbImage {
-    let (width, height) = picture.dimensions();
-    let factor = f64::from(SIDE) / f64::from(width.max(height).max(1));
-    let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
-    resize(picture, side(width), side(height), FilterType::Triangle)
+/// The pieces of a run's picture of a test image, or why there are none.
+fn pieces(results: &Results, image: &str) -> Result<Pieces, String> {
+    let mut predictions = results.predictions.iter();
+    let prediction = predictions
+        .find(|other| other.image == image)
+        .ok_or_else(|| format!("{image}: is not among the test images"))?;
+    let picture = drawn(prediction)?;
+    Pieces::open(&results.dir.join(picture))
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("{picture}: has no pieces beside it; run `evaluate` again"))
 }

@@ -1,66 +1,16 @@
-//! Charts as inline SVG. Their colours are CSS variables, so that a page's theme decides.
+//! Charts as inline SVG. Their colors are CSS variables, so that a page's theme decides.
 
 use std::borrow::Cow;
-use std::ops::Range;
-
-use daf_core::{Error, Result};
-use plotters::coord::Shift;
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-use plotters::coord::types::RangedCoordf64;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
 
 /// Width and height of a chart in its own units; a page scales it.
 pub(crate) const SIZE: (u32, u32) = (360, 250);
 
-/// Number of colours for series; further ones begin anew, dashed.
-pub(crate) const COLOURS: usize = 8;
+/// Number of colors for series; further ones begin anew, dashed.
+pub(crate) const COLORS: usize = 8;
 
-/// What is drawn with a colour of the page's theme.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ink {
-    Text,
-    Grid,
-    Mark,
-    Series(usize),
-}
-
-impl Ink {
-    const ALL: [Self; 3 + COLOURS] = {
-        let mut all = [Self::Text; 3 + COLOURS];
-        all[1] = Self::Grid;
-        all[2] = Self::Mark;
-        let mut i = 0;
-        while i < COLOURS {
-            all[3 + i] = Self::Series(i);
-            i += 1;
-        }
-        all
-    };
-
-    /// The colour it has while plotters draws. plotters knows no CSS, so [`themed`] exchanges these afterwards.
-    const fn stand_in(self) -> RGBColor {
-        match self {
-            Self::Text => RGBColor(1, 2, 0),
-            Self::Grid => RGBColor(1, 2, 1),
-            Self::Mark => RGBColor(1, 2, 2),
-            Self::Series(number) => RGBColor(1, 2, 16 + (number % COLOURS) as u8),
-        }
-    }
-
-    /// The colour as CSS has it.
-    pub(crate) fn css(self) -> String {
-        match self {
-            Self::Text => "currentColor".into(),
-            Self::Grid => "var(--grid)".into(),
-            Self::Mark => "var(--mark)".into(),
-            Self::Series(number) => format!("var(--series-{})", number % COLOURS),
-        }
-    }
-}
+const TEXT: &str = "currentColor";
+const GRID: &str = "var(--grid)";
+const MARK: &str = "var(--mark)";
 
 /// A chart with what stands around it.
 #[derive(Debug, askama::Template)]
@@ -69,42 +19,19 @@ pub(crate) struct Chart {
     pub(crate) title: Cow<'static, str>,
     /// For those who cannot see it.
     pub(crate) description: String,
-    /// The SVG element, or why there is none.
-    pub(crate) svg: std::result::Result<String, String>,
-    pub(crate) legend: Vec<Key>,
+    /// What is drawn, or why there is nothing to draw.
+    pub(crate) plot: Result<Plot, String>,
 }
-
-impl Chart {
-    /// A chart of `drawn`, or the reason why there is nothing to draw.
-    pub(crate) fn new(
-        title: impl Into<Cow<'static, str>>,
-        description: String,
-        drawn: std::result::Result<Result<Drawn>, String>,
-    ) -> Result<Self> {
-        let (svg, legend) = match drawn {
-            Ok(drawn) => drawn.map(|(svg, legend)| (Ok(svg), legend))?,
-            Err(reason) => (Err(reason), Vec::new()),
-        };
-        Ok(Self {
-            title: title.into(),
-            description,
-            svg,
-            legend,
-        })
-    }
-}
-
-/// An SVG element and its legend.
-pub(crate) type Drawn = (String, Vec<Key>);
 
 /// A line of a legend.
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) name: String,
-    pub(crate) colour: String,
-    pub(crate) dashed: bool,
+    pub(crate) color: String,
+    pub(crate) is_dashed: bool,
 }
 
+/// A named line through points.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) name: String,
@@ -127,7 +54,7 @@ pub(crate) struct Axes {
 }
 
 impl Axes {
-    /// Of two shares.
+    /// Axes of two shares.
     pub(crate) const fn unit(x: &'static str, y: &'static str) -> Self {
         Self {
             x,
@@ -137,230 +64,91 @@ impl Axes {
     }
 }
 
-/// Lines through points.
-pub(crate) fn lines(axes: &Axes, series: &[Series], mark: Option<&Mark>) -> Result<Drawn> {
-    let points = || series.iter().flat_map(|series| &series.points);
-    let [x, y] = axes.ranges.unwrap_or_else(|| {
-        let (low, high) = span(points().map(|point| point.1));
-        [span(points().map(|point| point.0)), (low.min(0.0), high * 1.05)]
-    });
-    let svg = draw(SIZE, |area| {
-        let mut chart = frame(area, axes, BELOW, Scale::linear(x), Scale::linear(y))?;
-        for (number, series) in series.iter().enumerate() {
-            draw_line(&mut chart, number, &series.points)?;
-        }
-        draw_mark(&mut chart, mark, x, y)
-    })?;
-    let names = series.iter().map(|series| &series.name);
-    Ok((svg, keys(names).chain(mark_key(mark)).collect()))
-}
-
-/// Measured points and lines between them, both axes logarithmic: what is not over 0 is left out.
-pub(crate) fn log_log(axes: &Axes, series: &[Series]) -> Result<Drawn> {
-    let series: Vec<(&String, Vec<(f64, f64)>)> = series
-        .iter()
-        .map(|series| {
-            let points = series.points.iter().copied();
-            (
-                &series.name,
-                points.filter(|(x, y)| *x > 0.0 && *y > 0.0).collect(),
-            )
-        })
-        .collect();
-    let points = || series.iter().flat_map(|(_, points)| points);
-    let x = Scale::logarithmic(points().map(|point| point.0));
-    let y = Scale::logarithmic(points().map(|point| point.1));
-    let svg = draw(SIZE, |area| {
-        let mut chart = frame(area, axes, BELOW, x, y)?;
-        for (number, (_, points)) in series.iter().enumerate() {
-            draw_line(&mut chart, number, points)?;
-            draw_dots(&mut chart, number, points)?;
-        }
-        Ok(())
-    })?;
-    Ok((svg, keys(series.iter().map(|(name, _)| *name)).collect()))
-}
-
-/// Counts of values in bins over their common range.
-pub(crate) fn histogram(axes: &Axes, groups: &[(&str, Vec<f64>)], mark: Option<&Mark>) -> Result<Drawn> {
-    const BINS: usize = 32;
-    let values = groups.iter().flat_map(|(_, values)| values).copied();
-    let (low, high) = span(values.chain(mark.map(|mark| mark.at)));
-    let width = (high - low) / BINS as f64;
-    let counts: Vec<[usize; BINS]> = groups
-        .iter()
-        .map(|(_, values)| {
-            let mut counts = [0; BINS];
-            for value in values.iter().filter(|value| value.is_finite()) {
-                counts[(((value - low) / width) as usize).min(BINS - 1)] += 1;
-            }
-            counts
-        })
-        .collect();
-    let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-    let (x, y) = ((low, high), (0.0, most as f64 * 1.05));
-    let svg = draw(SIZE, |area| {
-        let mut chart = frame(area, axes, BELOW, Scale::linear(x), Scale::linear(y))?;
-        for (number, counts) in counts.iter().enumerate() {
-            let colour = Ink::Series(number).stand_in();
-            for style in [colour.mix(0.4).filled(), colour.stroke_width(1)] {
-                let bars = counts
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, count)| **count > 0)
-                    .map(|(bin, count)| {
-                        let left = low + width * bin as f64;
-                        Rectangle::new([(left, 0.0), (left + width, *count as f64)], style)
-                    });
-                chart.draw_series(bars).map_err(|error| failed(&error))?;
-            }
-        }
-        draw_mark(&mut chart, mark, x, y)
-    })?;
-    let keys = groups.iter().enumerate().map(|(number, (name, values))| Key {
-        name: format!("{name} ({})", values.len()),
-        colour: Ink::Series(number).css(),
-        dashed: false,
-    });
-    Ok((svg, keys.chain(mark_key(mark)).collect()))
-}
-
-/// Width and height of a profile, whose places have names.
-const PROFILE: (u32, u32) = (480, 290);
-/// Units under a profile for those names, and of a line of them.
-const NAMES: u32 = 66;
-const NAME_LINE: i32 = 16;
-
-/// One for each place: the value and how far it spreads, where it is known.
-pub(crate) type Points = Vec<Option<(f64, f64)>>;
-
-/// Values at named places with how far they spread; a line is broken where a value is missing.
-pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String, Points)]) -> Result<Drawn> {
-    let ends = series.iter().flat_map(|(_, points)| points).flatten();
-    let (low, high) = span(ends.flat_map(|(mean, spread)| [mean - spread, mean + spread]));
-    let room = 0.06 * (high - low);
-    let (x, y) = ((-0.5, places.len() as f64 - 0.5), (low - room, high + room));
-    let axes = Axes {
-        y: y_name,
-        ..Axes::default()
-    };
-    let svg = draw(PROFILE, |area| {
-        let mut chart = frame(area, &axes, NAMES, Scale::linear(x), Scale::linear(y))?;
-        let width = (PROFILE.0 - LEFT - RIGHT) as usize / places.len().max(1);
-        for (place, name) in places.iter().enumerate() {
-            let (left, top) = chart.backend_coord(&(place as f64, y.0));
-            let style = text(14).pos(Pos::new(HPos::Center, VPos::Top));
-            for (line, words) in broken(name, width / 7).into_iter().zip(0..) {
-                let at = (left, top + 8 + words * NAME_LINE);
-                area.draw(&Text::new(line, at, style.clone()))
-                    .map_err(|error| failed(&error))?;
-            }
-        }
-        // Beside each other, so that the spreads can be told apart.
-        let step = 0.5 / series.len().max(1) as f64;
-        for (number, (_, points)) in series.iter().enumerate() {
-            let shift = step * (number as f64 - (series.len() as f64 - 1.0) / 2.0);
-            let at = |place: usize, value: f64| (place as f64 + shift, value);
-            let known: Vec<(usize, (f64, f64))> = points
-                .iter()
-                .enumerate()
-                .filter_map(|(place, point)| Some((place, (*point)?)))
-                .collect();
-            for run in known.chunk_by(|a, b| a.0 + 1 == b.0) {
-                let line: Vec<_> = run.iter().map(|(place, (mean, _))| at(*place, *mean)).collect();
-                draw_line(&mut chart, number, &line)?;
-                draw_dots(&mut chart, number, &line)?;
-            }
-            let ink = Ink::Series(number).stand_in();
-            let whiskers =
-                known
-                    .iter()
-                    .filter(|(_, (_, spread))| *spread > 0.0)
-                    .map(|(place, (mean, spread))| {
-                        PathElement::new(
-                            vec![at(*place, mean - spread), at(*place, mean + spread)],
-                            ink.stroke_width(1),
-                        )
-                    });
-            chart.draw_series(whiskers).map_err(|error| failed(&error))?;
-        }
-        Ok(())
-    })?;
-    Ok((svg, keys(series.iter().map(|(name, _)| name)).collect()))
-}
-
-/// A name in lines of about so many letters, broken between its words; what does not fit in three lines is cut off.
-fn broken(name: &str, letters: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in name.split_inclusive([' ', '-', '_', '/']) {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + word.trim_end().chars().count() <= letters => {
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.truncate(3);
-    lines.iter().map(|line| line.trim_end().to_owned()).collect()
-}
-
-fn draw(size: (u32, u32), content: impl FnOnce(&Area) -> Result<()>) -> Result<String> {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        content(&area)?;
-        area.present().map_err(|error| failed(&error))?;
-    }
-    Ok(themed(&svg, size))
-}
-
-/// One dimension of a chart.
+/// One dimension of a plot.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     low: f64,
     high: f64,
-    logarithmic: bool,
-    /// Digits after the point of its labels; `None` for those that are better told by exponents.
-    digits: Option<usize>,
+    is_logarithmic: bool,
 }
 
 /// Labels of an axis, at most.
 const LABELS: usize = 6;
 
 impl Scale {
-    fn linear((low, high): (f64, f64)) -> Self {
+    const fn linear((low, high): (f64, f64)) -> Self {
         Self {
             low,
             high,
-            logarithmic: false,
-            digits: digits(&RangedCoordf64::from(low..high).key_points(LABELS)),
+            is_logarithmic: false,
         }
     }
 
-    /// With room for all values, which are over 0.
+    /// A logarithmic scale with room for all values, which are over 0.
     fn logarithmic(values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = span(values.map(f64::log10));
         let room = 0.06 * (high - low);
         Self {
             low: 10_f64.powf(low - room),
             high: 10_f64.powf(high + room),
-            logarithmic: true,
-            digits: None,
+            is_logarithmic: true,
         }
     }
 
-    /// Where a value lies on an even axis.
-    fn even(self, value: f64) -> f64 {
-        if self.logarithmic { value.log10() } else { value }
+    /// The share of the scale that lies below a value.
+    fn share(self, value: f64) -> f64 {
+        // Halves, whose differences are finite.
+        let even = |value: f64| {
+            if self.is_logarithmic {
+                value.log10()
+            } else {
+                value / 2.0
+            }
+        };
+        (even(value) - even(self.low)) / (even(self.high) - even(self.low))
     }
 
-    /// Powers of ten, with numbers between them if there are not more than `most` then.
-    fn ticks(self, most: usize) -> Vec<f64> {
+    /// Round values with their labels, at most so many.
+    fn ticks(self, most: usize) -> Vec<(f64, String)> {
+        if self.is_logarithmic {
+            let ticks = self.logarithmic_ticks(most).into_iter();
+            return ticks
+                .map(|(value, power)| (value, label(value, power, value)))
+                .collect();
+        }
+        let (low, high) = (self.low, self.high);
+        let first = ((high / 2.0 - low / 2.0) / most as f64).log10().floor() as i32;
+        let steps = (first..first + 3).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| (factor, power)));
+        let multiples = steps.map(|(factor, power)| {
+            let step = factor * 10_f64.powi(power);
+            (
+                (low / step - 1e-6).ceil(),
+                (high / step + 1e-6).floor(),
+                step,
+                power,
+            )
+        });
+        let fits = |(first, last, ..): &(f64, f64, f64, i32)| last - first < most as f64;
+        let Some((first, last, step, power)) = multiples.into_iter().find(fits) else {
+            return Vec::new();
+        };
+        let values = (0..=(last - first) as usize).map(|number| (first + number as f64) * step + 0.0);
+        let largest = low.abs().max(high.abs());
+        values
+            .map(|value| (value, label(value, power, largest)))
+            .collect()
+    }
+
+    /// Powers of ten, with numbers between them if there are not more than `most` then; each with its power.
+    fn logarithmic_ticks(self, most: usize) -> Vec<(f64, i32)> {
         let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         let within = |factors: &[f64], step: usize| {
             let powers = (first..=last).step_by(step);
-            let all = powers.flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)));
-            all.filter(|value| (self.low..=self.high).contains(value))
+            let all = powers.flat_map(|power| {
+                let factors = factors.iter();
+                factors.map(move |factor| (factor * 10_f64.powi(power), power))
+            });
+            all.filter(|(value, _)| (self.low..=self.high).contains(value))
                 .collect::<Vec<_>>()
         };
         [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]]
@@ -371,149 +159,18 @@ impl Scale {
     }
 }
 
-impl Ranged for Scale {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        RangedCoordf64::from(self.even(self.low)..self.even(self.high)).map(&self.even(*value), limit)
+/// A multiple of a power of ten in full, or with an exponent where the largest value or the power is far from 1.
+fn label(value: f64, power: i32, largest: f64) -> String {
+    if largest < 1e6 && power >= -5 {
+        let digits = power.min(0).unsigned_abs() as usize;
+        return format!("{value:.digits$}");
     }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        if self.logarithmic {
-            self.ticks(hint.max_num_points())
-        } else {
-            RangedCoordf64::from(self.low..self.high).key_points(hint)
-        }
+    if value == 0.0 {
+        return "0".into();
     }
-
-    fn range(&self) -> Range<f64> {
-        self.low..self.high
-    }
-}
-
-impl ValueFormatter<f64> for Scale {
-    fn format_ext(&self, value: &f64) -> String {
-        let digits = if self.logarithmic {
-            // Each has its own number of them.
-            digits(&[0.0, *value])
-        } else {
-            self.digits
-        };
-        number(*value, digits)
-    }
-}
-
-fn text<'a>(size: i32) -> TextStyle<'a> {
-    ("sans-serif", size).into_font().color(&Ink::Text.stand_in())
-}
-
-/// Units beside a chart for the labels of its axis, and on the other side.
-const LEFT: u32 = 76;
-const RIGHT: u32 = 16;
-/// Units below a chart for the labels of its axis.
-const BELOW: u32 = 44;
-
-/// Axes, grid and labels; an axis without a name has none of them but its line, in `below` units.
-fn frame<'a, 'b>(area: &Area<'b>, axes: &Axes, below: u32, x: Scale, y: Scale) -> Result<Plane<'a, 'b>>
-where
-    'b: 'a,
-{
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(8)
-        .margin_right(RIGHT)
-        .x_label_area_size(below)
-        .y_label_area_size(LEFT)
-        .build_cartesian_2d(x, y)
-        .map_err(|error| failed(&error))?;
-    let mut mesh = chart.configure_mesh();
-    if axes.x.is_empty() {
-        mesh.disable_x_mesh().x_labels(0);
-    } else {
-        mesh.x_labels(LABELS).x_desc(axes.x);
-    }
-    mesh.y_labels(LABELS)
-        .y_desc(axes.y)
-        .label_style(text(16))
-        .axis_desc_style(text(16))
-        .axis_style(Ink::Text.stand_in())
-        .bold_line_style(Ink::Grid.stand_in())
-        .light_line_style(TRANSPARENT)
-        .draw()
-        .map_err(|error| failed(&error))?;
-    Ok(chart)
-}
-
-/// The line of a series; those that share a colour with an earlier one are dashed.
-fn draw_line(chart: &mut Plane, number: usize, points: &[(f64, f64)]) -> Result<()> {
-    let style = Ink::Series(number).stand_in().stroke_width(2);
-    let points = points.iter().copied();
-    let points = points.filter(|(x, y)| x.is_finite() && y.is_finite());
-    if number < COLOURS {
-        chart
-            .draw_series(LineSeries::new(points, style))
-            .map_err(|error| failed(&error))?;
-    } else {
-        chart
-            .draw_series(DashedLineSeries::new(points, 6, 4, style))
-            .map_err(|error| failed(&error))?;
-    }
-    Ok(())
-}
-
-fn draw_dots(chart: &mut Plane, number: usize, points: &[(f64, f64)]) -> Result<()> {
-    let ink = Ink::Series(number).stand_in();
-    let dots = points.iter().map(|point| Circle::new(*point, 4, ink.filled()));
-    chart.draw_series(dots).map_err(|error| failed(&error))?;
-    Ok(())
-}
-
-fn keys<'s>(names: impl Iterator<Item = &'s String>) -> impl Iterator<Item = Key> {
-    names.enumerate().map(|(number, name)| Key {
-        name: name.clone(),
-        colour: Ink::Series(number).css(),
-        dashed: number >= COLOURS,
-    })
-}
-
-fn draw_mark(chart: &mut Plane, mark: Option<&Mark>, x: (f64, f64), y: (f64, f64)) -> Result<()> {
-    let Some(mark) = mark.filter(|mark| (x.0..=x.1).contains(&mark.at)) else {
-        return Ok(());
-    };
-    let ink = Ink::Mark.stand_in();
-    let line = DashedLineSeries::new([(mark.at, y.0), (mark.at, y.1)], 5, 4, ink.stroke_width(2));
-    chart.draw_series(line).map_err(|error| failed(&error))?;
-    // On the side that has more room.
-    let left = mark.at > (x.0 + x.1) / 2.0;
-    let side = if left { HPos::Right } else { HPos::Left };
-    let style = ("sans-serif", 16)
-        .into_font()
-        .color(&ink)
-        .pos(Pos::new(side, VPos::Top));
-    let offset = if left { -6 } else { 6 };
-    // Below the middle, where curves of shares seldom are.
-    let height = y.0 + 0.4 * (y.1 - y.0);
-    let label = EmptyElement::at((mark.at, height)) + Text::new(mark.name.clone(), (offset, 0), style);
-    chart.draw_series([label]).map_err(|error| failed(&error))?;
-    Ok(())
-}
-
-fn mark_key(mark: Option<&Mark>) -> Option<Key> {
-    mark.map(|mark| Key {
-        name: mark.name.clone(),
-        colour: Ink::Mark.css(),
-        dashed: true,
-    })
-}
-
-/// Puts the theme's colours in place of the stand-ins, and drops the fixed size.
-fn themed(svg: &str, size: (u32, u32)) -> String {
-    let size = format!("width=\"{}\" height=\"{}\" ", size.0, size.1);
-    let svg = svg.replacen(&size, "", 1);
-    Ink::ALL.into_iter().fold(svg, |svg, ink| {
-        let RGBColor(r, g, b) = ink.stand_in();
-        svg.replace(&format!("#{r:02X}{g:02X}{b:02X}"), &ink.css())
-    })
+    let digits = value.abs().log10().floor() - f64::from(power);
+    let digits = digits.clamp(0.0, 15.0) as usize;
+    format!("{value:.digits$e}")
 }
 
 /// The range of the finite values, never empty.
@@ -535,43 +192,323 @@ fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-/// Digits after the point with which evenly spaced values are written in full; `None` for very large and very small steps.
-fn digits(values: &[f64]) -> Option<usize> {
-    let [first, second, ..] = values else {
-        return Some(0);
-    };
-    let step = second - first;
-    let largest = values
-        .iter()
-        .fold(0.0_f64, |largest, value| largest.max(value.abs()));
-    let full = |digits: &usize| {
-        let scaled = step * 10_f64.powi(*digits as i32);
-        scaled > 0.5 && (scaled - scaled.round()).abs() < 1e-3
-    };
-    (largest < 1e6 && step > 1e-5).then(|| (0..6).find(full).unwrap_or(6))
+/// Axes with what is drawn between them, and the legend.
+#[derive(Debug, askama::Template)]
+#[template(path = "plot.svg", escape = "html")]
+pub(crate) struct Plot {
+    size: (u32, u32),
+    x: Scale,
+    y: Scale,
+    /// Left, top, right and bottom of the axes.
+    area: [f64; 4],
+    paths: Vec<Path>,
+    texts: Vec<Text>,
+    pub(crate) legend: Vec<Key>,
 }
 
-fn number(value: f64, digits: Option<usize>) -> String {
-    match digits {
-        Some(digits) => {
-            let text = format!("{value:.digits$}");
-            // -0 and -0.00
-            if text.trim_matches(['-', '0', '.']).is_empty() {
-                text.trim_start_matches('-').to_owned()
-            } else {
-                text
-            }
+#[derive(Debug)]
+struct Path {
+    d: String,
+    style: String,
+}
+
+#[derive(Debug)]
+struct Text {
+    place: String,
+    style: String,
+    words: String,
+}
+
+/// Units beside a plot for the labels of its axis, on the other side, and over it.
+const LEFT: f64 = 76.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 8.0;
+/// Units below a plot for the labels of its axis.
+const BELOW: f64 = 44.0;
+
+impl Plot {
+    /// Axes, grid and labels; an axis without a name has none of them but its line. `below` units are left under it.
+    fn new(size: (u32, u32), below: f64, axes: &Axes, x: Scale, y: Scale) -> Self {
+        let (width, height) = (f64::from(size.0), f64::from(size.1));
+        let area = [LEFT, TOP, width - RIGHT, height - below];
+        let mut plot = Self {
+            size,
+            x,
+            y,
+            area,
+            paths: Vec::new(),
+            texts: Vec::new(),
+            legend: Vec::new(),
+        };
+        let [left, top, right, bottom] = area;
+        let (mut grid, mut frame) = (String::new(), format!("M{left} {top}V{bottom}H{right}"));
+        for (value, label) in y.ticks(LABELS) {
+            let (_, y) = plot.at((0.0, value));
+            grid += &format!("M{left} {y:.1}H{right}");
+            frame += &format!("M{left} {y:.1}h-5");
+            plot.write((left - 9.0, y + 4.5), "end", TEXT, label);
         }
-        None => format!("{value:.0e}"),
+        let named = if axes.x.is_empty() {
+            Vec::new()
+        } else {
+            x.ticks(LABELS)
+        };
+        for (value, label) in named {
+            let (x, _) = plot.at((value, 0.0));
+            grid += &format!("M{x:.1} {top}V{bottom}");
+            frame += &format!("M{x:.1} {bottom}v5");
+            plot.write((x, bottom + 18.0), "middle", TEXT, label);
+        }
+        plot.draw(grid, GRID, 1, "");
+        plot.draw(frame, TEXT, 1, "");
+        plot.write(((left + right) / 2.0, height - 5.0), "middle", TEXT, axes.x);
+        plot.write((14.0, (top + bottom) / 2.0), "middle", TEXT, axes.y);
+        if let Some(name) = plot.texts.last_mut() {
+            name.place += " rotate(-90)";
+        }
+        plot
+    }
+
+    /// Where a value lies, in units.
+    fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let [left, top, right, bottom] = self.area;
+        (
+            left + self.x.share(x) * (right - left),
+            bottom - self.y.share(y) * (bottom - top),
+        )
+    }
+
+    fn draw(&mut self, d: String, color: &str, width: u32, more: &str) {
+        let style = format!("stroke:{color};stroke-width:{width};{more}");
+        self.paths.push(Path { d, style });
+    }
+
+    fn write(&mut self, (x, y): (f64, f64), anchor: &str, color: &str, words: impl Into<String>) {
+        self.texts.push(Text {
+            place: format!("translate({x:.1} {y:.1})"),
+            style: format!("text-anchor:{anchor};fill:{color}"),
+            words: words.into(),
+        });
+    }
+
+    /// The line of a series; one that shares its color with an earlier one is dashed.
+    fn draw_line(&mut self, number: usize, points: &[(f64, f64)]) {
+        let points = points.iter().map(|point| self.at(*point));
+        let points = points.filter(|(x, y)| x.is_finite() && y.is_finite());
+        let d = points.zip(std::iter::once('M').chain(std::iter::repeat('L')));
+        let d = d
+            .map(|((x, y), command)| format!("{command}{x:.1} {y:.1}"))
+            .collect();
+        let dashes = if number < COLORS {
+            ""
+        } else {
+            "stroke-dasharray:6 4"
+        };
+        self.draw(d, &series_color(number), 2, dashes);
+    }
+
+    /// A dot at each of some points, all of which are finite.
+    fn draw_dots(&mut self, number: usize, points: &[(f64, f64)]) {
+        let dots = points.iter().map(|point| self.at(*point));
+        let d = dots.map(|(x, y)| format!("M{x:.1} {y:.1}h0")).collect();
+        self.draw(d, &series_color(number), 8, "stroke-linecap:round");
+    }
+
+    fn draw_mark(&mut self, mark: Option<&Mark>) {
+        let Some(mark) = mark else { return };
+        self.legend.push(Key {
+            name: mark.name.clone(),
+            color: MARK.into(),
+            is_dashed: true,
+        });
+        if !(self.x.low..=self.x.high).contains(&mark.at) {
+            return;
+        }
+        let [left, top, right, bottom] = self.area;
+        let (x, _) = self.at((mark.at, 0.0));
+        self.draw(format!("M{x:.1} {bottom}V{top}"), MARK, 2, "stroke-dasharray:5 4");
+        // On the side that has more room, below the middle, where curves of shares seldom are.
+        let (anchor, shift) = match x > (left + right) / 2.0 {
+            true => ("end", -6.0),
+            false => ("start", 6.0),
+        };
+        let height = bottom - 0.4 * (bottom - top);
+        self.write((x + shift, height), anchor, MARK, mark.name.as_str());
+    }
+
+    fn name_series<'n>(&mut self, names: impl Iterator<Item = &'n String>) {
+        let keys = names.enumerate().map(|(number, name)| Key {
+            name: name.clone(),
+            color: series_color(number),
+            is_dashed: number >= COLORS,
+        });
+        self.legend.extend(keys);
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> Error {
-    Error::data("report", format!("a chart could not be drawn: {error}"))
+fn series_color(number: usize) -> String {
+    format!("var(--series-{})", number % COLORS)
+}
+
+/// Lines through points.
+pub(crate) fn lines(axes: &Axes, series: &[Series], mark: Option<&Mark>) -> Plot {
+    let points = || series.iter().flat_map(|series| &series.points);
+    let [x, y] = axes.ranges.unwrap_or_else(|| {
+        let (low, high) = span(points().map(|point| point.1));
+        [span(points().map(|point| point.0)), (low.min(0.0), high * 1.05)]
+    });
+    let mut plot = Plot::new(SIZE, BELOW, axes, Scale::linear(x), Scale::linear(y));
+    for (number, series) in series.iter().enumerate() {
+        plot.draw_line(number, &series.points);
+    }
+    plot.name_series(series.iter().map(|series| &series.name));
+    plot.draw_mark(mark);
+    plot
+}
+
+/// Measured points and lines between them, both axes logarithmic: what is not over 0 is left out.
+pub(crate) fn log_log(axes: &Axes, series: &[Series]) -> Plot {
+    let is_shown = |(x, y): &(f64, f64)| [x, y].iter().all(|value| value.is_finite() && **value > 0.0);
+    let points = || {
+        series
+            .iter()
+            .flat_map(|series| &series.points)
+            .filter(|point| is_shown(point))
+    };
+    let x = Scale::logarithmic(points().map(|point| point.0));
+    let y = Scale::logarithmic(points().map(|point| point.1));
+    let mut plot = Plot::new(SIZE, BELOW, axes, x, y);
+    for (number, series) in series.iter().enumerate() {
+        let points: Vec<_> = series.points.iter().copied().filter(is_shown).collect();
+        plot.draw_line(number, &points);
+        plot.draw_dots(number, &points);
+    }
+    plot.name_series(series.iter().map(|series| &series.name));
+    plot
+}
+
+/// Counts of values in bins over their common range.
+pub(crate) fn histogram(axes: &Axes, groups: &[(&str, Vec<f64>)], mark: Option<&Mark>) -> Plot {
+    const BINS: usize = 32;
+    let values = groups.iter().flat_map(|(_, values)| values).copied();
+    let (low, high) = span(values.chain(mark.map(|mark| mark.at)));
+    let width = (high - low) / BINS as f64;
+    let counts: Vec<[usize; BINS]> = groups
+        .iter()
+        .map(|(_, values)| {
+            let mut counts = [0; BINS];
+            for value in values.iter().filter(|value| value.is_finite()) {
+                counts[(((value - low) / width) as usize).min(BINS - 1)] += 1;
+            }
+            counts
+        })
+        .collect();
+    let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let y = Scale::linear((0.0, most as f64 * 1.05));
+    let mut plot = Plot::new(SIZE, BELOW, axes, Scale::linear((low, high)), y);
+    let bottom = plot.area[3];
+    for (number, counts) in counts.iter().enumerate() {
+        let bars = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let bars = bars.map(|(bin, count)| {
+            let left = low + width * bin as f64;
+            let (right, _) = plot.at((left + width, 0.0));
+            let (left, top) = plot.at((left, *count as f64));
+            format!("M{left:.1} {bottom}V{top:.1}H{right:.1}V{bottom}z")
+        });
+        let (bars, color) = (bars.collect(), series_color(number));
+        plot.draw(bars, &color, 1, &format!("fill:{color};fill-opacity:0.4"));
+    }
+    let keys = groups.iter().enumerate().map(|(number, (name, values))| Key {
+        name: format!("{name} ({})", values.len()),
+        color: series_color(number),
+        is_dashed: false,
+    });
+    plot.legend.extend(keys);
+    plot.draw_mark(mark);
+    plot
+}
+
+/// Width and height of a profile, whose places have names.
+const PROFILE: (u32, u32) = (480, 290);
+/// Units under a profile for those names, and of a line of them.
+const NAMES: f64 = 66.0;
+const NAME_LINE: f64 = 16.0;
+
+/// One for each place: the value and how far it spreads, where it is known.
+pub(crate) type Points = Vec<Option<(f64, f64)>>;
+
+/// Values at named places with how far they spread; a line is broken where a value is missing.
+pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String, Points)]) -> Plot {
+    let ends = series.iter().flat_map(|(_, points)| points).flatten();
+    let (low, high) = span(ends.flat_map(|(mean, spread)| [mean - spread, mean + spread]));
+    let room = 0.06 * (high - low);
+    let x = Scale::linear((-0.5, places.len() as f64 - 0.5));
+    let y = Scale::linear((low - room, high + room));
+    let axes = Axes {
+        y: y_name,
+        ..Axes::default()
+    };
+    let mut plot = Plot::new(PROFILE, NAMES, &axes, x, y);
+    let [left, _, right, bottom] = plot.area;
+    // A letter is about seven units wide.
+    let letters = (right - left) as usize / places.len().max(1) / 7;
+    for (place, name) in places.iter().enumerate() {
+        let (middle, _) = plot.at((place as f64, 0.0));
+        for (number, line) in (1..).zip(broken(name, letters)) {
+            plot.write(
+                (middle, bottom + NAME_LINE * f64::from(number)),
+                "middle",
+                TEXT,
+                line,
+            );
+        }
+    }
+    // Beside each other, so that the spreads can be told apart.
+    let step = 0.5 / series.len().max(1) as f64;
+    for (number, (_, points)) in series.iter().enumerate() {
+        let shift = step * (number as f64 - (series.len() as f64 - 1.0) / 2.0);
+        let known = points.iter().enumerate().filter_map(|(place, point)| {
+            let point = point.filter(|(mean, spread)| mean.is_finite() && spread.is_finite())?;
+            Some((place, point))
+        });
+        let known: Vec<(usize, (f64, f64))> = known.collect();
+        let mut whiskers = String::new();
+        for run in known.chunk_by(|a, b| a.0 + 1 == b.0) {
+            let mut line = Vec::new();
+            for (place, (mean, spread)) in run {
+                let x = *place as f64 + shift;
+                line.push((x, *mean));
+                let ((x, low), (_, high)) = (plot.at((x, mean - spread)), plot.at((x, mean + spread)));
+                whiskers += &format!("M{x:.1} {low:.1}V{high:.1}");
+            }
+            plot.draw_line(number, &line);
+            plot.draw_dots(number, &line);
+        }
+        plot.draw(whiskers, &series_color(number), 1, "");
+    }
+    plot.name_series(series.iter().map(|(name, _)| name));
+    plot
+}
+
+/// A name in lines of about so many letters, broken between its words; what does not fit in three lines is cut off.
+fn broken(name: &str, letters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split_inclusive([' ', '-', '_', '/']) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.trim_end().chars().count() <= letters => {
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.truncate(3);
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use askama::Template;
+
     use super::*;
 
     fn series(points: &[(f64, f64)]) -> Vec<Series> {
@@ -581,24 +518,43 @@ mod tests {
         }]
     }
 
+    /// The SVG, none of whose numbers is missing.
+    fn svg(plot: &Plot) -> String {
+        let svg = plot.render().unwrap();
+        assert!(
+            svg.contains("<svg") && !svg.contains("NaN") && !svg.contains("inf"),
+            "{svg}"
+        );
+        svg
+    }
+
     #[test]
-    fn charts_have_the_colours_of_the_theme_only() {
+    fn charts_have_the_colors_of_the_theme_only() {
         let mark = Mark {
             name: "limit".into(),
             at: 0.3,
         };
-        let (svg, keys) = lines(
+        let plot = lines(
             &Axes::unit("x", "y"),
             &series(&[(0.0, 0.0), (1.0, 1.0)]),
             Some(&mark),
-        )
-        .unwrap();
+        );
+        let svg = svg(&plot);
         assert!(
             svg.contains("var(--series-0)") && svg.contains("currentColor") && svg.contains("var(--mark)")
         );
-        let colours = svg.matches("#").count();
-        assert_eq!(colours, 0, "{svg}");
-        assert_eq!(keys.len(), 2);
+        assert!(!svg.contains('#') && !svg.contains("rgb("), "{svg}");
+        assert_eq!(plot.legend.len(), 2);
+    }
+
+    #[test]
+    fn a_line_goes_from_corner_to_corner_of_its_axes() {
+        let axes = Axes {
+            ranges: Some([(0.0, 1.0), (0.0, 1.0)]),
+            ..Axes::unit("x", "y")
+        };
+        let plot = lines(&axes, &series(&[(0.0, 0.0), (1.0, 1.0)]), None);
+        assert!(svg(&plot).contains("d=\"M76.0 206.0L344.0 8.0\""), "{plot:?}");
     }
 
     #[test]
@@ -610,31 +566,31 @@ mod tests {
             vec![(1e300, 1e300), (-1e300, -1e300)],
             vec![(5.0, 1e-300), (5.0, 2e-300)],
             vec![(1e17, 3.0), (1e17 + 64.0, 3.0)],
+            vec![(f64::MIN_POSITIVE / 4.0, 1e300), (0.0, f64::MIN_POSITIVE)],
         ];
         for points in odd {
-            let axes = Axes::default();
-            assert!(
-                lines(&axes, &series(&points), None).unwrap().0.contains("<svg"),
-                "{points:?}"
-            );
+            let axes = Axes::unit("x", "y");
+            let of_points = Axes {
+                ranges: None,
+                ..Axes::unit("x", "y")
+            };
+            svg(&lines(&axes, &series(&points), None));
+            svg(&lines(&of_points, &series(&points), None));
             let values = points.iter().map(|point| point.1).collect();
-            assert!(
-                histogram(&axes, &[("a", values)], None)
-                    .unwrap()
-                    .0
-                    .contains("<svg"),
-                "{points:?}"
-            );
+            svg(&histogram(&axes, &[("a", values)], None));
+            let spread = points.into_iter().map(Some).collect();
+            svg(&profile("y", &["a b".into()], &[("a".into(), spread)]));
         }
+    }
+
+    fn labels(scale: Scale, most: usize) -> Vec<String> {
+        let ticks = scale.ticks(most).into_iter();
+        ticks.map(|(_, label)| label).collect()
     }
 
     #[test]
     fn logarithmic_axes_have_round_labels_whatever_their_range() {
-        let labels = |values: [f64; 2], most| {
-            let scale = Scale::logarithmic(values.into_iter());
-            let ticks = scale.ticks(most).into_iter();
-            ticks.map(|tick| scale.format_ext(&tick)).collect::<Vec<_>>()
-        };
+        let labels = |values: [f64; 2], most| labels(Scale::logarithmic(values.into_iter()), most);
         assert_eq!(
             labels([0.016, 1.05], 6),
             ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]
@@ -647,32 +603,28 @@ mod tests {
             vec![],
             vec![(1.0, 2.0)],
             vec![(0.0, -1.0), (f64::NAN, 1.0), (1e-300, 1e300)],
+            vec![(f64::INFINITY, 1.0), (2.0, f64::INFINITY)],
         ];
         for points in odd {
-            assert!(
-                log_log(&Axes::default(), &series(&points))
-                    .unwrap()
-                    .0
-                    .contains("<svg"),
-                "{points:?}"
-            );
+            svg(&log_log(&Axes::default(), &series(&points)));
         }
     }
 
     #[test]
     fn labels_have_the_digits_that_tell_them_apart() {
-        let labels = |range| {
-            let scale = Scale::linear(range);
-            let ticks = scale.key_points(LABELS).into_iter();
-            ticks.map(|tick| scale.format_ext(&tick)).collect::<Vec<_>>()
-        };
+        let labels = |range| labels(Scale::linear(range), LABELS);
         assert_eq!(labels((0.0, 5.25)), ["0", "1", "2", "3", "4", "5"]);
         assert_eq!(labels((0.0, 1.02)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels((-0.3, 0.2)), ["-0.3", "-0.2", "-0.1", "0.0", "0.1", "0.2"]);
+        assert_eq!(
+            labels((1.0e7, 1.2e7)),
+            ["1.00e7", "1.05e7", "1.10e7", "1.15e7", "1.20e7"]
+        );
+        assert_eq!(labels((0.0, 3e-7)), ["0", "1e-7", "2e-7", "3e-7"]);
         let narrow = labels((0.501, 0.503));
         assert!(
             narrow.len() > 2 && narrow.windows(2).all(|pair| pair[0] != pair[1]),
             "{narrow:?}"
         );
-        assert_eq!(number(-0.0, Some(1)), "0.0");
     }
 }

@@ -43,7 +43,7 @@ pub fn sweep(outcomes: &Outcomes) -> Result<SweepReport> {
     let tables = manifest.view.tables.iter().map(|table| outcomes.table(table));
     let plots = manifest.view.plots.iter().map(|plot| {
         let charts = outcomes.profiles(plot).into_iter().map(chart);
-        Ok((plot.title.clone(), charts.collect::<Result<Vec<_>>>()?))
+        (plot.title.clone(), charts.collect())
     });
     let mut panels = Vec::new();
     for (number, wanted) in (1..).zip(&manifest.view.panels) {
@@ -59,7 +59,7 @@ pub fn sweep(outcomes: &Outcomes) -> Result<SweepReport> {
                 (figures, table)
             })
             .collect(),
-        plots: plots.collect::<Result<_>>()?,
+        plots: plots.collect(),
         panels,
         axes: manifest.axes.iter().map(|axis| axis.name.clone()).collect(),
         jobs: outcomes.list().iter().map(JobLine::of).collect(),
@@ -201,7 +201,7 @@ fn cell(figure: &Figure, table: &mut Table) -> Cell {
     }
 }
 
-fn chart(found: Profile) -> Result<Chart> {
+fn chart(found: Profile) -> Chart {
     let Profile {
         metric,
         places,
@@ -236,12 +236,15 @@ fn chart(found: Profile) -> Result<Chart> {
     let known = series
         .iter()
         .any(|(_, points)| points.iter().any(Option::is_some));
-    let drawn = if known {
-        Ok(profile(metric.short(), &places, &series))
-    } else {
-        Err("no job that it needs is finished".into())
+    let plot = match known {
+        true => Ok(profile(metric.short(), &places, &series)),
+        false => Err("no job that it needs is finished".into()),
     };
-    Chart::new(title, description, drawn)
+    Chart {
+        title: title.into(),
+        description,
+        plot,
+    }
 }
 
 impl JobLine {

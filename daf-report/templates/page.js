@@ -36,20 +36,18 @@
   function show(card) {
     current = shown.indexOf(card);
     const strip = picture(card);
-    const parts = Array.from(strip.children, (part) => {
+    const views = Array.from(strip.children, (view) => {
       const figure = document.createElement("figure");
-      const large = part.cloneNode();
-      large.style.setProperty("--strip", strip.style.getPropertyValue("--strip"));
-      large.style.setProperty("--parts", strip.style.getPropertyValue("--parts"));
-      large.style.setProperty("--ratio", strip.style.getPropertyValue("--ratio"));
+      const large = view.cloneNode();
+      large.style.cssText = strip.style.cssText;
       large.setAttribute("role", "img");
-      large.setAttribute("aria-label", `${part.dataset.part} of ${card.querySelector(".file").textContent}`);
+      large.setAttribute("aria-label", `${view.dataset.view} of ${card.querySelector(".file").textContent}`);
       const name = document.createElement("figcaption");
-      name.textContent = part.dataset.part;
+      name.textContent = view.dataset.view;
       figure.append(large, name);
       return figure;
     });
-    element("viewer-parts").replaceChildren(...parts);
+    element("viewer-views").replaceChildren(...views);
     element("viewer-title").textContent = card.querySelector(".file").textContent;
     const position = `${current + 1} of ${shown.length}`;
     const words = [".label", ".badge", ".score"].map((name) => card.querySelector(name)?.textContent);

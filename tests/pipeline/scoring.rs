@@ -7,6 +7,7 @@ use daf_core::calibration::{Calibration, Rule, Source};
 use daf_core::config::DeviceChoice;
 use daf_core::data::InputImage;
 use daf_core::image::{GrayImage, Luma, Rgb, RgbImage, imageops};
+use daf_core::overlay::{Pieces, panel};
 use daf_core::results::{Results, Value};
 use daf_core::{Detection, Detector};
 
@@ -309,6 +310,11 @@ fn the_evaluation_writes_curves_pictures_and_maps() {
         let parts = if line.is_anomalous() { 4 } else { 3 };
         let (width, height) = daf_core::image::image_dimensions(&picture).unwrap();
         assert_eq!((width, height), (parts * 96 + (parts - 1) * 4, 96));
+        let pieces = Pieces::open(&picture).unwrap().unwrap();
+        assert_eq!(pieces.image.dimensions(), (96, 96));
+        assert_eq!(pieces.mask.is_some(), line.is_anomalous());
+        let whole = daf_core::image::open(&picture).unwrap().into_rgb8();
+        assert_eq!(panel(&pieces.image, pieces.mask.as_ref(), &pieces.heat), whole);
         let raw = picture.with_extension("tiff");
         let mut raw = tiff::decoder::Decoder::new(fs::File::open(&raw).unwrap()).unwrap();
         assert_eq!(raw.dimensions().unwrap(), (96, 96));

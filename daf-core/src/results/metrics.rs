@@ -195,7 +195,7 @@ pub struct Prediction {
     pub calibrated: Option<f64>,
     /// Mean recall of its defect's pixels at few false positives; for images with a defect and a mask.
     pub aupimo: Option<f64>,
-    /// Its picture in the run directory, e.g. `maps/scratch/001.png`.
+    /// Its picture in the run directory, e.g. `maps/scratch/001.png`; its [`Pieces`](crate::overlay::Pieces) lie beside it.
     pub picture: Option<String>,
 }
 

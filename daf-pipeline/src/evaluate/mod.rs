@@ -5,6 +5,7 @@ mod pixels;
 mod scored_image;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Instant;
 
 use daf_metrics::{AUPIMO_LIMITS, Bootstrap, Groups, PixelMaps, RankedSamples, Unavailable};
@@ -15,6 +16,7 @@ use daf_core::atomic::{Replacement, file_name, remove_folder, write_csv, write_j
 use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
 use daf_core::config::DeviceChoice;
 use daf_core::data::InputImage;
+use daf_core::overlay::Pieces;
 use daf_core::results::{
     AtThreshold, CURVES, Curves, MAPS, METRICS, Measurements, Metrics, MultiplyAdds, PREDICTIONS, Prediction,
     Value,
@@ -29,9 +31,9 @@ use picture::Pictures;
 use pixels::{Pixels, Summary};
 use scored_image::ScoredImage;
 
-/// Scores the test split and writes `metrics.json`, `curves.json`, `predictions.csv` and, unless switched off, `maps/` into
-/// the run directory, all at its end; without `maps/`, those of an earlier evaluation are removed. `progress` hears how many of
-/// how many images are done.
+/// Scores the test split and writes `metrics.json`, `curves.json`, `predictions.csv` and, unless switched off, `maps/`
+/// with the pictures and their [`Pieces`] into the run directory, all at its end; without `maps/`, those of an earlier
+/// evaluation are removed. `progress` hears how many of how many images are done.
 ///
 /// Images and masks that cannot be read, and heat maps that cannot be drawn, are left out with a warning;
 /// [`Measurements`] counts them.
@@ -495,7 +497,7 @@ fn mean<'m>(categories: impl ExactSizeIterator<Item = &'m Metrics>) -> BTreeMap<
 }
 
 /// Names of the pictures of test images: category and label as folders, then the image's own name, with a number behind it
-/// where two would have the same. Whatever a table of images says, none leads out of the folder.
+/// where a picture or piece of another image has the same. Whatever a table of images says, none leads out of the folder.
 fn picture_names(items: &[Item]) -> Vec<String> {
     let mut taken = BTreeSet::new();
     let name = |item: &Item| {
@@ -510,7 +512,11 @@ fn picture_names(items: &[Item]) -> Vec<String> {
         let named = |end: &str| format!("{folder}/{}", file_name(&stem, end));
         let mut name = named(".png");
         let mut number = 2;
-        while !taken.insert(name.clone()) {
+        let mut is_free = |name: &str| {
+            let pieces = Pieces::files(Path::new(name)).into_iter();
+            pieces.chain([name.into()]).all(|file| taken.insert(file))
+        };
+        while !is_free(&name) {
             name = named(&format!("-{number}.png"));
             number += 1;
         }
@@ -539,6 +545,19 @@ mod tests {
             picture_names(&items),
             ["good/1.png", "good/1-2.png", "good/2.png", "bottle/scratch/1.png"]
         );
+    }
+
+    #[test]
+    fn a_picture_takes_the_place_of_no_piece_of_another() {
+        let labelled = |defect: &str, image: &str| Item {
+            defect: Some(defect.into()),
+            ..Item::normal(image)
+        };
+        let names = picture_names(&[
+            labelled("hole", "a/deep.png"),
+            labelled("hole/deep", "a/mask.png"),
+        ]);
+        assert_eq!(names, ["hole/deep.png", "hole/deep/mask-2.png"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! metrics.json     what the evaluation found
 //! curves.json      ROC, precision-recall and PRO curves
 //! predictions.csv  score of every test image
-//! maps/            pictures of the test images and their heat maps
+//! maps/            pictures of the test images and their heat maps, and their pieces
 //! report.html      all of it on one page, by daf-report
 //! events.out.*     history and metrics for TensorBoard, by daf-report
 //! ```

@@ -1,7 +1,6 @@
 use daf_core::Outcome;
 use daf_core::image::RgbImage;
-use daf_core::image::imageops::{FilterType, resize};
-use daf_core::overlay::{outline, sheet};
+use daf_core::overlay::{outline, sheet, shrunk};
 
 use super::Sample;
 
@@ -12,21 +11,12 @@ pub fn picture(samples: &[Sample]) -> RgbImage {
     /// Pixels of the longer side of a picture.
     const SIDE: u32 = 192;
     let pictures = |sample: &Sample| {
-        let (width, height) = sample.normal.dimensions();
-        let factor = (f64::from(SIDE) / f64::from(width.max(height))).min(1.0);
-        let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
-        let small = |image: &RgbImage| resize(image, side(width), side(height), FilterType::Triangle);
-        let normal = small(&sample.normal);
+        let normal = shrunk(&*sample.normal, SIDE);
         let Some(Outcome::Damaged(synthetic)) = &sample.outcome else {
             return [normal.clone(), normal.clone(), normal];
         };
-        let image = small(&synthetic.image);
-        let mask = resize(
-            &synthetic.mask,
-            image.width(),
-            image.height(),
-            FilterType::Triangle,
-        );
+        let image = shrunk(&synthetic.image, SIDE);
+        let mask = shrunk(&synthetic.mask, SIDE);
         let mut outlined = image.clone();
         outline(&mut outlined, &mask);
         [normal, image, outlined]

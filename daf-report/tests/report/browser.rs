@@ -246,20 +246,20 @@ fn a_report_sorts_filters_enlarges_and_browses_in_a_browser() {
     assert!(browser.flag("document.getElementById('viewer').open"));
     assert_eq!(browser.text("#viewer-title"), "hole/001.png");
     assert_eq!(
-        browser.eval("document.querySelectorAll('#viewer-parts figure').length"),
+        browser.eval("document.querySelectorAll('#viewer-views figure').length"),
         4
     );
     if let Some(target) = std::env::var_os("DAF_SCREENSHOTS") {
         browser.screenshot(&Path::new(&target).join("viewer.png"), false);
     }
-    let names = "[...document.querySelectorAll('#viewer-parts [role=img]')].every((part) => part.ariaLabel)";
+    let names = "[...document.querySelectorAll('#viewer-views [role=img]')].every((view) => view.ariaLabel)";
     assert!(browser.flag(names));
     browser.press(RIGHT);
     assert_eq!(browser.text("#viewer-title"), "scratch & dent/002.png");
     browser.press(RIGHT);
     // A normal image has no true defect.
     assert_eq!(
-        browser.eval("document.querySelectorAll('#viewer-parts figure').length"),
+        browser.eval("document.querySelectorAll('#viewer-views figure').length"),
         3
     );
     browser.press(LEFT);

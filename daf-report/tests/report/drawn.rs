@@ -5,7 +5,7 @@ use std::path::Path;
 
 use daf_core::atomic::{write_csv, write_file, write_json};
 use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
-use daf_core::overlay::panel;
+use daf_core::overlay::Pieces;
 use daf_core::results::{
     AtThreshold, Curves, Manifest, Measurements, Metrics, Origin, Prediction, Record, Results, Value,
 };
@@ -121,12 +121,12 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
         };
         let score = f64::from(drawn.map.largest()) + alarm;
         let picture = format!("maps/{label}/{number:03}.png");
-        let path = dir.join(&picture);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mask = defect.map(|_| &drawn.mask);
-        panel(&drawn.image, mask, &drawn.map, PIXEL.colours())
-            .save(&path)
-            .unwrap();
+        let pieces = Pieces {
+            heat: drawn.map.heat(PIXEL.colours(), drawn.image.dimensions()),
+            mask: defect.map(|_| drawn.mask.clone()),
+            image: drawn.image,
+        };
+        pieces.save(&dir.join(&picture)).unwrap();
         maps.push(
             &drawn.map.scores,
             drawn.mask.as_raw(),

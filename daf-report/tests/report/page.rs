@@ -1,5 +1,6 @@
+use daf_core::overlay::Pieces;
 use daf_core::results::{Results, Value};
-use image::RgbImage;
+use image::{GrayImage, Luma, Rgb, RgbImage};
 
 use crate::drawn::{self, Noise};
 
@@ -120,11 +121,13 @@ fn a_report_on_very_many_images_stays_small_and_shows_the_worst() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = drawn::run(folder.path(), 6, 7);
     let mut noise = Noise::new(1);
-    let mut picture = RgbImage::new(4 * 96 + 12, 96);
-    picture
-        .pixels_mut()
-        .for_each(|pixel| pixel.0 = [0; 3].map(|_: u8| (256.0 * noise.next()) as u8));
-    picture.save(folder.path().join("maps/noise.png")).unwrap();
+    let mut level = || (256.0 * noise.next()) as u8;
+    let pieces = Pieces {
+        image: RgbImage::from_fn(96, 96, |_, _| Rgb([level(), level(), level()])),
+        mask: Some(GrayImage::from_fn(96, 96, |_, _| Luma([level() & 128]))),
+        heat: GrayImage::from_fn(96, 96, |_, _| Luma([level()])),
+    };
+    pieces.save(&folder.path().join("maps/noise.png")).unwrap();
     let mut noise = Noise::new(2);
     let one = run.predictions[0].clone();
     run.predictions = (0..4000)
