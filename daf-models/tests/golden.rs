@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use daf_core::block::{Mode, Precision};
+use daf_core::config::NotNegative;
 use daf_core::weights;
 use daf_core::{Batch, BuildContext, Comparator, Method, Model, Postprocessor, Synthesized};
 use daf_models::measure::{Cosine, Ssim};
@@ -167,8 +168,8 @@ fn golden_inference_maps_and_scores_agree() {
             1e-4,
         );
         let raw = Gaussian {
-            lambda: 0.0,
-            sigma: 0.0,
+            lambda: NotNegative::new(0.0),
+            sigma: NotNegative::new(0.0),
             ..Gaussian::default()
         };
         assert_close(

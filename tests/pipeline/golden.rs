@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use daf_core::block::{Mode, Precision};
+use daf_core::config::NotNegative;
 use daf_core::{Batch, BuildContext, Method, Synthesized, weights};
 use daf_models::method::Daf;
 use daf_pipeline::config::Optimizer;
@@ -59,8 +60,8 @@ fn golden_step_of_the_whole_model_agrees() {
         features: None,
     };
     let rule = Optimizer::Adamw {
-        learning_rate: 2e-4,
-        weight_decay: 1e-5,
+        learning_rate: NotNegative::new(2e-4),
+        weight_decay: NotNegative::new(1e-5),
     };
     let mut optimizer = OptimizerState::new(&rule, &model.stores());
     let losses = model.losses(&batch).unwrap();

@@ -60,7 +60,7 @@ impl<'a> Training<'a> {
     fn samples(&self, images: usize) -> Result<Arc<Samples>, Failure> {
         let mut items = self.normals.train.clone();
         items.truncate(images);
-        let share = self.pipeline.trainer.normal_share;
+        let share = *self.pipeline.trainer.normal_share;
         Ok(Arc::new(self.pipeline.samples(items, share)?))
     }
 

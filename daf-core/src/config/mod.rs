@@ -4,6 +4,7 @@ mod input;
 mod key;
 mod layers;
 mod plugins;
+mod range;
 mod refusal;
 mod setting;
 mod words;
@@ -18,6 +19,7 @@ use crate::{Error, Result};
 pub use input::{ChannelOrder, Input, Normalization, Size};
 pub use layers::{Layers, read_file};
 pub use plugins::{Dependency, Plugins};
+pub use range::{Count, Decay, NotNegative, OddSize, Positive, PositiveShare, Share};
 pub use setting::{Plain, Setting, Settings};
 pub(crate) use words::typed;
 

@@ -1,7 +1,7 @@
 //! Finds the key at fault where serde does not tell it.
 
 use serde::de::{DeserializeOwned, Unexpected};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::key::KeyPath;
 use super::setting::Setting;
@@ -173,8 +173,19 @@ fn others(value: &Setting) -> Vec<Other> {
                     Some(float) if number.is_f64() => Unexpected::Float(float).to_string(),
                     _ => format!("integer `{number}`"),
                 };
+                let found = |number: &Number| format!("found {}", number.as_f64().unwrap_or_default());
+                // What is out of a range is so the more.
+                let beyond = match (number.as_i64(), number.as_f64()) {
+                    (Some(0), _) => Number::from(-1),
+                    (Some(whole), _) => Number::from(whole.saturating_mul(2)),
+                    (None, float) => Number::from_f64(2.0 * float.unwrap_or(1.0)).unwrap_or(Number::from(0)),
+                };
+                let (out, further) = (found(&number), found(&beyond));
                 let (before, after) = (shown(&Value::Number(number)), shown(&instead));
-                vec![other(instead.into(), &before, &after)]
+                vec![
+                    other(instead.into(), &before, &after),
+                    other(Value::Number(beyond).into(), &out, &further),
+                ]
             }
             _ => Vec::new(),
         },
@@ -188,6 +199,7 @@ mod tests {
     use serde::Deserialize;
     use serde_json::json;
 
+    use super::super::range::{OddSize, Share};
     use super::*;
 
     #[derive(Deserialize, Debug)]
@@ -231,6 +243,8 @@ mod tests {
         count: u8,
         #[serde(default)]
         on: bool,
+        share: Option<Share>,
+        side: Option<OddSize>,
     }
 
     #[test]
@@ -287,6 +301,22 @@ mod tests {
             (
                 deep(fine.clone(), json!({ "count": 1, "on": null })),
                 "tagged.deep.two.on",
+            ),
+            (
+                deep(fine.clone(), json!({ "count": 1, "share": 1.5 })),
+                "tagged.deep.two.share",
+            ),
+            (
+                deep(fine.clone(), json!({ "count": 1, "share": -1 })),
+                "tagged.deep.two.share",
+            ),
+            (
+                deep(fine.clone(), json!({ "count": 1, "side": 4 })),
+                "tagged.deep.two.side",
+            ),
+            (
+                deep(fine.clone(), json!({ "count": 1, "side": 0 })),
+                "tagged.deep.two.side",
             ),
             (deep(fine.clone(), json!({})), "tagged.deep.two"),
             (deep(json!({}), fine.clone()), "tagged.deep.one"),

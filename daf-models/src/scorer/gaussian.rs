@@ -1,3 +1,4 @@
+use daf_core::config::{Count, NotNegative, OddSize};
 use daf_core::{BoxError, BuildContext, Maps, Postprocessor, Scorer, Scores, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,16 +14,16 @@ use crate::window::{Border, STRIP, Window};
 #[serde(deny_unknown_fields, default)]
 pub struct Gaussian {
     /// Weight λ of the probability map.
-    pub lambda: f64,
+    pub lambda: NotNegative,
     /// Weight of the discrepancy; 0 scores by the probability alone.
-    pub discrepancy: f64,
+    pub discrepancy: NotNegative,
     /// Standard deviation of the smoothing in pixels of the network's input; 0 does not smooth.
-    pub sigma: f64,
+    pub sigma: NotNegative,
     /// How many of the largest pixels the image's score averages; 1 takes the maximum, `null` the mean of all.
-    pub top_k: Option<i64>,
+    pub top_k: Option<Count>,
     /// Side of the square that every pixel is averaged over, with zeros around the image, before the largest are taken
     /// for the image's score; odd, 1 takes the pixels as they are.
-    pub pool: i64,
+    pub pool: OddSize,
     /// How the stages are joined.
     pub fuse: Fuse,
 }
@@ -42,11 +43,11 @@ pub enum Fuse {
 impl Default for Gaussian {
     fn default() -> Self {
         Self {
-            lambda: 3.0,
-            discrepancy: 1.0,
-            sigma: 4.0,
-            top_k: Some(50),
-            pool: 1,
+            lambda: NotNegative::new(3.0),
+            discrepancy: NotNegative::new(1.0),
+            sigma: NotNegative::new(4.0),
+            top_k: Some(Count::new(50)),
+            pool: OddSize::new(1),
             fuse: Fuse::Sum,
         }
     }
@@ -62,23 +63,8 @@ impl Scorer for Gaussian {
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        for (name, value) in [
-            ("lambda", self.lambda),
-            ("discrepancy", self.discrepancy),
-            ("sigma", self.sigma),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(format!("`{name}` must not be negative, found {value}").into());
-            }
-        }
-        if self.sigma > WIDEST {
+        if *self.sigma > WIDEST {
             return Err(format!("`sigma` must be at most {WIDEST} pixels, found {}", self.sigma).into());
-        }
-        if let Some(k) = self.top_k.filter(|&k| k < 1) {
-            return Err(format!("`top_k` must be at least 1 or null, found {k}").into());
-        }
-        if self.pool < 1 || self.pool % 2 == 0 {
-            return Err(format!("`pool` must be odd and at least 1, found {}", self.pool).into());
         }
         Ok(())
     }
@@ -100,12 +86,12 @@ impl Postprocessor for Gaussian {
         });
         let terms = [
             discrepancy
-                .filter(|_| self.discrepancy != 0.0)
-                .map(|map| self.discrepancy * map),
+                .filter(|_| *self.discrepancy != 0.0)
+                .map(|map| *self.discrepancy * map),
             maps.probability
                 .as_ref()
-                .filter(|_| self.lambda != 0.0)
-                .map(|map| self.lambda * map.to_kind(Kind::Float)),
+                .filter(|_| *self.lambda != 0.0)
+                .map(|map| *self.lambda * map.to_kind(Kind::Float)),
         ];
         let pixels = terms.into_iter().flatten().reduce(|a, b| a + b).ok_or(
             "nothing to score: the method gives no discrepancy and no probability that this scorer weighs; \
@@ -115,24 +101,24 @@ impl Postprocessor for Gaussian {
     }
 
     fn finish(&self, pixels: &Tensor) -> Result<Scores, BoxError> {
-        let pixels = if self.sigma > 0.0 {
+        let pixels = if *self.sigma > 0.0 {
             // scipy.ndimage.gaussian_filter cuts the window at four standard deviations and repeats the edge.
-            let radius = (4.0 * self.sigma + 0.5) as usize;
-            let window = Window::gaussian(self.sigma, radius, Border::Symmetric);
+            let radius = (4.0 * *self.sigma + 0.5) as usize;
+            let window = Window::gaussian(*self.sigma, radius, Border::Symmetric);
             window.blur_maps(pixels)
         } else {
             pixels.shallow_clone()
         };
-        let pooled = if self.pool > 1 {
-            let padding = self.pool / 2;
+        let pooled = if *self.pool > 1 {
+            let padding = *self.pool / 2;
             let images = pixels.unsqueeze(1);
-            images.avg_pool2d([self.pool; 2], [1; 2], [padding; 2], false, true, None)
+            images.avg_pool2d([*self.pool; 2], [1; 2], [padding; 2], false, true, None)
         } else {
             pixels.shallow_clone()
         };
         let flat = pooled.flatten(1, -1);
         let counted = match self.top_k {
-            Some(k) => largest(&flat, k),
+            Some(k) => largest(&flat, *k),
             None => flat,
         };
         let images = counted.mean_dim(1, false, Kind::Float);

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use daf_core::config::PositiveShare;
 use daf_core::data::geometry::MaskRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluation {
     /// False-positive rate up to which the PRO curve is integrated, over 0 to 1.
-    pub pro_limit: f64,
+    pub pro_limit: PositiveShare,
     /// Images that are read and scored together; a forward pass on a CPU takes fewer of them if they are large.
     pub batch_size: usize,
     /// At what size pixels are compared with masks: `network` (that of the score maps) or `image` (that of the images).
@@ -37,7 +38,7 @@ pub enum Resolution {
 impl Default for Evaluation {
     fn default() -> Self {
         Self {
-            pro_limit: 0.3,
+            pro_limit: PositiveShare::new(0.3),
             batch_size: 8,
             resolution: Resolution::default(),
             mask_rule: MaskRule::default(),

@@ -230,13 +230,6 @@ impl Pipeline {
                 Err(fault(at, format!("expected {expected}, found {found}")))
             }
         };
-        let limit = self.evaluation.pro_limit;
-        range(
-            "evaluation.pro_limit",
-            limit > 0.0 && limit <= 1.0,
-            "a number over 0 and at most 1",
-            &limit,
-        )?;
         let held = self.validation.share;
         range(
             "validation.share",

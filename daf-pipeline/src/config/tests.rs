@@ -729,7 +729,7 @@ fn the_key_of_an_optimizer_is_named() {
         ),
         (
             "type: sgd, learning_rate: -1",
-            "learning_rate: must not be negative, found -1",
+            "learning_rate: expected a number of at least 0, found -1",
         ),
     ] {
         assert_eq!(

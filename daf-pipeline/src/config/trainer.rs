@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use daf_core::Result;
-use daf_core::config::fault;
+use daf_core::config::{Decay, NotNegative, PositiveShare, Share, fault};
 
 use super::{Every, Moment};
 
@@ -24,7 +24,7 @@ pub struct Trainer {
     /// of 0.2 at 7/12 and 5/6 of it.
     pub schedule: Option<Schedule>,
     /// Share of the samples, 0..=1, that stay normal.
-    pub normal_share: f64,
+    pub normal_share: Share,
     /// How much work an interrupted run may lose: `100 steps`, `2 epochs` or `60 s`; by default the shorter of an epoch
     /// and 60 s.
     pub checkpoint_every: Option<Every>,
@@ -44,7 +44,7 @@ impl Default for Trainer {
             workers: None,
             optimizer: Optimizer::default(),
             schedule: None,
-            normal_share: 0.0,
+            normal_share: Share::new(0.0),
             checkpoint_every: None,
             cache_mb: 1024,
             feature_cache_mb: 1024,
@@ -60,60 +60,63 @@ pub enum Optimizer {
     Adamw {
         /// Learning rate after the warm-up.
         #[serde(default = "adamw_rate")]
-        learning_rate: f64,
+        learning_rate: NotNegative,
         /// Share of a weight that is taken off per step, times the learning rate.
         #[serde(default = "adamw_decay")]
-        weight_decay: f64,
+        weight_decay: NotNegative,
     },
     /// Adam; ε 1e-8.
     Adam {
         /// Learning rate after the warm-up.
         #[serde(default = "adam_rate")]
-        learning_rate: f64,
+        learning_rate: NotNegative,
         /// Shares of the gradient's mean and of its square's mean that are kept from step to step.
         #[serde(default = "adam_betas")]
-        betas: (f64, f64),
+        betas: (Decay, Decay),
         /// Share of a weight that is added to its gradient.
-        #[serde(default)]
-        weight_decay: f64,
+        #[serde(default = "no_decay")]
+        weight_decay: NotNegative,
     },
     /// Stochastic gradient descent with momentum.
     Sgd {
         /// Learning rate after the warm-up.
-        learning_rate: f64,
+        learning_rate: NotNegative,
         /// Share of the last step that is kept.
         #[serde(default = "sgd_momentum")]
-        momentum: f64,
+        momentum: NotNegative,
         /// Share of a weight that is added to its gradient.
-        #[serde(default)]
-        weight_decay: f64,
+        #[serde(default = "no_decay")]
+        weight_decay: NotNegative,
     },
 }
 
-const fn adamw_rate() -> f64 {
-    2e-4
+const fn adamw_rate() -> NotNegative {
+    NotNegative::new(2e-4)
 }
-const fn adamw_decay() -> f64 {
-    1e-5
+const fn adamw_decay() -> NotNegative {
+    NotNegative::new(1e-5)
 }
-const fn adam_rate() -> f64 {
-    1e-3
+const fn adam_rate() -> NotNegative {
+    NotNegative::new(1e-3)
 }
-const fn adam_betas() -> (f64, f64) {
-    (0.9, 0.999)
+const fn adam_betas() -> (Decay, Decay) {
+    (Decay::new(0.9), Decay::new(0.999))
 }
-const fn sgd_momentum() -> f64 {
-    0.9
+const fn no_decay() -> NotNegative {
+    NotNegative::new(0.0)
+}
+const fn sgd_momentum() -> NotNegative {
+    NotNegative::new(0.9)
 }
 
 impl Optimizer {
     /// The rate after the warm-up.
     #[must_use]
-    pub const fn learning_rate(&self) -> f64 {
+    pub fn learning_rate(&self) -> f64 {
         match self {
             Self::Adamw { learning_rate, .. }
             | Self::Adam { learning_rate, .. }
-            | Self::Sgd { learning_rate, .. } => *learning_rate,
+            | Self::Sgd { learning_rate, .. } => **learning_rate,
         }
     }
 }
@@ -136,10 +139,10 @@ pub struct Schedule {
     /// When the rate is multiplied by `gamma`, counted from the start.
     pub milestones: Vec<Moment>,
     /// The factor at each milestone.
-    pub gamma: f64,
+    pub gamma: PositiveShare,
     /// Share of the rate, 0 to 1, that is left at the end of a fall along half a cosine, which begins after the warm-up;
     /// `null` does without.
-    pub cosine_to: Option<f64>,
+    pub cosine_to: Option<Share>,
 }
 
 impl Default for Schedule {
@@ -147,7 +150,7 @@ impl Default for Schedule {
         Self {
             warmup: Moment::After(0),
             milestones: Vec::new(),
-            gamma: 0.2,
+            gamma: PositiveShare::new(0.2),
             cosine_to: None,
         }
     }
@@ -188,18 +191,6 @@ impl Trainer {
         for moment in schedule.milestones.iter_mut().chain([&mut schedule.warmup]) {
             *moment = moment.of(length).into();
         }
-        if let Some(share) = schedule.cosine_to.filter(|share| !(0.0..=1.0).contains(share)) {
-            return Err(fault(
-                "trainer.schedule.cosine_to",
-                format!("expected a share of 0 to 1, found {share}"),
-            ));
-        }
-        if !(schedule.gamma > 0.0 && schedule.gamma <= 1.0) {
-            return Err(fault(
-                "trainer.schedule.gamma",
-                format!("expected a number over 0 and at most 1, found {}", schedule.gamma),
-            ));
-        }
         if !schedule
             .milestones
             .is_sorted_by_key(|milestone| milestone.of(length))
@@ -220,54 +211,6 @@ impl Trainer {
                 "trainer.workers",
                 format!("expected 1 to {MOST_WORKERS}, found {workers}"),
             ));
-        }
-        if !(0.0..=1.0).contains(&self.normal_share) {
-            return Err(fault(
-                "trainer.normal_share",
-                format!("expected a share of 0 to 1, found {}", self.normal_share),
-            ));
-        }
-        let numbers = match self.optimizer {
-            Optimizer::Adamw {
-                learning_rate,
-                weight_decay,
-            } => {
-                vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
-            }
-            Optimizer::Adam {
-                learning_rate,
-                betas,
-                weight_decay,
-            } => {
-                for beta in [betas.0, betas.1] {
-                    if !(0.0..1.0).contains(&beta) {
-                        return Err(fault(
-                            "trainer.optimizer.betas",
-                            format!("expected shares of 0 to under 1, found {beta}"),
-                        ));
-                    }
-                }
-                vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
-            }
-            Optimizer::Sgd {
-                learning_rate,
-                momentum,
-                weight_decay,
-            } => {
-                vec![
-                    ("learning_rate", learning_rate),
-                    ("momentum", momentum),
-                    ("weight_decay", weight_decay),
-                ]
-            }
-        };
-        for (name, value) in numbers {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(fault(
-                    &format!("trainer.optimizer.{name}"),
-                    format!("must not be negative, found {value}"),
-                ));
-            }
         }
         Ok(())
     }
@@ -309,6 +252,7 @@ impl Trainer {
             .filter(|milestone| time >= milestone.of(length))
             .count();
         let fallen = schedule.cosine_to.map_or(1.0, |share| {
+            let share = *share;
             let part = time.saturating_sub(warmup) as f64 / length.saturating_sub(warmup).max(1) as f64;
             share + (1.0 - share) * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos()) / 2.0
         });

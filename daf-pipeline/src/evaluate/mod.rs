@@ -305,7 +305,7 @@ impl Scored {
         seconds: f64,
     ) -> (Measurements, Curves) {
         let pipeline = run.pipeline();
-        let limit = pipeline.evaluation.pro_limit;
+        let limit = *pipeline.evaluation.pro_limit;
         let everything: Vec<usize> = (0..items.len()).collect();
         let (overall, summary) = self.metrics(items, &everything, None, limit);
         let several = groups.categories().len() > 1;

@@ -58,7 +58,7 @@ fn go(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer, early: bo
     let trainer = &pipeline.trainer;
     let device = pipeline.device.resolve()?;
     let normals = run.normals()?;
-    let samples = Arc::new(pipeline.samples(normals.train.clone(), trainer.normal_share)?);
+    let samples = Arc::new(pipeline.samples(normals.train.clone(), *trainer.normal_share)?);
     checkpoint::sweep(run.dir());
     let newest = checkpoint::newest(run.dir())?;
     if early && newest.is_none() && pipeline.method.learns() {

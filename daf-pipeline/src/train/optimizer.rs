@@ -274,8 +274,8 @@ fn change(
             },
             [mean, square],
         ) => {
-            let rate = learning_rate * factor;
-            *parameter *= 1.0 - rate * weight_decay;
+            let rate = **learning_rate * factor;
+            *parameter *= 1.0 - rate * **weight_decay;
             adam(parameter, [mean, square], gradient, BETAS, rate, steps);
         }
         (
@@ -286,12 +286,19 @@ fn change(
             },
             [mean, square],
         ) => {
-            let gradient = match *weight_decay {
+            let gradient = match **weight_decay {
                 0.0 => gradient.shallow_clone(),
                 decay => gradient + &*parameter * decay,
             };
-            let rate = learning_rate * factor;
-            adam(parameter, [mean, square], &gradient, *betas, rate, steps);
+            let rate = **learning_rate * factor;
+            adam(
+                parameter,
+                [mean, square],
+                &gradient,
+                (*betas.0, *betas.1),
+                rate,
+                steps,
+            );
         }
         (
             Optimizer::Sgd {
@@ -301,9 +308,9 @@ fn change(
             },
             [velocity],
         ) => {
-            *velocity *= *momentum;
-            *velocity += gradient + &*parameter * *weight_decay;
-            *parameter -= &*velocity * (learning_rate * factor);
+            *velocity *= **momentum;
+            *velocity += gradient + &*parameter * **weight_decay;
+            *parameter -= &*velocity * (**learning_rate * factor);
         }
         _ => unreachable!("`new` gives each rule its moments"),
     }
@@ -337,6 +344,7 @@ fn named_parameters(vars: &VarStore) -> impl Iterator<Item = (String, Tensor)> {
 mod tests {
     use super::*;
     use daf_core::block::channels_last;
+    use daf_core::config::{Decay, NotNegative};
     use daf_core::weights;
 
     /// A variable of its own store, whose gradients are given.
@@ -358,18 +366,18 @@ mod tests {
 
     const RULES: [Optimizer; 3] = [
         Optimizer::Adamw {
-            learning_rate: 0.01,
-            weight_decay: 0.1,
+            learning_rate: NotNegative::new(0.01),
+            weight_decay: NotNegative::new(0.1),
         },
         Optimizer::Adam {
-            learning_rate: 0.01,
-            betas: (0.5, 0.99),
-            weight_decay: 0.1,
+            learning_rate: NotNegative::new(0.01),
+            betas: (Decay::new(0.5), Decay::new(0.99)),
+            weight_decay: NotNegative::new(0.1),
         },
         Optimizer::Sgd {
-            learning_rate: 0.01,
-            momentum: 0.9,
-            weight_decay: 0.1,
+            learning_rate: NotNegative::new(0.01),
+            momentum: NotNegative::new(0.9),
+            weight_decay: NotNegative::new(0.1),
         },
     ];
 
@@ -412,8 +420,8 @@ mod tests {
         let (vars, variable) = variable(&golden["initial"]);
         // At a rate of 1 the factor is the rate of the step.
         let rule = Optimizer::Adamw {
-            learning_rate: 1.0,
-            weight_decay: 1e-5,
+            learning_rate: NotNegative::new(1.0),
+            weight_decay: NotNegative::new(1e-5),
         };
         let mut state = OptimizerState::new(&rule, &stores(&vars));
         for (number, rate) in rates.iter().enumerate() {
