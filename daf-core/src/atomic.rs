@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// A name beside `path` that nobody else uses.
+/// Temporary name beside `path`, unique to the process.
 fn temporary_name(path: &Path) -> PathBuf {
     let name = path
         .file_name()
@@ -18,10 +18,10 @@ fn temporary_name(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
-/// Fills a folder under a temporary name, syncs and renames it: `target` is whole or absent.
+/// Fills a folder under a temporary name, syncs and renames it, so that `target` is complete or absent.
 ///
 /// # Errors
-/// What `fill` or the disk has to say; the temporary folder is removed then.
+/// An error of `fill` or of the disk; the temporary folder is removed then.
 pub fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(target);
     // Left over from a process of the same number that was killed.
@@ -39,8 +39,8 @@ pub fn write_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Re
     result.and_then(|()| sync_folder(parent(target)))
 }
 
-/// A folder that is filled beside another one, whose place it then takes as a whole; dropped before, it leaves nothing. Only
-/// one process may be at it: see [`Run::lock`].
+/// A folder that is filled beside another one, whose place it then takes as a whole; dropped before, it
+/// leaves nothing. Only one process may be at it: see `Run::lock` of daf-pipeline.
 pub struct Replacement {
     target: PathBuf,
     new: PathBuf,
@@ -66,12 +66,12 @@ impl Replacement {
         })
     }
 
-    /// Where it is until then.
+    /// Path of the new folder.
     pub fn path(&self) -> &Path {
         &self.new
     }
 
-    /// Puts it in the place of the target.
+    /// Replaces the target by the new folder.
     pub fn finish(self) -> Result<()> {
         let (target, old) = (&self.target, beside(&self.target, "old"));
         sync_folder(&self.new)?;
@@ -96,7 +96,7 @@ impl Drop for Replacement {
     }
 }
 
-/// Removes a folder: it is whole or absent.
+/// Removes a folder atomically: it is complete or absent.
 pub fn remove_folder(target: &Path) -> Result<()> {
     // The folder that a [`Replacement`] that was broken off leaves is removed as well.
     let gone = beside(target, "new");
@@ -115,12 +115,12 @@ fn beside(target: &Path, end: &str) -> PathBuf {
     target.with_file_name(format!(".{name}.{end}"))
 }
 
-/// Bytes of a name that is made of others, at most. File systems take 255, also of the longer names that files have while they
-/// are written.
+/// Bytes of a name that is made of others, at most. File systems take 255, also of the longer names that
+/// files have while they are written.
 const LONGEST: usize = 200;
 
-/// The name of a file or folder: `stem` and `end`, or the beginning of the stem, a hash of all of it and `end` where that is too
-/// long for a file system.
+/// The name of a file or folder: `stem` and `end`, or the beginning of the stem, a hash of all of it and
+/// `end` where that is too long for a file system.
 #[must_use]
 pub fn file_name(stem: &str, end: &str) -> String {
     if stem.len() + end.len() <= LONGEST {
@@ -140,7 +140,8 @@ pub fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Res
     replace(target, write).and_then(|()| sync_folder(parent(target)))
 }
 
-/// Writes a file under a temporary name with `write` and renames it. When it gets to the disk is for the system to say.
+/// Writes a file under a temporary name with `write` and renames it. When it gets to the disk is for the
+/// system to say.
 pub fn replace(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = temporary_name(target);
     let result = write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));

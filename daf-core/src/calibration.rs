@@ -1,4 +1,4 @@
-//! Where good ends and bad begins: thresholds from normal images, and scores on a scale with a meaning.
+//! Calibration: thresholds from normal images, and scores on a scale from 0 to 1.
 
 use std::fmt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::Result;
 use crate::config::Validation;
 use crate::json::read_json;
 
-/// How a threshold is chosen.
+/// Rule by which a threshold is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -33,8 +33,8 @@ pub enum Source {
     HeldOut,
     /// Images that were trained with, since none were held out: their scores tend to be too low.
     Training,
-    /// Images that the method is fitted to, since none were held out: each was scored by a model that was fitted to others, so its
-    /// score is that of a new image.
+    /// Images that the method is fitted to, since none were held out: each was scored by a model that was
+    /// fitted to others, so its score is that of a new image.
     CrossValidation,
     /// Held-out normal images and the same images damaged.
     Synthetic,
@@ -52,8 +52,8 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// A score on the scale: 0..=1, rising with the score; a logistic curve through 0.05 at the median and 0.5 at the
-    /// threshold.
+    /// A score on the scale: 0..=1, rising with the score; a logistic curve through 0.05 at the median and
+    /// 0.5 at the threshold.
     ///
     /// ```
     /// let scale = daf_core::calibration::Scale { median: 2.0, threshold: 3.0 };
@@ -69,7 +69,7 @@ impl Scale {
         1.0 / (1.0 + ((self.threshold - score) / unit * AT_MEDIAN).exp())
     }
 
-    /// Scores between which heat maps are coloured: the median is cold, the threshold in the middle.
+    /// Scores between which heat maps are colored: the median is cold, the threshold in the middle.
     #[must_use]
     pub fn colours(&self) -> (f32, f32) {
         (self.median as f32, (2.0 * self.threshold - self.median) as f32)
@@ -90,8 +90,8 @@ pub enum Chosen {
 }
 
 impl Chosen {
-    /// The scale through a median and a threshold, if the threshold lies over the median: on any other one half of the
-    /// normal images, or all of them, would be anomalous.
+    /// The scale through a median and a threshold, if the threshold lies over the median: on any other one
+    /// half of the normal images, or all of them, would be anomalous.
     #[must_use]
     pub fn new(median: f64, threshold: f64) -> Self {
         if median.is_finite() && threshold.is_finite() && apart(median, threshold) {
@@ -128,13 +128,13 @@ impl Chosen {
     }
 }
 
-/// Whether `high` lies over `low` by more than single precision may be off: the same image scored in another batch differs by
-/// that much.
+/// Whether `high` lies over `low` by more than single precision may be off: the same image scored in another
+/// batch differs by that much.
 fn apart(low: f64, high: f64) -> bool {
     high - low > 1e-5 * low.abs().max(high.abs())
 }
 
-/// What files hold: those of earlier versions have scales whose threshold is the median.
+/// Calibration as files hold it: scales of earlier versions have the median as their threshold.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -151,10 +151,10 @@ impl From<Stored> for Chosen {
     }
 }
 
-/// What thresholds rest on. Its `Display` says so: `chosen from 40 normal images held out of training, by …`.
+/// Provenance of thresholds. Its `Display` says `chosen from 40 normal images held out of training, by …`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
-    /// How the thresholds were chosen.
+    /// Rule by which the thresholds were chosen.
     pub rule: Rule,
     /// The images they were chosen with.
     pub source: Source,
@@ -170,9 +170,10 @@ impl Basis {
     /// Fewer scores tell too little of their tail for an extreme-value fit.
     const FEWEST_TO_FIT: usize = 12;
 
-    /// The basis of the thresholds of a training with `images` normal images, before damaged ones are made and before the test
-    /// split is looked at. `learns` tells whether the method learns by steps; one that does not is
-    /// fitted in a moment, and can be fitted to some of the images and score the others.
+    /// The basis of the thresholds of a training with `images` normal images, before damaged ones are made
+    /// and before the test split is looked at. `learns` tells whether the method learns by steps; one that
+    /// does not is fitted in a moment, and can be fitted to some of the images and score
+    /// the others.
     #[must_use]
     pub fn of(settings: &Validation, images: usize, learns: bool) -> Self {
         let held_out = held_out(images, settings.share);
@@ -194,7 +195,8 @@ impl Basis {
         }
     }
 
-    /// Why thresholds on this basis are not to be relied on, if so: too few images, or images that were learned from.
+    /// Why thresholds on this basis are not to be relied on, if so: too few images, or images that were
+    /// learned from.
     #[must_use]
     pub fn doubt(&self) -> Option<String> {
         let (images, were) = match self.normal_images {
@@ -288,10 +290,10 @@ fn percent(share: f64) -> String {
 pub struct Calibration {
     /// For image scores.
     pub image: Chosen,
-    /// For pixel scores. Its threshold is meant for whole images: no more of the normal ones than `false_alarms` have
-    /// a pixel over it.
+    /// For pixel scores. Its threshold is meant for whole images: no more of the normal ones than
+    /// `false_alarms` have a pixel over it.
     pub pixel: Chosen,
-    /// What they rest on.
+    /// Their provenance.
     #[serde(flatten)]
     pub basis: Basis,
 }
@@ -332,8 +334,8 @@ pub fn held_out(images: usize, share: f64) -> usize {
     if held < FEWEST_HELD_OUT { 0 } else { held }
 }
 
-/// The folds of a cross-validation of so many images, by their numbers: a tenth of the images each, and so many folds that there
-/// are some dozens of images in all.
+/// The folds of a cross-validation of so many images, by their numbers: a tenth of the images each, and so
+/// many folds that there are some dozens of images in all.
 pub fn folds(images: usize) -> impl Iterator<Item = Vec<usize>> {
     const ENOUGH: usize = 50;
     let folds = images.clamp(1, 10);
@@ -379,8 +381,8 @@ pub fn spread(scores: &[f64], source: Source) -> std::result::Result<(), String>
     }
 }
 
-/// The value that a share of `rate` of values drawn from a Gumbel distribution exceeds; the distribution is the one whose
-/// first two L-moments are those of `scores`. `None` without scores.
+/// The value that a share of `rate` of values drawn from a Gumbel distribution exceeds; the distribution is
+/// the one whose first two L-moments are those of `scores`. `None` without scores.
 ///
 /// L-moments stay sensible for a dozen scores, where a fit by moments hangs on the largest one.
 #[must_use]

@@ -1,16 +1,17 @@
-//! What can go wrong, in terms that a user can act on.
+//! Errors, in terms that a user can act on.
 
 use std::path::{Path, PathBuf};
 
 use crate::registry::{Fault, Kind};
 
-/// What the methods of a part may fail with: plugins use `?`, the pipeline adds the part's kind, name and place.
+/// Error type of the methods of parts: plugins use `?`, the pipeline adds the part's kind, name and place.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Result of the framework's own functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of the framework. Each names the file or key that is at fault, what was expected and what was found.
+/// An error of the framework. Each names the file or key that is at fault, what was expected and what was
+/// found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -22,9 +23,9 @@ pub enum Error {
         layer: String,
         /// Path of the key, as in `synthesizer.of[1].area`; empty for the whole document.
         at: String,
-        /// What was expected and what was found.
+        /// Expected and found values.
         reason: String,
-        /// What to do about it.
+        /// Remedy.
         hint: Option<String>,
     },
     /// A part refused its settings or failed at work.
@@ -34,14 +35,14 @@ pub enum Error {
         kind: Kind,
         /// The part's name in YAML.
         name: String,
-        /// Where in the pipeline, or on which input, it failed.
+        /// Place in the pipeline, or input, where it failed.
         at: String,
         /// The part's own words.
         #[source]
         source: BoxError,
     },
-    /// A pipeline cannot be worked with, as came out before the work began: its parts do not fit together or its data are not
-    /// there.
+    /// A pipeline cannot be worked with, as came out before the work began: its parts do not fit together or
+    /// its data are not there.
     #[error(transparent)]
     Unusable(Box<Self>),
     /// An image, mask or data set could not be used.
@@ -49,7 +50,7 @@ pub enum Error {
     Data {
         /// The file or folder.
         path: PathBuf,
-        /// What was expected, what was found, what to do.
+        /// Expected and found values, and the remedy.
         reason: String,
     },
     /// A tensor or image has an unusable shape.
@@ -80,7 +81,7 @@ pub enum Error {
     Checkpoint {
         /// The file or folder.
         path: PathBuf,
-        /// What was expected, what was found, what to do.
+        /// Expected and found values, and the remedy.
         reason: String,
     },
     /// Reading or writing failed.
@@ -100,7 +101,7 @@ pub enum Error {
     OtherImages {
         /// The run directory.
         run: PathBuf,
-        /// Which are more, gone or changed.
+        /// Images that were added, removed or changed.
         difference: String,
     },
     /// Work was stopped on request after everything was saved.
@@ -140,7 +141,7 @@ impl Error {
         }
     }
 
-    /// The same error of work that has not begun.
+    /// The error, said of work that has not begun.
     #[must_use]
     pub fn unusable(self) -> Self {
         Self::Unusable(Box::new(self))

@@ -5,9 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
 thread_local! {
-    /// How many calls of [`catch`] this thread is in.
+    /// Depth of calls of [`catch`] on this thread.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// Where this thread panicked last, if the program's hook [told](told) of it.
+    /// Place of this thread's last panic, if the program's hook [told](told) of it.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -15,12 +15,13 @@ thread_local! {
 #[derive(Debug)]
 pub struct Caught {
     payload: Box<dyn Any + Send>,
-    /// File and line, as `src/lib.rs:40`; known where the program's panic hook calls [`told`], and in the thread that panicked.
+    /// File and line, as `src/lib.rs:40`; known where the program's panic hook calls [`told`], and in the
+    /// thread that panicked.
     pub place: Option<String>,
 }
 
 impl Caught {
-    /// What the panic says.
+    /// Message of the panic.
     #[must_use]
     pub fn text(&self) -> &str {
         text(self.payload.as_ref())
@@ -31,7 +32,7 @@ impl Caught {
         panic::resume_unwind(self.payload)
     }
 
-    /// What it was raised with by `panic_any`, if that is a `T`.
+    /// Payload of `panic_any`, if it is a `T`.
     ///
     /// # Errors
     /// The panic itself, if it is not.
@@ -44,11 +45,12 @@ impl Caught {
     }
 }
 
-/// Does `work`, and gives the text of its panic if it panics: for decoders and other code of third parties, which one bad
-/// file must not let end the program. Nothing is printed where the program's panic hook asks [`is_quiet`], as that of
-/// `daf-cli` does.
+/// Does `work`, and gives the text of its panic if it panics: for decoders and other code of third parties,
+/// which one bad file must not let end the program. Nothing is printed where the program's panic hook asks
+/// [`is_quiet`], as that of `daf-cli` does.
 ///
-/// What `work` changes behind a reference may be left half done by a panic; whoever calls throws it away.
+/// Changes that `work` makes behind a reference may be left half done by a panic; the caller must discard
+/// them.
 ///
 /// ```
 /// let found = daf_core::guard::quietly(|| "x".parse::<u8>().expect("a number"));
@@ -61,7 +63,7 @@ pub fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch(work).map_err(|caught| caught.text().to_owned())
 }
 
-/// The same with all that is known of the panic.
+/// As [`quietly`], with all that is known of the panic.
 ///
 /// # Errors
 /// If `work` panics.
@@ -74,7 +76,8 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
     })
 }
 
-/// Does `work`, whose panics are caught by another thread if `quiet`: this one's hook has nothing to say of them either.
+/// Does `work`, whose panics are caught by another thread if `quiet`: this one's hook has nothing to say of
+/// them either.
 pub(crate) fn in_quiet<T>(quiet: bool, work: impl FnOnce() -> T) -> T {
     struct Deeper(u32);
     impl Drop for Deeper {
@@ -87,13 +90,15 @@ pub(crate) fn in_quiet<T>(quiet: bool, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Whether a panic of this thread, now, would be an error of [`quietly`]: a panic hook has nothing to say of it.
+/// Whether a panic of this thread, now, would be an error of [`quietly`]: a panic hook has nothing to say of
+/// it.
 #[must_use]
 pub fn is_quiet() -> bool {
     DEPTH.get() > 0
 }
 
-/// For panic hooks: whether the panic will be an error of [`quietly`], as [`is_quiet`]. If so, its place is kept for that error.
+/// For panic hooks: whether the panic will be an error of [`quietly`], as [`is_quiet`]. If so, its place is
+/// kept for that error.
 #[must_use]
 pub fn told(info: &PanicHookInfo) -> bool {
     if is_quiet() {
@@ -103,7 +108,7 @@ pub fn told(info: &PanicHookInfo) -> bool {
     is_quiet()
 }
 
-/// What a panic says.
+/// Message of a panic.
 #[must_use]
 pub fn text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);

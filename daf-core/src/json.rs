@@ -26,7 +26,8 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, mend: &str) -> Result<Option<
 /// Reads JSON.
 ///
 /// # Errors
-/// Says where it ends too early or is no JSON; else which key is at fault, what was expected and what was found.
+/// Says where it ends too early or is no JSON; else which key is at fault, what was expected and what was
+/// found.
 pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let error = match serde_json::from_slice(text) {
         Ok(value) => return Ok(value),
@@ -49,7 +50,7 @@ pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
 /// The content of a file, if it exists.
 ///
 /// # Errors
-/// What the system has to say of one that does.
+/// If a file that exists cannot be read.
 pub(crate) fn if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),

@@ -2,7 +2,7 @@
 
 use crate::results::Record;
 
-/// Whoever watches a training: a progress bar, a log, a button that stops it.
+/// Callbacks of a training: for a progress bar, a log, a button that stops it.
 pub trait Observer {
     /// Called once before the first step.
     fn started(&mut self, plan: &Plan) {
@@ -19,7 +19,8 @@ pub trait Observer {
         let _ = (done, all);
     }
 
-    /// Called while the model is fitted, before the first step or after the last: how many of how many images were read.
+    /// Called while the model is fitted, before the first step or after the last: how many of how many images
+    /// were read.
     fn fitted(&mut self, done: usize, all: usize) {
         let _ = (done, all);
     }
@@ -29,7 +30,8 @@ pub trait Observer {
         let _ = (done, all);
     }
 
-    /// Asked after every step; `true` saves a checkpoint and ends the training with [`Error::Interrupted`](crate::Error::Interrupted).
+    /// Asked after every step; `true` saves a checkpoint and ends the training with
+    /// [`Error::Interrupted`](crate::Error::Interrupted).
     fn stop(&mut self) -> bool {
         false
     }
@@ -72,7 +74,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// What a training will do.
+/// Plan of a training.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Normal images; an epoch is as many samples.

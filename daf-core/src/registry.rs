@@ -1,8 +1,8 @@
 //! The record of every part that is linked into this program.
 //!
-//! typetag builds parts from YAML; this second record says what there is: name, crate, version, documentation, example
-//! and JSON schema. [`register!`](crate::register) fills it, so that a part is listed, documented and covered by the
-//! registry's test suites from the moment it is linked.
+//! typetag builds parts from YAML; this second record says what there is: name, crate, version,
+//! documentation, example and JSON schema. [`register!`](crate::register) fills it, so that a part is listed,
+//! documented and covered by the registry's test suites from the moment it is linked.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Where images come from.
+    /// Lists images and masks.
     Dataset,
     /// Damages a normal image.
     Synthesizer,
@@ -80,7 +80,7 @@ pub struct Component {
     pub name: &'static str,
     /// The crate that brought it.
     pub krate: &'static str,
-    /// That crate's version.
+    /// Version of that crate.
     pub version: &'static str,
     /// Schema of the part's own fields, without `type`.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
@@ -116,8 +116,8 @@ impl Component {
             .join(" ")
     }
 
-    /// Schema of the part in YAML: its own fields and the constant `type`, which a layer may leave out to change a
-    /// setting of the part below it.
+    /// Schema of the part in YAML: its own fields and the constant `type`, which a layer may leave out to
+    /// change a setting of the part below it.
     pub fn tagged_schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let schema = (self.schema)(generator);
         let mut object = schema.as_object().cloned().unwrap_or_default();
@@ -231,8 +231,8 @@ fn faults(components: &[&Component]) -> Vec<Fault> {
     duplicates.chain(names).collect()
 }
 
-/// The name nearest to `given` among `names`, for "did you mean": letters left out, doubled, mistaken or swapped. Upper and
-/// lower case count as the same, blanks, `-` and `_` too.
+/// The name nearest to `given` among `names`, for "did you mean": letters left out, doubled, mistaken or
+/// swapped. Upper and lower case count as the same, blanks, `-` and `_` too.
 #[must_use]
 pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_lowercase().replace(['-', ' '], "_");
@@ -261,8 +261,8 @@ pub(crate) fn any_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
 
 /// Registers a part under its name in YAML.
 ///
-/// Gives the type a constant `NAME` and puts it on the record of [`components`](crate::registry::components). The type
-/// needs `Default` (the example that is shown), `Serialize` and `JsonSchema`; the trait's impl needs
+/// Gives the type a constant `NAME` and puts it on the record of [`components`](crate::registry::components).
+/// The type needs `Default` (the example that is shown), `Serialize` and `JsonSchema`; the trait's impl needs
 /// `#[typetag::serde(name = Type::NAME)]`.
 ///
 /// ```
@@ -289,8 +289,9 @@ pub(crate) fn any_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
 /// assert!(daf_core::registry::find(daf_core::Kind::Synthesizer, "untouched").is_some());
 /// ```
 ///
-/// A method may bring a recipe, the settings of the rest of the pipeline that its paper names: a layer of YAML that lies
-/// directly over the program's defaults, e.g. `register!(Method: Mine = "mine", recipe = include_str!("mine.yaml"));`.
+/// A method may bring a recipe, the settings of the rest of the pipeline that its paper names: a layer of
+/// YAML that lies directly over the program's defaults, e.g.
+/// `register!(Method: Mine = "mine", recipe = include_str!("mine.yaml"));`.
 #[macro_export]
 macro_rules! register {
     ($kind:ident : $part:ty = $name:literal) => {
@@ -331,7 +332,8 @@ pub fn example<T: Serialize + ?Sized>(part: &T) -> Value {
     serde_json::to_value(part).expect("a part is plain data")
 }
 
-/// Misuse of [`register!`](crate::register), which does not compile; `Sound` compiles and differs in one place from each.
+/// Misuse of [`register!`](crate::register), which does not compile; `Sound` compiles and differs in one
+/// place from each.
 #[cfg(doctest)]
 mod misuse {
     macro_rules! part {

@@ -1,5 +1,6 @@
-//! Writes one sheet per kind of the demo data set: a row of normal images, then a row per defect with the mask's
-//! outline in the right half. `cargo run --release -p daf-data --example contact_sheet -- <folder> [size]`
+//! Writes one sheet per kind of the demo data set: a row of normal images, then a row per defect with the
+//! mask's outline in the right half.
+//! `cargo run --release -p daf-data --example contact_sheet -- <folder> [size]`
 
 use std::path::PathBuf;
 use std::time::Instant;

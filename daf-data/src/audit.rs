@@ -1,4 +1,4 @@
-//! What a data set holds and what is wrong with it, found by opening every image and mask once.
+//! Audit of a data set: its content and its faults, found by opening every image and mask once.
 
 mod alike;
 mod origin;
@@ -24,19 +24,19 @@ pub use origin::Trait;
 /// The report on a data set. Lists are sorted, so that the same data give the same report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audit {
-    /// How many images there are, by split, category and kind of defect.
+    /// Numbers of images by split, category and kind of defect.
     pub counts: Vec<Count>,
     /// Widths and heights as the pipeline sees them.
     pub sizes: Vec<Size>,
-    /// What the files hold; nothing for drawn images. Splits of different formats are a trap: a method may learn to tell
-    /// the format.
+    /// Formats of the files; empty for drawn images. Splits of different formats are a trap: a method may
+    /// learn to tell the format.
     pub formats: Vec<Format>,
     /// Mask files by what they hold, which decides what of it counts; nothing for drawn masks.
     pub masks: BTreeMap<MaskValues, usize>,
-    /// What lies among the images and is not used.
+    /// Files and folders among the images that are not used.
     pub left_out: LeftOut,
-    /// What is wrong: faults of the listing, then of single images in the order of the listing, then of several images together,
-    /// then of names.
+    /// Findings: faults of the listing, then of single images in the order of the listing, then of several
+    /// images together, then of names.
     pub findings: Vec<Finding>,
 }
 
@@ -51,7 +51,7 @@ pub struct Count {
     pub defect: Option<String>,
     /// Images listed, readable or not.
     pub images: usize,
-    /// Those of them with a mask.
+    /// Number of them with a mask.
     pub masks: usize,
 }
 
@@ -64,7 +64,7 @@ pub struct Size {
     pub width: u32,
     /// Pixels from top to bottom.
     pub height: u32,
-    /// How many there are.
+    /// Number of images.
     pub images: usize,
 }
 
@@ -79,11 +79,11 @@ pub struct Format {
     pub channels: u8,
     /// Bits per value.
     pub bits: u16,
-    /// How many there are.
+    /// Number of images.
     pub images: usize,
 }
 
-/// What opening one item brought to light. There is one for each image of a data set, so it is small: no image is kept.
+/// Measurements of one item. There is one for each image of a data set, so it is small: no image is kept.
 #[derive(Default)]
 struct Seen {
     size: Option<(u32, u32)>,
@@ -95,15 +95,17 @@ struct Seen {
     /// The smallest and the largest level of any channel.
     levels: Option<(u8, u8)>,
     is_transparent: bool,
-    /// What the mask's file holds.
+    /// Kind of values in the mask's file.
     mask_values: Option<MaskValues>,
     findings: Vec<Finding>,
 }
 
-/// Opens every image and mask of `dataset` as `reading` says and reports. Never fails: what cannot be read is part of the report.
+/// Opens every image and mask of `dataset` as `reading` says and reports. Never fails: what cannot be read is
+/// part of the report.
 ///
-/// Runs on rayon's current pool; each thread holds one image at a time. `progress` is called from any of them with the
-/// number of images done and to be done, not in order. The report does not depend on the number of threads.
+/// Runs on rayon's current pool; each thread holds one image at a time. `progress` is called from any of them
+/// with the number of images done and to be done, not in order. The report does not depend on the number of
+/// threads.
 ///
 /// ```
 /// let demo = daf_data::Demo { size: 32, train: 3, ..Default::default() };
@@ -339,8 +341,8 @@ fn white_of(depth: Depth) -> Option<f64> {
     }
 }
 
-/// [`Finding::SmallRange`] of a data set, if that is so, from some of `items` only, evenly spread: what can be told without
-/// opening all images. What cannot be read is passed over.
+/// [`Finding::SmallRange`] of a data set, if that is so, from some of `items` only, evenly spread: what can
+/// be told without opening all images. What cannot be read is passed over.
 pub fn range_of_some(dataset: &dyn Dataset, reading: Reading, items: &[Item]) -> Option<Finding> {
     const SOME: usize = 32;
     let step = items.len().div_ceil(SOME).max(1);
@@ -365,7 +367,7 @@ fn small_range(seen: &[Seen]) -> Option<Finding> {
     })
 }
 
-/// What is wrong with the values of all images together.
+/// Findings about the values of all images together.
 fn values(reading: Reading, items: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
     let mut findings: Vec<_> = small_range(seen).into_iter().collect();
     let transparent = items.iter().zip(seen).filter(|(_, seen)| seen.is_transparent);
@@ -441,7 +443,8 @@ fn duplicates(items: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
         .collect()
 }
 
-/// Images to measure with that were learned from, with other pixels: each with the nearest of those to learn from.
+/// Images to measure with that were learned from, with other pixels: each with the nearest of those to learn
+/// from.
 fn near_duplicates(
     dataset: &dyn Dataset,
     reading: Reading,
@@ -485,7 +488,7 @@ fn alike(
 ) -> Option<Finding> {
     /// Fewer may be alike by accident.
     const FEWEST: usize = 5;
-    /// Pairs of neighbours that are looked at in detail.
+    /// Pairs of neighbors that are looked at in detail.
     const PAIRS: usize = 4;
     let normal: Vec<usize> = (0..items.len())
         .filter(|place| items[*place].0 == split && !items[*place].1.is_anomalous())

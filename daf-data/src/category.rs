@@ -6,7 +6,7 @@ use daf_core::data::files;
 use daf_core::{BoxError, Error, Listing, Result};
 use glob::Pattern;
 
-/// Where a data set lies, as its fields have it.
+/// Location of a data set, from its fields.
 pub(crate) struct Categories<'a> {
     pub(crate) root: &'a Path,
     /// A name, a pattern, or nothing if `root` is the category.
@@ -33,7 +33,7 @@ impl Categories<'_> {
         (is_pattern && !files::locate(&self.root.join(name)).is_dir()).then_some(name)
     }
 
-    /// What `list` finds in the folder of the category, or in each that the pattern fits, by name.
+    /// Listings by `list` of the folder of the category, or of each that the pattern fits, by name.
     pub(crate) fn survey(&self, list: impl Fn(&Path) -> Result<Listing>) -> Listing {
         let Some(pattern) = self.pattern() else {
             let folder = files::locate(&match self.category {

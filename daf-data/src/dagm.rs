@@ -18,9 +18,9 @@ use crate::masks::{self, Mirrored, Placed};
 /// root/Class1/Test/Label/0003_label.PNG
 /// ```
 ///
-/// The images of `Train` without a label are learned from, those with one are not used. The labels are ellipses drawn
-/// generously around the defects: they say which image is defective, and are no truth for pixels unless asked for.
-/// All defects are of the kind `defect`.
+/// The images of `Train` without a label are learned from, those with one are not used. The labels are
+/// ellipses drawn generously around the defects: they say which image is defective, and are no truth for
+/// pixels unless asked for. All defects are of the kind `defect`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dagm {
@@ -29,8 +29,8 @@ pub struct Dagm {
     /// Name of the class's folder, e.g. `Class1`, or a pattern: `"*"` for all classes in one.
     #[serde(default)]
     pub category: Option<String>,
-    /// Whether the ellipses are taken for masks, so that pixels are measured too. What comes of it is a measure of
-    /// finding the ellipse, not the defect, and does not compare with other data sets.
+    /// Whether the ellipses are taken for masks, so that pixels are measured too. What comes of it is a
+    /// measure of finding the ellipse, not the defect, and does not compare with other data sets.
     #[serde(default)]
     pub weak_masks: bool,
 }

@@ -1,4 +1,4 @@
-//! What spoils training or measuring, each with its sentence.
+//! Findings about data sets that spoil training or evaluation, each with its sentence.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ pub use crate::audit::Trait;
 /// Names that a sentence has before it counts the rest.
 const SHOWN: usize = 3;
 
-/// Something that spoils training or measuring. Its `Display` is a sentence that names the file; of several the first ones,
-/// or with `{:#}` all of them.
+/// Something that spoils training or measuring. Its `Display` is a sentence that names the file; of several
+/// the first ones, or with `{:#}` all of them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finding {
-    /// Listing the split failed, altogether or in part: a missing folder, a mask without its image and the like.
-    /// `daf-cli` refuses to train or measure with such a data set.
+    /// Listing the split failed, altogether or in part: a missing folder, a mask without its image and the
+    /// like. `daf-cli` refuses to train or measure with such a data set.
     Listing {
         /// The split; the first of them if both fail in the same way.
         split: Split,
@@ -59,7 +59,8 @@ pub enum Finding {
         /// The mask.
         mask: PathBuf,
     },
-    /// A mask has another size than its image. Both are resized alike, which is right only if they show the same area.
+    /// A mask has another size than its image. Both are resized alike, which is right only if they show the
+    /// same area.
     MaskSize {
         /// The image.
         image: PathBuf,
@@ -81,7 +82,8 @@ pub enum Finding {
         /// Pixels in all.
         of: usize,
     },
-    /// An image is named as the mask of another one: masks that nobody told of are learned from or measured as images.
+    /// An image is named as the mask of another one: masks that nobody told of are learned from or measured
+    /// as images.
     MaskAmongImages {
         /// The image that may be a mask.
         mask: PathBuf,
@@ -119,7 +121,7 @@ pub enum Finding {
     Transparent {
         /// The images.
         images: Vec<PathBuf>,
-        /// What becomes of those pixels.
+        /// Treatment of those pixels.
         shown_as: &'static str,
     },
     /// Images with the same pixels at the same size, whatever their files are.
@@ -138,21 +140,21 @@ pub enum Finding {
         /// The image to measure with.
         test: PathBuf,
     },
-    /// Nearly all images of a split are the same, as of a camera that hangs: nothing of what is normal can be learned, and
-    /// scores of such images do not differ, so that no threshold can be chosen.
+    /// Nearly all images of a split are the same, as of a camera that hangs: nothing of what is normal can be
+    /// learned, and scores of such images do not differ, so that no threshold can be chosen.
     Alike {
         /// The split; its normal images are meant.
         split: Split,
-        /// How many are nearly the same.
+        /// Number of nearly identical images.
         images: usize,
         /// Normal images in all.
         of: usize,
     },
-    /// What has nothing to do with defects tells the images of two groups apart.
+    /// A trait that has nothing to do with defects tells the images of two groups apart.
     ToldApart {
         /// The category whose images are meant; `None` for all.
         category: Option<String>,
-        /// What tells them apart.
+        /// The trait that tells them apart.
         by: Trait,
         /// One group.
         one: Side,
@@ -168,8 +170,8 @@ pub enum Finding {
         /// Images that have it.
         images: usize,
     },
-    /// Kinds of defects or categories whose names differ in letter case or in spaces around them only: they count as several,
-    /// and their pictures lie in the same folder on some file systems.
+    /// Kinds of defects or categories whose names differ in letter case or in spaces around them only: they
+    /// count as several, and their pictures lie in the same folder on some file systems.
     SimilarNames {
         /// Whether the names are of kinds or of categories.
         of: Named,
@@ -178,7 +180,7 @@ pub enum Finding {
     },
     /// There are too few normal images for the thresholds that are asked for.
     Thresholds {
-        /// What they would rest on, and what follows.
+        /// Their basis, and what follows.
         reason: String,
     },
 }
@@ -187,13 +189,13 @@ pub enum Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
-    /// Those to learn from.
+    /// Training images.
     Train,
-    /// Those to measure with.
+    /// Test images.
     Test,
-    /// Those to measure with that are normal.
+    /// Normal test images.
     TestNormal,
-    /// Those to measure with that have a defect.
+    /// Test images with a defect.
     TestDefective,
 }
 
@@ -222,7 +224,7 @@ impl Group {
 pub struct Side {
     /// The group.
     pub group: Group,
-    /// What its images are, and how many of them.
+    /// Predicates of its images, with their numbers.
     pub values: Vec<(String, usize)>,
 }
 
@@ -244,7 +246,7 @@ impl Side {
     }
 }
 
-/// What a name is of.
+/// Kind of thing that a name names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Named {

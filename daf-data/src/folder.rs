@@ -12,13 +12,14 @@ use crate::table::ABNORMAL;
 
 /// Your own images, by folder or glob pattern.
 ///
-/// A folder of good images is enough to train: `data: {type: folder, normal: ["good/*.png"]}`. In patterns `*` stands
-/// for any part of a name, `**` for any folders; a pattern that names a folder means all images within.
-/// The kind of a defect is the name of its image's folder, with `; ` in place of `, `: several kinds are for tables.
+/// A folder of good images is enough to train: `data: {type: folder, normal: ["good/*.png"]}`. In patterns
+/// `*` stands for any part of a name, `**` for any folders; a pattern that names a folder means all images
+/// within. The kind of a defect is the name of its image's folder, with `; ` in place of `, `: several kinds
+/// are for tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
-    /// Where relative patterns start; the working directory if not given.
+    /// Folder that relative patterns start at; the working directory if not given.
     #[serde(default)]
     pub root: PathBuf,
     /// Normal images to learn from.
@@ -29,11 +30,11 @@ pub struct Folder {
     /// Defective images to measure with.
     #[serde(default)]
     pub abnormal: Vec<String>,
-    /// Masks of the defects, named as their images are, with or without one of `mask_suffix`. Images without a mask are
-    /// allowed. A mask in a folder named for a kind of defect belongs to an image of that kind.
+    /// Masks of the defects, named as their images are, with or without one of `mask_suffix`. Images without
+    /// a mask are allowed. A mask in a folder named for a kind of defect belongs to an image of that kind.
     #[serde(default)]
     pub masks: Vec<String>,
-    /// What the names of masks may add to those of their images, in either case.
+    /// Suffixes that the names of masks may add to those of their images, in any case.
     #[serde(default = "masks::suffixes")]
     pub mask_suffix: Vec<String>,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use daf_core::data::files;
 use daf_core::{Error, Item, Result};
 
-/// What means something else in results, in any case: normal images, or all kinds together.
+/// Names with a meaning of their own in results, in any case: normal images, or all kinds together.
 const RESERVED: [&str; 4] = ["good", "normal", "ok", "all"];
 
 /// Refuses a kind of defect that reads as something else.
@@ -22,7 +22,8 @@ pub(crate) fn check(kind: &str) -> Result<(), String> {
     ))
 }
 
-/// The kind that a folder is named for. It is one, whatever its name: what would separate several becomes a semicolon.
+/// The kind that a folder is named for. It is one, whatever its name: what would separate several becomes a
+/// semicolon.
 pub(crate) fn of_folder(folder: &Path) -> Result<String> {
     let name = files::name(folder);
     check(&name).map_err(|reason| {

@@ -18,16 +18,17 @@ use crate::masks::{self, Mirrored, Placed};
 /// root/test/20000.png       root/test/20000_GT.png
 /// ```
 ///
-/// Every image has a mask; where it is black all over, the image is normal. Listing therefore reads the masks.
-/// KolektorSDD2 comes with its split, from whose training part the defective images are left out. KolektorSDD has none
-/// for learning from normal images: see `test_every`. All defects are of the kind `defect`.
+/// Every image has a mask; where it is black all over, the image is normal. Listing therefore reads the
+/// masks. KolektorSDD2 comes with its split, from whose training part the defective images are left out.
+/// KolektorSDD has none for learning from normal images: see `test_every`. All defects are of the kind
+/// `defect`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kolektor {
     /// The folder that holds `kos01`, `kos02`, … or `train` and `test`.
     pub root: PathBuf,
-    /// KolektorSDD only: the normal images of every how many-th commutator, by name, are measured with. All others are
-    /// learned from; all defective images are measured with. At least 2.
+    /// KolektorSDD only: the normal images of every how many-th commutator, by name, are measured with. All
+    /// others are learned from; all defective images are measured with. At least 2.
     #[serde(default = "fifth")]
     pub test_every: usize,
 }
@@ -58,17 +59,17 @@ impl Kolektor {
             let [train, test] = own_split;
             match split {
                 Split::Train => {
-                    listing = labelled(&train, "_GT")?;
+                    listing = labeled(&train, "_GT")?;
                     listing.items.retain(|item| !item.is_anomalous());
                 }
-                Split::Test => listing = labelled(&test, "_GT")?,
+                Split::Test => listing = labeled(&test, "_GT")?,
             }
         } else {
             let mut commutators = files::folders(&root)?;
             commutators.retain(|folder| files::name(folder).starts_with("kos"));
             for (number, folder) in (1..).zip(commutators) {
                 let held_out = number % self.test_every.max(2) == 0;
-                let mut found = labelled(&folder, "_label")?;
+                let mut found = labeled(&folder, "_label")?;
                 found.items.retain(|item| match split {
                     Split::Train => !held_out && !item.is_anomalous(),
                     Split::Test => held_out || item.is_anomalous(),
@@ -86,7 +87,7 @@ impl Kolektor {
 }
 
 /// The images of a folder and those within, normal where the mask beside them is black all over.
-fn labelled(folder: &Path, suffix: &str) -> Result<Listing> {
+fn labeled(folder: &Path, suffix: &str) -> Result<Listing> {
     let is_label = |path: &Path| {
         path.file_stem()
             .is_some_and(|stem| stem.to_string_lossy().ends_with(suffix))

@@ -1,6 +1,7 @@
-//! Data sets: published layouts ([`Mvtec`], [`Mpdd`], [`Btad`], [`Visa`], [`Dagm`], [`Kolektor`]), images of your own by
-//! patterns ([`Folder`]) or by a table ([`Manifest`]), several data sets as one ([`Multi`]), and surfaces and parts that
-//! the program draws itself ([`Demo`]). [`audit`](audit()) looks a data set through for what spoils training or measuring.
+//! Data sets: published layouts ([`Mvtec`], [`Mpdd`], [`Btad`], [`Visa`], [`Dagm`], [`Kolektor`]), images of
+//! your own by patterns ([`Folder`]) or by a table ([`Manifest`]), several data sets as one ([`Multi`]), and
+//! surfaces and parts that the program draws itself ([`Demo`]). [`audit`](audit()) looks a data set through
+//! for what spoils training or measuring.
 
 #![forbid(unsafe_code)]
 

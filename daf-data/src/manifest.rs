@@ -17,9 +17,10 @@ use crate::table;
 /// bad/4.png,test,abnormal,"scratch, dent",masks/4.png,lid
 /// ```
 ///
-/// Paths start at the table's folder. `path` and `split` (`train` or `test`) are required; other columns may be empty or
-/// left out, and columns of other names are passed over. Without `label` an image is abnormal if it has a `defect` or a
-/// `mask`; in a table that has labels, a test image with none of the three is a fault. A mask is white, or more than half so, where the defect is.
+/// Paths start at the table's folder. `path` and `split` (`train` or `test`) are required; other columns may
+/// be empty or left out, and columns of other names are passed over. Without `label` an image is abnormal if
+/// it has a `defect` or a `mask`; in a table that has labels, a test image with none of the three is a fault.
+/// A mask is white, or more than half so, where the defect is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {

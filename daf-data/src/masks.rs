@@ -1,4 +1,4 @@
-//! Which mask belongs to which image.
+//! Assignment of masks to images.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -37,7 +37,7 @@ impl Placed {
     }
 }
 
-/// What the names of image and mask have in common.
+/// Common part of the names of image and mask.
 fn stem(file: &Path) -> String {
     spelled(file.file_stem().unwrap_or_default()).into_owned()
 }
@@ -62,7 +62,7 @@ impl Places for Mirrored {
 
 /// Folders of images are named as kinds of defects, and those of masks may be, too.
 pub(crate) struct ByKind {
-    /// What the folders of images are called.
+    /// Names of the folders of images.
     known: HashSet<String>,
     /// Whether some folder of masks is called so.
     by_kind: bool,
@@ -108,9 +108,9 @@ impl Places for ByKind {
     }
 }
 
-/// For each image its mask: the file of the same stem, or of the stem with one of the suffixes, whose folders fit. Of
-/// several images the one wins whose path ends in the same folders. A mask that fits no image, or not only one, is a
-/// fault.
+/// For each image its mask: the file of the same stem, or of the stem with one of the suffixes, whose folders
+/// fit. Of several images the one wins whose path ends in the same folders. A mask that fits no image, or not
+/// only one, is a fault.
 pub(crate) fn matched(
     images: &[Placed],
     masks: &[Placed],
@@ -203,10 +203,10 @@ fn image_of(
     }
 }
 
-/// How many images an error names.
+/// Number of images that an error names.
 const QUOTED: usize = 8;
 
-/// How many folders in front of the names of two files are called the same.
+/// Number of folders of the same name in front of the names of two files.
 fn shared_folders(one: &Path, other: &Path) -> usize {
     let folders = |file: &Path| -> Vec<String> {
         let parts = file.parent().into_iter().flat_map(Path::components).rev();
@@ -219,7 +219,7 @@ fn shared_folders(one: &Path, other: &Path) -> usize {
         .count()
 }
 
-/// What the file name of a mask adds to that of its image, in either case.
+/// Suffixes that the file name of a mask adds to that of its image, in any case.
 pub(crate) const SUFFIXES: [&str; 14] = [
     "_mask",
     "-mask",
@@ -254,7 +254,7 @@ pub(crate) fn check_suffixes(suffixes: &[String]) -> Result<(), BoxError> {
     }
 }
 
-/// How folders of masks are called, in lower case and without what stands between words.
+/// Names of folders of masks, in lower case and without separators between words.
 const FOLDERS: [&str; 13] = [
     "groundtruth",
     "groundtruths",
@@ -288,8 +288,9 @@ fn without_suffix<'s>(stem: &'s str, suffixes: &[impl AsRef<str>]) -> Option<&'s
     })
 }
 
-/// Images that are named as masks of others, each with the other: `0_mask.png` beside `0.png`, `masks/0.png` below the
-/// folder of `0.png`, `0.png` beside `0.jpg`. A name is a suspicion only: what the file holds tells.
+/// Images that are named as masks of others, each with the other: `0_mask.png` beside `0.png`, `masks/0.png`
+/// below the folder of `0.png`, `0.png` beside `0.jpg`. A name is a suspicion only: what the file holds
+/// tells.
 pub fn named_as_masks(items: &[Item]) -> Vec<(PathBuf, PathBuf)> {
     let stems: Vec<_> = items.iter().map(|item| stem(&item.image)).collect();
     let mut by_stem: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -331,7 +332,8 @@ pub fn named_as_masks(items: &[Item]) -> Vec<(PathBuf, PathBuf)> {
         .collect()
 }
 
-/// The folder around the folder of masks that a file lies in, looked for below the first `above` parts of its path.
+/// The folder around the folder of masks that a file lies in, looked for below the first `above` parts of its
+/// path.
 fn around_masks(file: &Path, above: usize) -> Option<PathBuf> {
     let parts: Vec<_> = file.parent()?.components().collect();
     let masks =

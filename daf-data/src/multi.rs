@@ -18,8 +18,8 @@ use crate::{Folder, Mvtec};
 ///     lid: { type: folder, normal: [data/lid/good], abnormal: [data/lid/bad] }
 /// ```
 ///
-/// The name of a data set is the category of its images. All categories of one root need no list: give `mvtec` and its
-/// like the category `"*"`.
+/// The name of a data set is the category of its images. All categories of one root need no list: give
+/// `mvtec` and its like the category `"*"`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Multi {

@@ -163,7 +163,7 @@ impl Layout {
     }
 }
 
-/// What lies directly in a folder of whose folders the layout makes use.
+/// Files directly in a folder of which the layout uses the folders only.
 fn outside_folders(folder: &Path) -> Result<LeftOut> {
     let found = files::directly_in(folder)?;
     let mut left_out = found.left_out;
@@ -173,8 +173,8 @@ fn outside_folders(folder: &Path) -> Result<LeftOut> {
     Ok(left_out)
 }
 
-/// The masks below `masks` of the images in `folder`: a file per image, or a folder of files. Other folders are those of
-/// the images.
+/// The masks below `masks` of the images in `folder`: a file per image, or a folder of files. Other folders
+/// are those of the images.
 fn masks_of(images: &[Placed], folder: &Path, masks: &Path, left_out: &mut LeftOut) -> Result<Vec<Placed>> {
     let spelled = |path: &Path| -> Vec<String> {
         let parts = path.components().map(Component::as_os_str);
@@ -205,8 +205,8 @@ fn masks_of(images: &[Placed], folder: &Path, masks: &Path, left_out: &mut LeftO
     Ok(found.into_iter().map(|mask| Placed::below(masks, mask)).collect())
 }
 
-/// Finds masks that lie in no folder of a kind, or in one of which there are no images: a misspelt one would otherwise
-/// silently leave its images without any.
+/// Finds masks that lie in no folder of a kind, or in one of which there are no images: a misspelt one would
+/// otherwise silently leave its images without any.
 fn without_images(ground_truth: &Path, test: &Path, listing: &mut Listing) -> Result<()> {
     let outside = files::directly_in(ground_truth)?;
     listing.left_out.extend(outside.left_out);
@@ -271,10 +271,11 @@ fn union_of(folder: &Path) -> Result<GrayImage> {
 /// root/category/ground_truth/scratch/000_mask.png
 /// ```
 ///
-/// Images of any format and size. Folders within those of the layout belong to them. Masks are optional; their names may
-/// lack `_mask`, and their folder may be called `masks`, `gt`, `labels` or the like if it is the only one of that sort.
-/// MVTec LOCO (a folder of masks per image: what is white in any of them is defective) and MVTec AD 2 (`test_public`
-/// with its `ground_truth`) are recognised. Their folders `validation` and `test_private` are not read.
+/// Images of any format and size. Folders within those of the layout belong to them. Masks are optional;
+/// their names may lack `_mask`, and their folder may be called `masks`, `gt`, `labels` or the like if it is
+/// the only one of that sort. MVTec LOCO (a folder of masks per image: what is white in any of them is
+/// defective) and MVTec AD 2 (`test_public` with its `ground_truth`) are recognized. Their folders
+/// `validation` and `test_private` are not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mvtec {
@@ -283,7 +284,7 @@ pub struct Mvtec {
     /// Name of the category's folder, e.g. `bottle`, or a pattern: `"*"` for all categories in one.
     #[serde(default)]
     pub category: Option<String>,
-    /// What the names of masks may add to those of their images, in either case.
+    /// Suffixes that the names of masks may add to those of their images, in any case.
     #[serde(default = "masks::suffixes")]
     pub mask_suffix: Vec<String>,
 }
@@ -354,7 +355,7 @@ pub struct Mpdd {
     /// Name of the category's folder, e.g. `tubes`, or a pattern: `"*"` for all categories in one.
     #[serde(default)]
     pub category: Option<String>,
-    /// What the names of masks may add to those of their images, in either case.
+    /// Suffixes that the names of masks may add to those of their images, in any case.
     #[serde(default = "masks::suffixes")]
     pub mask_suffix: Vec<String>,
 }
@@ -396,7 +397,8 @@ impl Dataset for Mpdd {
 /// root/01/ground_truth/ko/0000.png
 /// ```
 ///
-/// Categories: `"01"`, `"02"`, `"03"`, in quotes, as YAML takes 01 for a number. All defects are of the kind `ko`.
+/// Categories: `"01"`, `"02"`, `"03"`, in quotes, as YAML takes 01 for a number. All defects are of the kind
+/// `ko`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Btad {
@@ -405,7 +407,7 @@ pub struct Btad {
     /// Name of the category's folder, e.g. `"01"`, or a pattern: `"*"` for all categories in one.
     #[serde(default)]
     pub category: Option<String>,
-    /// What the names of masks may add to those of their images, in either case.
+    /// Suffixes that the names of masks may add to those of their images, in any case.
     #[serde(default = "masks::suffixes")]
     pub mask_suffix: Vec<String>,
 }

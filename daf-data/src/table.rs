@@ -11,7 +11,7 @@ use daf_core::{Error, Item, Listing, Result, Split};
 
 use crate::kind;
 
-/// What the columns are called in one kind of table.
+/// Column names of one kind of table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns {
     pub(crate) path: &'static str,
@@ -47,7 +47,8 @@ impl Columns {
 /// The kind of a defect that nobody has named.
 pub(crate) const ABNORMAL: &str = "abnormal";
 
-/// The kinds of defects in a cell, where commas stand between them, as [`Item::defect`] has them: each once, in order.
+/// The kinds of defects in a cell, where commas stand between them, as [`Item::defect`] has them: each once,
+/// in order.
 pub(crate) fn kinds(cell: &str) -> Option<String> {
     let kinds = cell.split(',').map(str::trim).filter(|kind| !kind.is_empty());
     let mut kinds: Vec<&str> = kinds.collect();
@@ -59,7 +60,7 @@ pub(crate) fn kinds(cell: &str) -> Option<String> {
 /// A cell that cannot be used: its column and why.
 type Fault = (&'static str, String);
 
-/// Which field of a record holds which column.
+/// Index of each column in a record.
 struct Header {
     columns: Columns,
     at: HashMap<&'static str, usize>,
@@ -78,7 +79,8 @@ impl Header {
             }
         }
         let all = columns.names().join(", ");
-        // Other columns are the user's own; a misspelt one would silently leave out masks or kinds of defects.
+        // Other columns are the user's own; a misspelt one would silently leave out masks or kinds of
+        // defects.
         for found in record {
             let missing = columns.names().into_iter().filter(|name| !at.contains_key(name));
             if let (false, Some(meant)) = (at.contains_key(found), nearest(found, missing)) {
@@ -178,8 +180,8 @@ impl Header {
     }
 }
 
-/// The kinds of defects of images, by the columns `image` and `label` of the table `file`, where `normal` is none. Paths
-/// start at `base`. Nothing if there is no such table, or if it has other columns.
+/// The kinds of defects of images, by the columns `image` and `label` of the table `file`, where `normal` is
+/// none. Paths start at `base`. Nothing if there is no such table, or if it has other columns.
 pub(crate) fn annotations(file: &Path, base: &Path) -> Result<HashMap<PathBuf, String>> {
     if !file.is_file() {
         return Ok(HashMap::new());
@@ -302,12 +304,12 @@ pub(crate) fn list(
         }
         listing.items.push(item);
     }
-    // Not labelled yet is not normal. Where no line has a label, the table tells defects otherwise.
+    // Not labeled yet is not normal. Where no line has a label, the table tells defects otherwise.
     if has_labels && !without_label.is_empty() {
         let lines: Vec<u64> = without_label.iter().map(|&(_, line)| line).collect();
         listing
             .faults
-            .push(Error::data(file, unlabelled(&lines, columns.label)).into());
+            .push(Error::data(file, unlabeled(&lines, columns.label)).into());
         let mut without_label = without_label.into_iter().map(|(index, _)| index).peekable();
         let mut indices = 0..;
         (listing.items).retain(|_| {
@@ -328,7 +330,7 @@ pub(crate) fn list(
 }
 
 /// Test rows of which nobody has said what they show.
-fn unlabelled(lines: &[u64], column: &str) -> String {
+fn unlabeled(lines: &[u64], column: &str) -> String {
     let (rows, at) = match lines.len() {
         1 => ("1 test row".to_owned(), "line"),
         many => (format!("{many} test rows"), "lines"),

@@ -22,8 +22,8 @@ use crate::table::{self, Columns};
 /// root/candle/image_anno.csv                          image,label,mask with the kinds of defects as label
 /// ```
 ///
-/// Which image is learned from or measured with is the official split for one class. Defects whose kind is not in
-/// `image_anno.csv` are of the kind `abnormal`. A copy that was turned into MVTec's folders is read by `mvtec`.
+/// The split is the official one for one class. Defects whose kind is not in `image_anno.csv` are of the kind
+/// `abnormal`. A copy that was turned into MVTec's folders is read by `mvtec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Visa {

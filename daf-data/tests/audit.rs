@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tree::{coloured, put, save, spot, text};
+use tree::{colored, put, save, spot, text};
 
 fn quiet(data: &dyn Dataset) -> Audit {
     audit(data, Reading::default(), &|_, _| {})
@@ -26,27 +26,27 @@ fn quiet(data: &dyn Dataset) -> Audit {
 fn planted() -> (TempDir, Mvtec) {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
-    save(root, "train/good/0.png", coloured(8, 6, 0));
-    save(root, "train/good/1.png", coloured(8, 6, 1));
+    save(root, "train/good/0.png", colored(8, 6, 0));
+    save(root, "train/good/1.png", colored(8, 6, 1));
     // The same pixels in another file format, learned from and measured with.
-    save(root, "test/good/0.bmp", coloured(8, 6, 1));
-    save(root, "train/good/2.png", coloured(8, 6, 0));
+    save(root, "test/good/0.bmp", colored(8, 6, 1));
+    save(root, "train/good/2.png", colored(8, 6, 0));
     save(
         root,
         "train/good/3.png",
         ImageBuffer::from_pixel(8, 6, Luma([9_000_u16])),
     );
     put(root, &["train/good/4.png"]);
-    save(root, "test/dent/0.png", coloured(8, 6, 20));
+    save(root, "test/dent/0.png", colored(8, 6, 20));
     save(root, "ground_truth/dent/0_mask.png", spot(8, 6, 255));
-    save(root, "test/dent/1.png", coloured(8, 6, 21));
+    save(root, "test/dent/1.png", colored(8, 6, 21));
     save(root, "ground_truth/dent/1_mask.png", spot(8, 6, 1));
-    save(root, "test/dent/2.png", coloured(8, 6, 22));
+    save(root, "test/dent/2.png", colored(8, 6, 22));
     save(root, "ground_truth/dent/2_mask.png", GrayImage::new(8, 6));
-    save(root, "test/dent/3.png", coloured(9, 6, 23));
+    save(root, "test/dent/3.png", colored(9, 6, 23));
     save(root, "ground_truth/dent/3_mask.png", spot(8, 6, 255));
-    save(root, "test/dent/4.png", coloured(8, 6, 24));
-    save(root, "test/dent/5.png", coloured(8, 6, 25));
+    save(root, "test/dent/4.png", colored(8, 6, 24));
+    save(root, "test/dent/5.png", colored(8, 6, 25));
     text(root, "ground_truth/dent/5_mask.png", "no image");
     save(root, "ground_truth/dent/6_mask.png", spot(8, 6, 255));
     save(root, "ground_truth/dnet/0_mask.png", spot(8, 6, 255));
@@ -254,7 +254,7 @@ impl Dataset for Plugin {
         OPENED.fetch_add(1, Ordering::Relaxed);
         match item.image.to_str() {
             Some("frame 0") => Err("frame 0: lost".into()),
-            _ => Ok(coloured(3, 3, 0).into()),
+            _ => Ok(colored(3, 3, 0).into()),
         }
     }
 
@@ -294,7 +294,7 @@ fn noise(width: u32, height: u32, seed: u64) -> RgbImage {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let level = (rng.next_u32() % 100) as u8;
     RgbImage::from_fn(width, height, |x, _| {
-        Rgb([0, 20, 50].map(|colour| level + (x / 8) as u8 + colour + (rng.next_u32() % 30) as u8))
+        Rgb([0, 20, 50].map(|color| level + (x / 8) as u8 + color + (rng.next_u32() % 30) as u8))
     })
 }
 

@@ -10,7 +10,7 @@ use daf_core::image::{GrayImage, ImageBuffer, Luma};
 use daf_core::{Dataset, Item, Split};
 use daf_data::{Btad, Dagm, Demo, Kolektor, Manifest, Mpdd, Multi, Mvtec, Visa};
 use tempfile::TempDir;
-use tree::{coloured, folder_with, listed, put, refusal, save, spot, text};
+use tree::{colored, folder_with, listed, put, refusal, save, spot, text};
 
 fn mvtec(root: &Path, category: &str) -> Mvtec {
     Mvtec {
@@ -303,7 +303,7 @@ fn kolektor_tells_normal_images_by_their_black_masks() {
     let root = folder.path();
     for number in 1..=4 {
         for part in ["Part0", "Part1"] {
-            save(root, &format!("kos0{number}/{part}.jpg"), coloured(6, 9, number));
+            save(root, &format!("kos0{number}/{part}.jpg"), colored(6, 9, number));
             let value = u8::from(part == "Part1" && number < 4);
             save(root, &format!("kos0{number}/{part}_label.bmp"), spot(6, 9, value));
         }
@@ -360,7 +360,7 @@ fn kolektor_2_has_a_split_of_its_own() {
         ("test/20000", 0),
         ("test/20001", 255),
     ] {
-        save(root, &format!("{file}.png"), coloured(6, 9, value));
+        save(root, &format!("{file}.png"), colored(6, 9, value));
         save(root, &format!("{file}_GT.png"), spot(6, 9, value));
     }
     let data = Kolektor {
@@ -522,12 +522,12 @@ fn several_data_sets_are_one_and_each_opens_its_own_images() {
         assert_eq!(data.image(item).unwrap(), demo.image(alone).unwrap());
         assert_eq!(data.mask(item).unwrap(), demo.mask(alone).unwrap());
     }
-    save(root, "cable/test/dent/0.png", coloured(7, 5, 3));
+    save(root, "cable/test/dent/0.png", colored(7, 5, 3));
     let inner = test
         .iter()
         .find(|item| item.category.as_deref() == Some("kept/cable"))
         .unwrap();
-    assert_eq!(data.image(inner).unwrap().into_rgb8(), coloured(7, 5, 3));
+    assert_eq!(data.image(inner).unwrap().into_rgb8(), colored(7, 5, 3));
     let stray = Item {
         category: Some("lost".into()),
         ..inner.clone()
@@ -628,7 +628,7 @@ fn dagm_and_kolektor_look_through_folders_within() {
         ["Class1/Train/a/0001.PNG good -", "Class1/Train/b/0002.PNG good -"]
     );
     for place in ["train/x", "train/y", "test/x"] {
-        save(root, &format!("{place}/1.png"), coloured(6, 9, 0));
+        save(root, &format!("{place}/1.png"), colored(6, 9, 0));
         save(root, &format!("{place}/1_GT.png"), spot(6, 9, 0));
     }
     let data = Kolektor {

@@ -1,4 +1,5 @@
-//! Images whose rows and columns are weighted sums of few rows and columns of others: up-sampled and shifted ones.
+//! Images whose rows and columns are weighted sums of few rows and columns of others: up-sampled and shifted
+//! ones.
 
 // As in `winograd`.
 #![allow(clippy::needless_range_loop)]
@@ -13,12 +14,12 @@ use crate::lanes::{LANES, Lanes, read};
 pub type Term = (usize, f32);
 
 /// Computes an image of rows×columns×channels numbers. Each of its columns is a weighted sum of columns of an
-/// intermediate image, and each row of that a weighted sum of rows of `parts`, images of `width` columns one below the
-/// other. `offset`, a number per channel, is added at every position.
+/// intermediate image, and each row of that a weighted sum of rows of `parts`, images of `width` columns one
+/// below the other. `offset`, a number per channel, is added at every position.
 ///
 /// # Panics
-/// If there are no columns, the channels are no multiple of [`LANES`], the parts are not whole rows, a term reads from
-/// outside of them, or `results` is of another length.
+/// If there are no columns, the channels are no multiple of [`LANES`], the parts are not whole rows, a term
+/// reads from outside of them, or `results` is of another length.
 pub fn combine(
     parts: &[&[f32]],
     [rows, columns]: [&[Vec<Term>]; 2],

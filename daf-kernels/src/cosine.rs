@@ -13,7 +13,8 @@ const SHORTEST: f32 = 1e-8;
 /// Cosines between pairs of vectors of `channels` numbers, one result per pair, in −1..=1 up to rounding.
 ///
 /// # Panics
-/// If `channels` is no multiple of [`LANES`], or a side has another number of vectors than `results` has numbers.
+/// If `channels` is no multiple of [`LANES`], or a side has another number of vectors than `results` has
+/// numbers.
 pub fn similarity(one: &[f32], other: &[f32], channels: usize, results: &mut [f32]) {
     assert!(
         channels > 0 && channels.is_multiple_of(LANES),

@@ -4,8 +4,8 @@ pub struct Filter {
     /// Weights along rows and columns; their number is odd.
     pub weights: Vec<f32>,
     /// Source rows: `rows[y + k]` is the row that weight `k` of row `y` reads, which within the image is
-    /// `y + k − weights.len() / 2` and beyond its border the row that continues it. One fewer than rows and weights
-    /// together; none lies further from `y` than half of the weights.
+    /// `y + k − weights.len() / 2` and beyond its border the row that continues it. One fewer than rows and
+    /// weights together; none lies further from `y` than half of the weights.
     pub rows: Vec<usize>,
     /// Source columns, likewise.
     pub columns: Vec<usize>,

@@ -9,9 +9,9 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 
 use crate::lanes::{LANES, Lanes, read};
 
-/// A 1×1 convolution to a single channel of an image of height×width×weights numbers, which first is doubled in height
-/// and width bilinearly (corners not aligned) and passes a ReLU: 2·height×2·width results. The doubled image is never
-/// in memory.
+/// A 1×1 convolution to a single channel of an image of height×width×weights numbers, which first is doubled
+/// in height and width bilinearly (corners not aligned) and passes a ReLU: 2·height×2·width results. The
+/// doubled image is never in memory.
 ///
 /// # Panics
 /// If the weights are no multiple of [`LANES`], or image or results are not of this size.
@@ -44,8 +44,8 @@ pub fn of_doubled(
     });
 }
 
-/// The two positions that a doubled one is interpolated from, with weights 3/4 and 1/4. Beyond the border lies the
-/// border.
+/// The two positions that a doubled one is interpolated from, with weights 3/4 and 1/4. Beyond the border
+/// lies the border.
 #[inline(always)]
 fn sources(doubled: usize, length: usize) -> [usize; 2] {
     let near = doubled / 2;

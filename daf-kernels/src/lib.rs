@@ -1,9 +1,9 @@
-//! CPU inference loops that libtorch has no fast operation for: 3×3 convolutions in a quarter of the multiplications,
-//! comparison of features in one pass, up-sampling with shifts, the last convolution of a decoder without its largest
-//! tensor, and smoothing of maps.
+//! CPU inference loops that libtorch has no fast operation for: 3×3 convolutions in a quarter of the
+//! multiplications, comparison of features in one pass, up-sampling with shifts, the last convolution of a
+//! decoder without its largest tensor, and smoothing of maps.
 //!
-//! All of them take plain slices of numbers with the channels innermost, choose the instructions of the processor at
-//! run time, and run on the calling thread.
+//! All of them take plain slices of numbers with the channels innermost, choose the instructions of the
+//! processor at run time, and run on the calling thread.
 
 pub mod blur;
 pub mod combine;

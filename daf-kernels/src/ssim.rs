@@ -10,15 +10,16 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use crate::filter::Filter;
 use crate::lanes::{LANES, Lanes, read};
 
-/// Structural similarity of two images of rows×columns×`channels` numbers, at every position and in every channel. The
-/// moments are taken under `filter`; c1 and c2 stabilize the quotient. Each channel of each image is first divided by
-/// its largest absolute value.
+/// Structural similarity of two images of rows×columns×`channels` numbers, at every position and in every
+/// channel. The moments are taken under `filter`; c1 and c2 stabilize the quotient. Each channel of each
+/// image is first divided by its largest absolute value.
 ///
-/// One pass over the numbers of a channel takes the place of about twenty operations on whole tensors. A NaN spoils
-/// all results within the filter's reach.
+/// One pass over the numbers of a channel takes the place of about twenty operations on whole tensors. A NaN
+/// spoils all results within the filter's reach.
 ///
 /// # Panics
-/// If `channels` is no multiple of [`LANES`], images or results are not of this size, or the filter is not valid.
+/// If `channels` is no multiple of [`LANES`], images or results are not of this size, or the filter is not
+/// valid.
 pub fn similarity(
     filter: &Filter,
     [c1, c2]: [f32; 2],
@@ -59,8 +60,8 @@ pub fn similarity(
     });
 }
 
-/// Raw moments: both values, the sum of their squares, their product. Aligned to a cache line: a read across two takes
-/// twice as long.
+/// Raw moments: both values, the sum of their squares, their product. Aligned to a cache line: a read across
+/// two takes twice as long.
 #[derive(Debug, Default, Clone, Copy)]
 #[repr(align(64))]
 struct Moments([Lanes; 4]);
@@ -73,7 +74,8 @@ const COLUMNS: usize = 8;
 struct Scratch {
     /// Moments of a row of the strip and of what lies beside it.
     line: Vec<Moments>,
-    /// Ring of rows that are filtered along themselves, one per weight: row i takes the place of row i − weights.
+    /// Ring of rows that are filtered along themselves, one per weight: row i takes the place of row i −
+    /// weights.
     held: Vec<Moments>,
     /// First columns in `held` of the rows that the current one is computed from, with their weights.
     starts: Vec<(usize, f32)>,

@@ -20,8 +20,8 @@ pub struct Aupimo {
 }
 
 impl Aupimo {
-    /// The value that a share of the anomalous images does not exceed, between two by interpolation: 0.5 is the
-    /// median. Shares outside of `0..=1` count as the nearer end.
+    /// The value that a share of the anomalous images does not exceed, between two by interpolation: 0.5 is
+    /// the median. Shares outside of `0..=1` count as the nearer end.
     pub fn quantile(&self, share: f64) -> f64 {
         let mut values: Vec<f64> = self.images.iter().flatten().copied().collect();
         values.sort_unstable_by(f64::total_cmp);
@@ -47,15 +47,15 @@ struct Jump {
 }
 
 impl PixelMaps {
-    /// AUPIMO (Bertoldo et al., "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High Speed and Low
-    /// Tolerance", BMVC 2024), exact: for each anomalous image the mean of its pixel recall over the logarithm of the
-    /// shared false-positive rate between two limits, usually [`AUPIMO_LIMITS`].
+    /// AUPIMO (Bertoldo et al., "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High Speed and
+    /// Low Tolerance", BMVC 2024), exact: for each anomalous image the mean of its pixel recall over the
+    /// logarithm of the shared false-positive rate between two limits, usually [`AUPIMO_LIMITS`].
     ///
-    /// The shared rate at a threshold is the mean over the normal images of their false-positive rates. Every score of
-    /// a normal pixel is a threshold, where the published code takes 300,000 evenly spaced ones. Between two
-    /// thresholds the recall at a rate is that reached before the rate jumps; where anomalous and normal pixels tie,
-    /// it grows linearly with the rate, as AUROC and PRO have it. Images whose mask has no anomalous pixel are the
-    /// normal ones.
+    /// The shared rate at a threshold is the mean over the normal images of their false-positive rates. Every
+    /// score of a normal pixel is a threshold, where the published code takes 300,000 evenly spaced ones.
+    /// Between two thresholds the recall at a rate is that reached before the rate jumps; where anomalous and
+    /// normal pixels tie, it grows linearly with the rate, as AUROC and PRO have it. Images whose mask has no
+    /// anomalous pixel are the normal ones.
     ///
     /// ```
     /// use daf_metrics::PixelMaps;
@@ -70,9 +70,10 @@ impl PixelMaps {
     ///
     /// # Errors
     ///
-    /// [`Unavailable::NoMask`] without any map, [`Unavailable::NonFiniteScores`], [`Unavailable::NoAnomalousPixel`],
-    /// [`Unavailable::NoNormalImage`]; [`Unavailable::InvalidLimit`] unless 0 < lower < upper ≤ 1;
-    /// [`Unavailable::TooFewThresholds`] if already one normal pixel exceeds the upper limit.
+    /// [`Unavailable::NoMask`] without any map, [`Unavailable::NonFiniteScores`],
+    /// [`Unavailable::NoAnomalousPixel`], [`Unavailable::NoNormalImage`]; [`Unavailable::InvalidLimit`]
+    /// unless 0 < lower < upper ≤ 1; [`Unavailable::TooFewThresholds`] if already one normal pixel exceeds
+    /// the upper limit.
     pub fn aupimo(&self, limits: (f64, f64)) -> Result<Aupimo, Unavailable> {
         let (lower, upper) = limits;
         if !(lower > 0.0 && lower < upper && upper <= 1.0) {

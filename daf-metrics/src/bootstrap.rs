@@ -11,11 +11,11 @@ use crate::samples::RankedSamples;
 use crate::unavailable::Unavailable;
 use crate::walk::{Bin, OverlapArea, Sum, Tally, Totals, bin_steps};
 
-/// Settings of the percentile bootstrap over images: each resample draws with replacement as many normal and as many
-/// anomalous images as there are; the interval lies between two percentiles of the values.
+/// Settings of the percentile bootstrap over images: each resample draws with replacement as many normal and
+/// as many anomalous images as there are; the interval lies between two percentiles of the values.
 ///
-/// Drawing within each class keeps every resample measurable. The same seed gives the same intervals on any machine and
-/// any number of threads.
+/// Drawing within each class keeps every resample measurable. The same seed gives the same intervals on any
+/// machine and any number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bootstrap {
     /// Number of resamples; at least 1.
@@ -86,8 +86,8 @@ impl RankedSamples {
     ///
     /// # Errors
     ///
-    /// [`Unavailable::InvalidBootstrap`] if a setting is out of its range, [`Unavailable::TooFewSamples`] if a class
-    /// has but one sample.
+    /// [`Unavailable::InvalidBootstrap`] if a setting is out of its range, [`Unavailable::TooFewSamples`] if
+    /// a class has but one sample.
     pub fn bootstrap(&self, settings: &Bootstrap) -> Result<SampleIntervals, Unavailable> {
         let mut keys: Vec<u32> = self
             .normal
@@ -124,10 +124,10 @@ impl RankedSamples {
 impl PixelEvaluation {
     /// Confidence intervals over images, whose pixels and regions are drawn together; PRO up to `limit`.
     ///
-    /// Ranking the pixels of every draw would take minutes. Instead the pixels of each image are counted between the
-    /// thresholds of [`curve`](Self::curve), which lose little: both ends of an interval are moved by the difference
-    /// between the exact value and the one from these counts, where all images are drawn once. An image counts as
-    /// anomalous if its mask has an anomalous pixel.
+    /// Ranking the pixels of every draw would take minutes. Instead the pixels of each image are counted
+    /// between the thresholds of [`curve`](Self::curve), which lose little: both ends of an interval are
+    /// moved by the difference between the exact value and the one from these counts, where all images are
+    /// drawn once. An image counts as anomalous if its mask has an anomalous pixel.
     ///
     /// ```
     /// use daf_metrics::{Bootstrap, PixelMaps};
@@ -144,8 +144,8 @@ impl PixelEvaluation {
     /// # Errors
     ///
     /// As [`PixelEvaluation`] says; [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`;
-    /// [`Unavailable::InvalidBootstrap`] if a setting is out of its range; [`Unavailable::TooFewSamples`] if there is
-    /// but one anomalous or one normal image.
+    /// [`Unavailable::InvalidBootstrap`] if a setting is out of its range; [`Unavailable::TooFewSamples`] if
+    /// there is but one anomalous or one normal image.
     pub fn bootstrap(&self, limit: f64, settings: &Bootstrap) -> Result<PixelIntervals, Unavailable> {
         let ranking = self.ranking()?;
         let exact = [

@@ -18,9 +18,10 @@ const STRIDE: usize = 512;
 
 /// The pixels of many ranked maps in one descending order, without ever having all of them in one place.
 ///
-/// The scores are cut into buckets of about [`BUCKET`] pixels. As every map is sorted, what falls into a bucket is a
-/// stretch of each map: it is gathered, sorted, walked, and forgotten but for the sums below. The cuts follow from
-/// the scores alone and the sums are added in order, so the number of threads does not show in any result.
+/// The scores are cut into buckets of about [`BUCKET`] pixels. As every map is sorted, what falls into a
+/// bucket is a stretch of each map: it is gathered, sorted, walked, and forgotten but for the sums below. The
+/// cuts follow from the scores alone and the sums are added in order, so the number of threads does not show
+/// in any result.
 #[derive(Debug, Clone)]
 pub(crate) struct Ranking {
     pub(crate) totals: Totals,
@@ -38,7 +39,8 @@ struct Bucket {
     /// False and true positives before it.
     fp: u64,
     tp: u64,
-    /// Area under the overlap before it, in false positives times regions, and the overlap reached, in regions.
+    /// Area under the overlap before it, in false positives times regions, and the overlap reached, in
+    /// regions.
     area: f64,
     overlap: f64,
 }
@@ -82,8 +84,8 @@ impl Ranking {
         }
     }
 
-    /// Area under the mean overlap of the regions over the false-positive rate, from 0 to `limit`, divided by `limit`.
-    /// Only the bucket in which the limit lies is walked once more.
+    /// Area under the mean overlap of the regions over the false-positive rate, from 0 to `limit`, divided by
+    /// `limit`. Only the bucket in which the limit lies is walked once more.
     pub(crate) fn pro(&self, maps: &[Arc<RankedMap>], limit: f64) -> Result<f64, Unavailable> {
         if !(limit > 0.0 && limit <= 1.0) {
             return Err(Unavailable::InvalidLimit);
@@ -262,8 +264,8 @@ fn stretch(sorted: &[u32], keys: (u32, u32)) -> Range<usize> {
     start..start + below(&sorted[start..], keys.1)
 }
 
-/// Keys at which buckets start, and at the end one more than the last key. A score that fills a bucket of its own gets
-/// one.
+/// Keys at which buckets start, and at the end one more than the last key. A score that fills a bucket of its
+/// own gets one.
 fn cuts(maps: &[Arc<RankedMap>], totals: Totals) -> Vec<u32> {
     let bucket = BUCKET.max(((totals.normal + totals.anomalous) / MOST_BUCKETS) as usize);
     let (mut sample, mut skip) = (Vec::new(), 0);
@@ -287,8 +289,8 @@ fn cuts(maps: &[Arc<RankedMap>], totals: Totals) -> Vec<u32> {
     cuts
 }
 
-/// Every [`STRIDE`]-th of all slices it is called with one after the other, so that many short ones count as much as
-/// a long one. `skip` is how many of the next slice come first.
+/// Every [`STRIDE`]-th of all slices it is called with one after the other, so that many short ones count as
+/// much as a long one. `skip` is how many of the next slice come first.
 fn take_every(sorted: &[u32], skip: &mut usize, sample: &mut Vec<u32>) {
     let mut at = *skip;
     while let Some(&key) = sorted.get(at) {

@@ -14,8 +14,8 @@ pub struct OperatingPoint {
     pub tpr: f64,
     /// Precision, `0..=1`; 1 where nothing counts as anomalous.
     pub precision: f64,
-    /// Covered share of a region, averaged over the regions, `0..=1`: ordinate of PRO. Among samples that are not
-    /// pixels every anomalous one is a region of its own, and this equals `tpr`.
+    /// Covered share of a region, averaged over the regions, `0..=1`: ordinate of PRO. Among samples that are
+    /// not pixels every anomalous one is a region of its own, and this equals `tpr`.
     pub overlap: f64,
 }
 
@@ -31,9 +31,10 @@ pub(crate) struct Vertex {
 
 /// Leaves out vertices of a curve so that it keeps its shape.
 ///
-/// A vertex is left out only between two that stay and differ by less than 1/100 in each of the rates and in the
-/// overlap, and by less than a quarter in the number of predicted positives, so less than that in precision. All of
-/// them only grow along the curve. Hence at most 2·(300 + log₁.₂₅ of the number of samples) + 2 stay.
+/// A vertex is left out only between two that stay and differ by less than 1/100 in each of the rates and in
+/// the overlap, and by less than a quarter in the number of predicted positives, so less than that in
+/// precision. All of them only grow along the curve. Hence at most 2·(300 + log₁.₂₅ of the number of samples)
+/// + 2 stay.
 pub(crate) struct Thinning {
     totals: Totals,
     kept: Vec<Vertex>,
@@ -113,7 +114,8 @@ pub(crate) fn thinned(totals: Totals, steps: impl Iterator<Item = Step>) -> Vec<
     thinning.finish()
 }
 
-/// The points of thinned vertices, closed by (0, 0) and (1, 1); `keys` are those of the highest and lowest score.
+/// The points of thinned vertices, closed by (0, 0) and (1, 1); `keys` are those of the highest and lowest
+/// score.
 pub(crate) fn points(totals: Totals, vertices: Vec<Vertex>, keys: (u32, u32)) -> Vec<OperatingPoint> {
     let origin = vertices.first().filter(|v| v.fp + v.tp > 0).map(|_| Vertex {
         // Just above all scores.

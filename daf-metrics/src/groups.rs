@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::unavailable::Unavailable;
 
-/// Which images belong together in a table of results: those of each category, and of a category those of each defect
-/// type together with its normal images.
+/// Which images belong together in a table of results: those of each category, and of a category those of
+/// each defect type together with its normal images.
 ///
 /// The places it gives go to [`PixelMaps::subset`](crate::PixelMaps::subset), or choose from any other list.
 ///
@@ -40,8 +40,8 @@ pub struct Category {
 }
 
 impl Groups {
-    /// From the category and the defect types of every image in order: a normal image has none, and one with several
-    /// belongs to each of them.
+    /// From the category and the defect types of every image in order: a normal image has none, and one with
+    /// several belongs to each of them.
     pub fn new<'a, D>(images: impl IntoIterator<Item = (&'a str, D)>) -> Self
     where
         D: IntoIterator<Item = &'a str>,
@@ -102,8 +102,8 @@ pub struct Mean {
     pub unavailable: usize,
 }
 
-/// Average of a metric over groups, each of the same weight, and over how many: a group without a value is left out
-/// and counted.
+/// Average of a metric over groups, each of the same weight, and over how many: a group without a value is
+/// left out and counted.
 ///
 /// # Errors
 ///

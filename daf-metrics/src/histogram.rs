@@ -20,18 +20,19 @@ pub struct Bounded {
 
 /// Pixel metrics of any number of maps in fixed memory: maps are counted in a histogram and forgotten.
 ///
-/// The bins have equal widths in the order of `f32` values and cover just the range of the scores seen. When a score
-/// falls outside, neighboring bins are joined in pairs until the range fits. So the result depends on the pixels alone,
-/// not on the order of the maps, and a bin is never wider than needed: with 2ᵏ bins (k = 20 in 24 MiB) less than
-/// 2⁹⁻ᵏ of its score (1/2048), whatever the scores (unless under 1e-38), and far less where they span few octaves.
+/// The bins have equal widths in the order of `f32` values and cover just the range of the scores seen. When
+/// a score falls outside, neighboring bins are joined in pairs until the range fits. So the result depends on
+/// the pixels alone, not on the order of the maps, and a bin is never wider than needed: with 2ᵏ bins (k = 20
+/// in 24 MiB) less than 2⁹⁻ᵏ of its score (1/2048), whatever the scores (unless under 1e-38), and far less
+/// where they span few octaves.
 ///
-/// **Error.** Only the order within a bin is lost, hence each metric comes with [bounds](Bounded) that hold for the
-/// exact value always, up to rounding of 1e-12:
+/// **Error.** Only the order within a bin is lost, hence each metric comes with [bounds](Bounded) that hold
+/// for the exact value always, up to rounding of 1e-12:
 /// * AUROC: ± half the pairs of a normal and an anomalous pixel that share a bin, over all pairs.
 /// * PRO: the exact curve lies in the box that each bin spans between its two ends.
 /// * AP: in each bin, the precision had all its anomalous pixels scored above all its normal ones, and below.
-/// * F1-max and IoU-max: the value is that of a real threshold, so never too high; at most what the best order within
-///   a bin would give.
+/// * F1-max and IoU-max: the value is that of a real threshold, so never too high; at most what the best
+///   order within a bin would give.
 ///
 /// Not available in this mode, as they need single images or exact scores: AUPIMO, bootstrap, `pro_200`.
 ///
@@ -83,8 +84,8 @@ impl Default for PixelHistogram {
 }
 
 impl PixelHistogram {
-    /// Empty, with as many bins of 24 bytes as fit: a power of two, at least 2⁹ and at most 2²⁶. While a map is pushed,
-    /// there are 4 bytes per pixel of it more.
+    /// Empty, with as many bins of 24 bytes as fit: a power of two, at least 2⁹ and at most 2²⁶. While a map
+    /// is pushed, there are 4 bytes per pixel of it more.
     pub fn with_budget(bytes: usize) -> Self {
         let bins = (bytes / size_of::<Slot>()).clamp(1 << 9, 1 << 26);
         Self {
@@ -154,8 +155,8 @@ impl PixelHistogram {
         Ok(())
     }
 
-    /// Adds what another histogram has counted, for instance of another thread or machine. The bins of this one stay
-    /// as many as they are, those of the other should be no fewer.
+    /// Adds what another histogram has counted, for instance of another thread or machine. The bins of this
+    /// one stay as many as they are, those of the other should be no fewer.
     pub fn append(&mut self, other: &Self) {
         if let Some(keys) = other.keys {
             // Bins of the other that are wider stay as wide.
@@ -194,8 +195,8 @@ impl PixelHistogram {
                     self.bins[(place - u64::from(start)) as usize].add(slot);
                 }
             }
-            // The first bin is that of the smallest key, which can only have become smaller. What comes in at the
-            // front is empty, as the whole range fits.
+            // The first bin is that of the smallest key, which can only have become smaller. What comes in at
+            // the front is empty, as the whole range fits.
             self.bins.rotate_right((start - (low >> shift)) as usize);
         }
         self.first = low >> shift;
@@ -263,7 +264,8 @@ impl PixelHistogram {
         Ok((best, Bounded::new(best.f1, best.f1, high)))
     }
 
-    /// As [`PixelEvaluation::iou_max`](crate::PixelEvaluation::iou_max), with the bounds of the exact maximum.
+    /// As [`PixelEvaluation::iou_max`](crate::PixelEvaluation::iou_max), with the bounds of the exact
+    /// maximum.
     ///
     /// # Errors
     ///
@@ -302,7 +304,8 @@ impl PixelHistogram {
         ))
     }
 
-    /// As [`PixelEvaluation::curve`](crate::PixelEvaluation::curve), with a point for every bin before thinning.
+    /// As [`PixelEvaluation::curve`](crate::PixelEvaluation::curve), with a point for every bin before
+    /// thinning.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-/// Sort key of a finite score, in descending order: a higher score has a smaller key, equal scores (-0 and 0 too)
-/// have the same key.
+/// Sort key of a finite score, in descending order: a higher score has a smaller key, equal scores (-0 and 0
+/// too) have the same key.
 #[inline]
 pub(crate) fn key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
@@ -20,8 +20,8 @@ pub(crate) fn score(key: u32) -> f32 {
     }
 }
 
-/// An anomalous pixel: its key, and in the low half the area of its region, which is all PRO needs to know of the
-/// region. One sort orders both.
+/// An anomalous pixel: its key, and in the low half the area of its region, which is all PRO needs to know of
+/// the region. One sort orders both.
 #[inline]
 pub(crate) fn pixel(key: u32, area: u32) -> u64 {
     u64::from(key) << 32 | u64::from(area)
@@ -59,7 +59,8 @@ pub(crate) fn below<T: Keyed>(sorted: &[T], key: u32) -> usize {
     sorted.partition_point(|k| k.key() < key)
 }
 
-/// First index from `start` on where `before` fails, found by galloping: near ones cost little, far ones a logarithm.
+/// First index from `start` on where `before` fails, found by galloping: near ones cost little, far ones a
+/// logarithm.
 pub(crate) fn advance<T: Keyed>(keys: &[T], start: usize, before: impl Fn(u32) -> bool) -> usize {
     let (mut low, mut stride) = (start, 1);
     loop {
@@ -80,8 +81,8 @@ pub(crate) fn advance<T: Keyed>(keys: &[T], start: usize, before: impl Fn(u32) -
 /// Below this length a comparison sort is faster than clearing and summing the counters of a radix sort.
 const SHORT: usize = 512;
 
-/// Sorts by key, equal keys in the order they had: a radix sort from the lowest digit up over the bits in which the
-/// keys differ at all. `scratch` is resized as needed and left with anything.
+/// Sorts by key, equal keys in the order they had: a radix sort from the lowest digit up over the bits in
+/// which the keys differ at all. `scratch` is resized as needed and left with anything.
 pub(crate) fn sort<T: Keyed>(items: &mut Vec<T>, scratch: &mut Vec<T>) {
     if items.len() < SHORT {
         items.sort_by_key(|i| i.key());

@@ -1,16 +1,16 @@
 //! Exact anomaly-detection metrics on plain slices, for images and for pixels.
 //!
-//! Scores are `f32`, higher meaning more anomalous; labels and masks are `bool` or `u8` (non-zero is anomalous). The
-//! crate depends on no tensor library and can be used alone.
+//! Scores are `f32`, higher meaning more anomalous; labels and masks are `bool` or `u8` (non-zero is
+//! anomalous). The crate depends on no tensor library and can be used alone.
 //!
-//! * One score per sample, mostly an image: [`RankedSamples`], or [`auroc`], [`average_precision`], [`f1_max`] for a single
-//!   number.
-//! * One score per pixel: push every map with its mask into [`PixelMaps`]; [`PixelMaps::evaluate`] answers all pixel
-//!   metrics.
-//! * Per image, defect type and category: [`PixelMaps::subset`] shares the maps, [`Groups`] knows which belong
-//!   together, [`mean`] averages over those that have a value.
-//! * More pixels than memory: [`PixelHistogram`] counts maps in a fixed budget and says how far from the exact value it
-//!   can be at most.
+//! * One score per sample, mostly an image: [`RankedSamples`], or [`auroc`], [`average_precision`],
+//!   [`f1_max`] for a single number.
+//! * One score per pixel: push every map with its mask into [`PixelMaps`]; [`PixelMaps::evaluate`] answers
+//!   all pixel metrics.
+//! * Per image, defect type and category: [`PixelMaps::subset`] shares the maps, [`Groups`] knows which
+//!   belong together, [`mean`] averages over those that have a value.
+//! * More pixels than memory: [`PixelHistogram`] counts maps in a fixed budget and says how far from the
+//!   exact value it can be at most.
 //! * Curves for drawing: `curve()`, a few hundred [points](OperatingPoint) of ROC, precision-recall and PRO.
 //! * Confidence intervals over images: `bootstrap()` with [`Bootstrap`].
 //!
@@ -26,12 +26,14 @@
 //! | PRO of 200 thresholds, as published code has it | | [`PixelEvaluation::pro_200`] | | 0..=1 |
 //! | AUPIMO, for each image and on average | | [`PixelMaps::aupimo`] | | 0..=1 |
 //!
-//! Every distinct score is a threshold; nothing is binned, except in the histogram and in `pro_200`, which reproduces
-//! published figures. Only the metrics of [`PixelHistogram`] and the pixel confidence intervals are approximate.
+//! Every distinct score is a threshold; nothing is binned, except in the histogram and in `pro_200`, which
+//! reproduces published figures. Only the metrics of [`PixelHistogram`] and the pixel confidence intervals
+//! are approximate.
 //!
 //! # When there is no value
 //!
-//! Every value is finite. Where a metric is not defined the result is an [`Unavailable`] with the reason, never NaN or
+//! Every value is finite. Where a metric is not defined the result is an [`Unavailable`] with the reason,
+//! never NaN or
 //! 0. No input panics.
 //!
 //! | reason | when |
@@ -48,9 +50,9 @@
 //!
 //! # Cost
 //!
-//! A map is sorted once, when it comes in; 4 bytes per normal and 6 per anomalous pixel stay. An evaluation merges the
-//! sorted maps stretch by stretch in buffers of a few MiB per thread, so that any number of subsets can be evaluated
-//! without further copies. Results do not depend on the number of threads.
+//! A map is sorted once, when it comes in; 4 bytes per normal and 6 per anomalous pixel stay. An evaluation
+//! merges the sorted maps stretch by stretch in buffers of a few MiB per thread, so that any number of
+//! subsets can be evaluated without further copies. Results do not depend on the number of threads.
 //!
 //! ```
 //! use daf_metrics::{PixelMaps, Unavailable, auroc};

@@ -12,9 +12,9 @@ use crate::walk::{F1Max, IouMax, Totals};
 
 /// The maps of a data set or of a part of it; [`evaluate`](Self::evaluate) takes all of them together.
 ///
-/// Maps may differ in size. An image without a mask is simply not pushed; a normal image is pushed with a mask of
-/// zeros. Clones and [subsets](Self::subset) share the maps, so that each defect type, each category and each image
-/// can be evaluated without a copy of anything.
+/// Maps may differ in size. An image without a mask is simply not pushed; a normal image is pushed with a
+/// mask of zeros. Clones and [subsets](Self::subset) share the maps, so that each defect type, each category
+/// and each image can be evaluated without a copy of anything.
 ///
 /// ```
 /// use daf_metrics::{PixelMaps, Unavailable};
@@ -70,8 +70,8 @@ impl PixelMaps {
         self.maps.append(&mut other.maps);
     }
 
-    /// Some of the maps, by their place in the order in which they were pushed; shared, not copied. A place that does
-    /// not exist is left out, one that is named twice counts twice.
+    /// Some of the maps, by their place in the order in which they were pushed; shared, not copied. A place
+    /// that does not exist is left out, one that is named twice counts twice.
     #[must_use]
     pub fn subset(&self, places: impl IntoIterator<Item = usize>) -> Self {
         let maps = places.into_iter().filter_map(|p| self.maps.get(p).cloned());
@@ -139,7 +139,8 @@ impl FromParallelIterator<RankedMap> for PixelMaps {
 ///
 /// # Errors
 ///
-/// Every metric is [`Unavailable`] where there is no map, a score is not finite, or all pixels are of one class.
+/// Every metric is [`Unavailable`] where there is no map, a score is not finite, or all pixels are of one
+/// class.
 #[derive(Debug, Clone)]
 pub struct PixelEvaluation {
     pub(crate) maps: PixelMaps,
@@ -156,7 +157,8 @@ impl PixelEvaluation {
         Ok(self.ranking()?.tally.auroc())
     }
 
-    /// Step-wise average precision over all pixels, as [`average_precision`](crate::average_precision). In `(0, 1]`.
+    /// Step-wise average precision over all pixels, as [`average_precision`](crate::average_precision). In
+    /// `(0, 1]`.
     ///
     /// # Errors
     ///
@@ -174,7 +176,8 @@ impl PixelEvaluation {
         Ok(self.ranking()?.tally.f1_max())
     }
 
-    /// Largest intersection over union of the anomalous and the predicted pixels over all thresholds, over all pixels.
+    /// Largest intersection over union of the anomalous and the predicted pixels over all thresholds, over
+    /// all pixels.
     ///
     /// # Errors
     ///
@@ -183,12 +186,13 @@ impl PixelEvaluation {
         Ok(self.ranking()?.tally.iou_max())
     }
 
-    /// Per-region overlap (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021), exact. In `[0, 1]`.
+    /// Per-region overlap (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021), exact. In
+    /// `[0, 1]`.
     ///
-    /// The curve has a point for every distinct score and starts at (0, 0): the false-positive rate over all normal
-    /// pixels, and the covered share of a region, averaged over all 8-connected regions of the data set with equal
-    /// weight. Its area (trapezoid, linear at the limit) from 0 to `limit` is divided by `limit`, never by the last
-    /// rate reached. Usual limits are 0.3 and 0.05; any costs next to nothing.
+    /// The curve has a point for every distinct score and starts at (0, 0): the false-positive rate over all
+    /// normal pixels, and the covered share of a region, averaged over all 8-connected regions of the data
+    /// set with equal weight. Its area (trapezoid, linear at the limit) from 0 to `limit` is divided by
+    /// `limit`, never by the last rate reached. Usual limits are 0.3 and 0.05; any costs next to nothing.
     ///
     /// # Errors
     ///
@@ -197,11 +201,12 @@ impl PixelEvaluation {
         self.ranking()?.pro(&self.maps.maps, limit)
     }
 
-    /// PRO as the official code of DAF (and RD4AD) computes it, to compare with published figures. In `[0, 1]`.
+    /// PRO as the official code of DAF (and RD4AD) computes it, to compare with published figures. In
+    /// `[0, 1]`.
     ///
-    /// 200 thresholds evenly spaced from the smallest score of all maps towards the largest, in float32; points with
-    /// a false-positive rate under 0.3 are kept and their rates divided by the largest of them; trapezoid. It differs
-    /// from `pro(0.3)` from the second or third digit on.
+    /// 200 thresholds evenly spaced from the smallest score of all maps towards the largest, in float32;
+    /// points with a false-positive rate under 0.3 are kept and their rates divided by the largest of them;
+    /// trapezoid. It differs from `pro(0.3)` from the second or third digit on.
     ///
     /// # Errors
     ///
@@ -211,12 +216,13 @@ impl PixelEvaluation {
         pro_200(&self.maps.maps, self.ranking()?.totals)
     }
 
-    /// The ROC, the precision-recall and the PRO curve in one list of points, from (0, 0) to (1, 1), made for drawing.
+    /// The ROC, the precision-recall and the PRO curve in one list of points, from (0, 0) to (1, 1), made for
+    /// drawing.
     ///
-    /// All are points of the exact curves. What is left out lies between two points that differ by less than 0.01 in
-    /// each of `fpr`, `tpr` and `overlap`, and by less than a quarter in the number of predicted pixels. There are
-    /// never more than 602 points and 18 for every factor of 10 in the number of pixels, about 750 in practice at
-    /// most.
+    /// All are points of the exact curves. What is left out lies between two points that differ by less than
+    /// 0.01 in each of `fpr`, `tpr` and `overlap`, and by less than a quarter in the number of predicted
+    /// pixels. There are never more than 602 points and 18 for every factor of 10 in the number of pixels,
+    /// about 750 in practice at most.
     ///
     /// # Errors
     ///

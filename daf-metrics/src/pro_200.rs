@@ -55,10 +55,12 @@ fn counts(map: &RankedMap, thresholds: &[f32]) -> Vec<(u64, f64)> {
         .collect()
 }
 
-/// `numpy.arange(min, max, (max - min) / 200)` of float32 scalars in numpy's arithmetic: the step and the second threshold
-/// are float32, all thresholds are float64. They are 200, or 201 where the rounding of the step asks for one more.
+/// `numpy.arange(min, max, (max - min) / 200)` of float32 scalars in numpy's arithmetic: the step and the
+/// second threshold are float32, all thresholds are float64. They are 200, or 201 where the rounding of the
+/// step asks for one more.
 ///
-/// A float32 lies above a threshold if it lies above the largest float32 that the threshold reaches, which stands for it.
+/// A float32 lies above a threshold if it lies above the largest float32 that the threshold reaches, which
+/// stands for it.
 fn thresholds(maps: &[Arc<RankedMap>]) -> Result<Vec<f32>, Unavailable> {
     let (high, low) = key_range(maps);
     let (max, min) = (score(high), score(low));

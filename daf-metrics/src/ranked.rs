@@ -6,10 +6,11 @@ use crate::label::Label;
 use crate::regions::{Regions, check_shape};
 use crate::unavailable::Unavailable;
 
-/// A score map with its mask, ranked: the scores of its normal and of its anomalous pixels, each in descending order.
+/// A score map with its mask, ranked: the scores of its normal and of its anomalous pixels, each in
+/// descending order.
 ///
-/// 4 bytes per normal and 6 per anomalous pixel; nothing of the map itself is kept. Ranking is the larger part of the
-/// work, and maps can be ranked on several threads at once:
+/// 4 bytes per normal and 6 per anomalous pixel; nothing of the map itself is kept. Ranking is the larger
+/// part of the work, and maps can be ranked on several threads at once:
 ///
 /// ```
 /// use daf_metrics::{PixelMaps, RankedMap, Unavailable};

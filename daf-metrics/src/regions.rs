@@ -72,7 +72,8 @@ impl Regions {
                 west = label;
             }
         }
-        // Roots in the order of their first pixel become 1, 2, 3, …; a parent is always renumbered before its child.
+        // Roots in the order of their first pixel become 1, 2, 3, …; a parent is always renumbered before its
+        // child.
         let mut count = 0;
         for l in 1..parent.len() {
             let p = parent[l] as usize;
@@ -93,7 +94,8 @@ impl Regions {
         Ok(Self { labels, areas })
     }
 
-    /// The label of every pixel, row by row: 0 outside of any region, else from 1 in the order of first appearance.
+    /// The label of every pixel, row by row: 0 outside of any region, else from 1 in the order of first
+    /// appearance.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }

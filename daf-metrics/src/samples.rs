@@ -4,12 +4,13 @@ use crate::label::Label;
 use crate::unavailable::Unavailable;
 use crate::walk::{F1Max, Tally, Totals, steps};
 
-/// Area under the ROC curve: the probability that an anomalous sample scores above a normal one, a tie counting one
-/// half (Mann–Whitney; scikit-learn's `roc_auc_score`). In `[0, 1]`.
+/// Area under the ROC curve: the probability that an anomalous sample scores above a normal one, a tie
+/// counting one half (Mann–Whitney; scikit-learn's `roc_auc_score`). In `[0, 1]`.
 ///
 /// # Errors
 ///
-/// [`Unavailable`] where it is not defined: lengths differ, no sample, only one class, a score that is not finite.
+/// [`Unavailable`] where it is not defined: lengths differ, no sample, only one class, a score that is not
+/// finite.
 ///
 /// ```
 /// assert_eq!(daf_metrics::auroc(&[1.0, 2.0, 2.0], &[false, false, true]), Ok(0.75));
@@ -18,8 +19,8 @@ pub fn auroc<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable>
     Ok(RankedSamples::new(scores, labels)?.auroc())
 }
 
-/// Average precision, step-wise: `Σ (Rₙ − Rₙ₋₁) Pₙ` over the distinct scores, without interpolation (scikit-learn's
-/// `average_precision_score`; a trapezoid over the same points would flatter). In `(0, 1]`.
+/// Average precision, step-wise: `Σ (Rₙ − Rₙ₋₁) Pₙ` over the distinct scores, without interpolation
+/// (scikit-learn's `average_precision_score`; a trapezoid over the same points would flatter). In `(0, 1]`.
 ///
 /// # Errors
 ///
@@ -50,8 +51,8 @@ pub fn f1_max<L: Label>(scores: &[f32], labels: &[L]) -> Result<F1Max, Unavailab
     Ok(RankedSamples::new(scores, labels)?.f1_max())
 }
 
-/// Scores of samples, one each, ranked once for all metrics, the curve and the confidence intervals. There are samples
-/// of both classes, otherwise [`RankedSamples::new`] says what is missing.
+/// Scores of samples, one each, ranked once for all metrics, the curve and the confidence intervals. There
+/// are samples of both classes, otherwise [`RankedSamples::new`] says what is missing.
 ///
 /// ```
 /// use daf_metrics::{RankedSamples, Unavailable};
@@ -128,7 +129,8 @@ impl RankedSamples {
         self.tally.f1_max()
     }
 
-    /// The ROC and the precision-recall curve, thinned as [`PixelEvaluation::curve`](crate::PixelEvaluation::curve).
+    /// The ROC and the precision-recall curve, thinned as
+    /// [`PixelEvaluation::curve`](crate::PixelEvaluation::curve).
     pub fn curve(&self) -> Vec<OperatingPoint> {
         let vertices = thinned(self.totals(), steps(&self.normal, &self.anomalous, 0, 0));
         let ends = self

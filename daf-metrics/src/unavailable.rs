@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Why a metric has no value. `Display` gives the reason for a person, `reason` in the serialised form for a machine.
+/// Why a metric has no value. `Display` gives the reason for a person, `reason` in the serialized form for a
+/// machine.
 ///
 /// ```
 /// use daf_metrics::Unavailable;
@@ -71,8 +72,8 @@ pub enum Unavailable {
     /// The scores span no range that could be divided into thresholds (PRO of 200 thresholds only).
     #[error("the scores are constant, so there are no thresholds between them")]
     NoScoreRange,
-    /// Fewer than two of the thresholds, or none with a false positive, lie below the limit of the false-positive
-    /// rate (PRO of 200 thresholds, AUPIMO).
+    /// Fewer than two of the thresholds, or none with a false positive, lie below the limit of the
+    /// false-positive rate (PRO of 200 thresholds, AUPIMO).
     #[error("too few thresholds have a false-positive rate between 0 and the limit")]
     TooFewThresholds,
     /// A class has a single sample or image, so that drawing it anew would say nothing (bootstrap only).

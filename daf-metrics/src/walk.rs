@@ -10,13 +10,13 @@ use crate::unavailable::Unavailable;
 pub struct F1Max {
     /// The F1 score, in `(0, 1]`.
     pub f1: f64,
-    /// A score of at least this much counts as anomalous. It is one of the scores; of several thresholds with the
-    /// same F1 it is the lowest.
+    /// A score of at least this much counts as anomalous. It is one of the scores; of several thresholds with
+    /// the same F1 it is the lowest.
     pub threshold: f32,
 }
 
-/// Largest intersection over union of the truly and the predicted anomalous over all thresholds, and the threshold
-/// that reaches it.
+/// Largest intersection over union of the truly and the predicted anomalous over all thresholds, and the
+/// threshold that reaches it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct IouMax {
     /// `TP / (TP + FP + FN)`, in `(0, 1]`.
@@ -52,9 +52,9 @@ impl Totals {
 
 /// One distinct score among the anomalous samples, as a threshold.
 ///
-/// All metrics need only these thresholds: in between, true positives stay and false positives grow, so ROC and PRO
-/// run horizontally, recall does not move and F1 falls. Hence a walk visits the (few) anomalous samples and skips
-/// through the normal ones.
+/// All metrics need only these thresholds: in between, true positives stay and false positives grow, so ROC
+/// and PRO run horizontally, recall does not move and F1 falls. Hence a walk visits the (few) anomalous
+/// samples and skips through the normal ones.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
     /// Key of the lowest score in the step.
@@ -214,8 +214,9 @@ impl Tally {
     }
 }
 
-/// Area under the overlap of all regions together over the false positives in a range, gathered step by step, the
-/// overlap counted from 0 at its start. Steps may go on beyond the range; then the line to the one after is cut.
+/// Area under the overlap of all regions together over the false positives in a range, gathered step by step,
+/// the overlap counted from 0 at its start. Steps may go on beyond the range; then the line to the one after
+/// is cut.
 ///
 /// In false positives instead of their rate: whole numbers, and a limit somewhere between two of them.
 #[derive(Debug, Clone, Copy)]

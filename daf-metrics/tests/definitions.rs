@@ -215,7 +215,8 @@ fn slow_pro_200(maps: &[Map]) -> Option<f64> {
     (points.len() >= 2 && largest > 0.0).then_some(area)
 }
 
-/// Of each metric, the bounds of the histogram hold the exact value; if one is not available, neither is the other.
+/// Of each metric, the bounds of the histogram hold the exact value; if one is not available, neither is the
+/// other.
 fn check_bounds(binned: &PixelHistogram, exact: &PixelEvaluation, limit: f64) -> Result<(), TestCaseError> {
     let pairs = [
         (binned.auroc(), exact.auroc()),
@@ -455,8 +456,8 @@ fn scores_that_are_not_finite_are_counted() {
     );
 }
 
-/// The values are those of the official function with numpy 2.4.6 and scipy's labels. Many scores lie at a threshold: with
-/// thresholds of float32 these would be 0.297292, 0.242966 and 0.273742.
+/// The values are those of the official function with numpy 2.4.6 and scipy's labels. Many scores lie at a
+/// threshold: with thresholds of float32 these would be 0.297292, 0.242966 and 0.273742.
 #[test]
 fn thresholds_of_the_official_pro_are_float64() {
     for (seed, expected) in [
@@ -517,7 +518,7 @@ fn detectors_that_separate_perfectly_or_not_at_all_reach_the_ends() {
 }
 
 #[test]
-fn reasons_survive_serialisation() {
+fn reasons_survive_serialization() {
     for reason in [Unavailable::NoMask, Unavailable::NonFiniteScores { count: 3 }] {
         let text = serde_json::to_string(&reason).unwrap();
         assert_eq!(serde_json::from_str::<Unavailable>(&text).unwrap(), reason);

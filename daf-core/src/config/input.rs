@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault;
 use crate::Result;
-use crate::data::geometry::{Framing, Geometry, Region, Tiles};
+use crate::data::geometry::{Crop, Framing, Geometry, Tiles};
 use crate::data::{Alpha, Depth, Pages, Reading, Reduction};
 
 /// What the network is given of an image.
@@ -19,7 +19,7 @@ pub struct Input {
     /// How tiles are laid, with [`Framing::Tile`].
     pub tiles: Tiles,
     /// The part of every image that is looked at.
-    pub region: Option<Region>,
+    pub region: Option<Crop>,
     /// How images are brought to a smaller size.
     pub reduction: Reduction,
     /// Which values of deep files are black and white.
@@ -51,7 +51,7 @@ struct Written {
     tiles: Tiles,
     /// The part of every image that is looked at, in shares of its width and height: [left, top, width, height]. The
     /// whole image by default.
-    region: Option<Region>,
+    region: Option<Crop>,
     /// How images are brought to a smaller size: `average` (the default: along a side that shrinks to less than half, the mean
     /// of the pixels covered) or `bilinear` (between the two nearest pixels, whatever lies between them).
     reduction: Option<Reduction>,
@@ -244,7 +244,7 @@ impl Input {
         self.depth
             .check()
             .map_err(|reason| fault("input.depth", reason))?;
-        if let Some(region @ Region(left, top, width, height)) = self.region
+        if let Some(region @ Crop(left, top, width, height)) = self.region
             && !region.is_valid()
         {
             return Err(fault(

@@ -18,9 +18,9 @@ pub(crate) struct Fault {
     pub(crate) at: KeyPath,
     /// The key that is missing.
     pub(crate) missing: Option<String>,
-    /// What was expected and what was found.
+    /// Expected and found values.
     pub(crate) reason: String,
-    /// What to do about it.
+    /// Remedy.
     pub(crate) hint: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl Fault {
     }
 }
 
-/// What serde makes of a document.
+/// Deserializes a document.
 pub(crate) fn typed<T: DeserializeOwned>(document: &Setting) -> Result<T, Fault> {
     read(document).map_err(|refusal| explain(document, refusal.place::<T>(document), &refusal.message))
 }
@@ -165,7 +165,7 @@ pub(super) fn found(value: &Setting) -> String {
     }
 }
 
-/// What serde expects, without the names of Rust types.
+/// Expected value in serde's words, without the names of Rust types.
 fn wanted(expected: &str, found: Option<&Setting>) -> String {
     // The limits of a number are of interest to whoever is beyond them.
     let above = |most: u64| {

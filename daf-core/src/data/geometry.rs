@@ -1,4 +1,4 @@
-//! How images of any size meet a network of one size.
+//! Geometry between images of any size and a network of one size.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Reduction, reduce_rgb, resize_mask};
 use crate::{Rect, Result};
 
-/// How an image is brought to the size of the network's input.
+/// Mapping of an image to the size of the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Framing {
@@ -24,11 +24,11 @@ pub enum Framing {
     Tile,
 }
 
-/// How tiles are laid.
+/// Layout of tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tiles {
-    /// Share of a tile's side that it has in common with its neighbour at least, 0..=0.9.
+    /// Share of a tile's side that it has in common with its neighbor at least, 0..=0.9.
     pub overlap: f64,
     /// Factor by which images are resized before they are cut, over 0 to 1.
     pub scale: f64,
@@ -45,9 +45,9 @@ impl Default for Tiles {
 
 /// A part of every image, in shares of its width and height: [left, top, width, height].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Region(pub f64, pub f64, pub f64, pub f64);
+pub struct Crop(pub f64, pub f64, pub f64, pub f64);
 
-impl Region {
+impl Crop {
     /// Whether it is a part of an image.
     #[must_use]
     pub fn is_valid(self) -> bool {
@@ -81,13 +81,13 @@ pub struct Geometry {
     pub width: u32,
     /// Rows of the network's input.
     pub height: u32,
-    /// How images are brought to that size.
+    /// Mapping of images to that size.
     pub fit: Framing,
-    /// How tiles are laid, if they are.
+    /// Layout of tiles, where `fit` asks for them.
     pub tiles: Tiles,
     /// The part of every image that is looked at; the whole image without it.
-    pub region: Option<Region>,
-    /// How images are brought to a smaller size.
+    pub region: Option<Crop>,
+    /// Resampling where images are reduced.
     pub reduction: Reduction,
 }
 
@@ -146,8 +146,8 @@ impl Geometry {
     }
 }
 
-/// Where windows of length `window` begin that cover `length`, evenly spaced and with at least `overlap` in common. One
-/// that is longer than what it covers lies about its middle.
+/// Starts of windows of length `window` that cover `length`, evenly spaced and with at least `overlap` in
+/// common. One that is longer than what it covers lies about its middle.
 fn edges(length: u32, window: u32, overlap: f64) -> Vec<i64> {
     let (length, window) = (i64::from(length), i64::from(window));
     if length <= window {
@@ -162,8 +162,8 @@ fn edges(length: u32, window: u32, overlap: f64) -> Vec<i64> {
 
 /// The way of images of one size to the network and of its maps back.
 ///
-/// The *content* of an image is its region, resized; the network sees windows of it. A map of scores has the content's
-/// size.
+/// The *content* of an image is its region, resized; the network sees windows of it. A map of scores has the
+/// content's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     image: (u32, u32),
@@ -206,14 +206,14 @@ impl Frame {
         reduce_rgb(&part, self.width, self.height, self.reduction).map(Cow::Owned)
     }
 
-    /// The part of a mask that belongs to the region, resized to `width`×`height`. The mask may have another size than
-    /// the image.
+    /// The part of a mask that belongs to the region, resized to `width`×`height`. The mask may have another
+    /// size than the image.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) if the mask has no pixels.
     pub fn mask(&self, mask: &GrayImage, rule: MaskRule, width: u32, height: u32) -> Result<GrayImage> {
         let share = |pixels: u32, of: u32| f64::from(pixels) / f64::from(of.max(1));
-        let region = Region(
+        let region = Crop(
             share(self.region.x, self.image.0),
             share(self.region.y, self.image.1),
             share(self.region.width, self.image.0),
@@ -253,7 +253,7 @@ impl Frame {
         (self.width, self.height) == self.window
     }
 
-    /// What the network sees of a content that has one window.
+    /// Network input of a content that has one window.
     pub(crate) fn only_window<'i>(&self, content: Cow<'i, RgbImage>) -> Cow<'i, RgbImage> {
         match self.windows().next() {
             Some(window) if !self.is_whole() => Cow::Owned(self.cut(&content, window)),
@@ -273,7 +273,7 @@ impl Frame {
         }
     }
 
-    /// What the network sees of the content: beyond its border the nearest pixel of it.
+    /// Network input of a window of the content; beyond the border lies the nearest pixel.
     #[must_use]
     pub fn cut(&self, content: &RgbImage, window: Window) -> RgbImage {
         let (width, height) = self.window;
@@ -313,8 +313,8 @@ impl Frame {
         Rect { x, y, width, height }
     }
 
-    /// How much each column of a window counts where windows overlap, and the same for rows: rising from the window's
-    /// border to 1 over half of what neighbours have in common, so that no seam is seen.
+    /// Blending weights of the columns of a window where windows overlap, and those of its rows: rising from
+    /// the window's border to 1 over half of what neighbors have in common, so that no seam is seen.
     #[must_use]
     pub fn weights(&self) -> (Vec<f32>, Vec<f32>) {
         (
@@ -323,8 +323,8 @@ impl Frame {
         )
     }
 
-    /// The sum of the weights of all windows at each column of the content and at each row; the sum at a pixel is their
-    /// product.
+    /// The sum of the weights of all windows at each column of the content and at each row; the sum at a
+    /// pixel is their product.
     #[must_use]
     pub fn total_weights(&self) -> (Vec<f32>, Vec<f32>) {
         let total = |weights: &[f32], edges: &[i64], length: u32| {
@@ -361,11 +361,12 @@ fn ramp(window: u32, edges: &[i64]) -> Vec<f32> {
         .collect()
 }
 
-/// How masks are brought to a smaller size.
+/// Resampling where masks are reduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskRule {
-    /// `any` where a side shrinks to less than half, so that thin defects are not passed over, otherwise `nearest`.
+    /// `any` where a side shrinks to less than half, so that thin defects are not passed over, otherwise
+    /// `nearest`.
     #[default]
     Auto,
     /// A pixel is defective if the mask is at the nearest place, as in the official code.
@@ -469,7 +470,7 @@ mod tests {
     #[test]
     fn a_region_is_cut_out_of_image_and_mask_alike() {
         let geometry = Geometry {
-            region: Some(Region(0.5, 0.0, 0.5, 1.0)),
+            region: Some(Crop(0.5, 0.0, 0.5, 1.0)),
             ..Geometry::stretch(8, 8)
         };
         let frame = geometry.frame(16, 8);
@@ -486,12 +487,12 @@ mod tests {
 
     #[test]
     fn a_region_outside_the_image_is_refused() {
-        assert!(Region(0.0, 0.0, 1.0, 1.0).is_valid());
+        assert!(Crop(0.0, 0.0, 1.0, 1.0).is_valid());
         for region in [
-            Region(0.5, 0.0, 0.6, 1.0),
-            Region(-0.1, 0.0, 0.5, 1.0),
-            Region(0.0, 0.0, 0.0, 1.0),
-            Region(f64::NAN, 0.0, 0.5, 0.5),
+            Crop(0.5, 0.0, 0.6, 1.0),
+            Crop(-0.1, 0.0, 0.5, 1.0),
+            Crop(0.0, 0.0, 0.0, 1.0),
+            Crop(f64::NAN, 0.0, 0.5, 0.5),
         ] {
             assert!(!region.is_valid());
         }

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What was found of one kind.
+/// Findings of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// The kind, as `daf-cli data check --json` has it.
     pub kind: String,
-    /// How many there are.
+    /// Number of findings.
     pub count: usize,
     /// The first of them, each a sentence.
     pub first: Vec<String>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What one step did.
+/// Record of one training step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Counted from 0.

@@ -16,8 +16,8 @@ pub struct Manifest {
     pub device: String,
     /// libtorch's threads; results are the same bit for bit for the same number only.
     pub threads: i32,
-    /// Folder that relative paths in the run's pipeline are relative to: the one that it was started in. Runs of former versions
-    /// do not say.
+    /// Folder that relative paths in the run's pipeline are relative to: the one that it was started in. Runs
+    /// of former versions do not say.
     #[serde(default)]
     pub folder: Option<PathBuf>,
     /// Every part that was linked, as `kind/name` and `crate version`.
@@ -39,7 +39,7 @@ impl fmt::Display for Shortened {
     }
 }
 
-/// Where the weights of a network started from.
+/// Origin of a network's initial weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The network's role in the method, e.g. `teacher`.

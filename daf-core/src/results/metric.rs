@@ -1,4 +1,4 @@
-//! What a run is measured by: each metric with its names and what it says.
+//! Metrics of a run, with their names and descriptions.
 
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +150,7 @@ impl Metric {
         self.about().short
     }
 
-    /// What it says, in a few words.
+    /// Description in a few words.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         self.about().meaning

@@ -80,7 +80,7 @@ impl Metrics {
     }
 }
 
-/// What the threshold of the run's calibration makes of the test images.
+/// Confusion matrix of the test images at the threshold of the run's calibration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtThreshold {
     /// Normal images that reach the threshold.
@@ -98,11 +98,11 @@ pub struct AtThreshold {
 pub struct MultiplyAdds {
     /// As the network is defined.
     pub defined: u64,
-    /// As carried out: fewer where an identity saves whole multiply-adds of a layer. By what algorithm a convolution is
-    /// computed then does not count: libraries for GPUs do not tell either.
+    /// As carried out: fewer where an identity saves whole multiply-adds of a layer. By what algorithm a
+    /// convolution is computed then does not count: libraries for GPUs do not tell either.
     pub carried_out: u64,
-    /// As papers count: as defined, but a transposed convolution as if every value of its output met the whole kernel,
-    /// and with the pieces of a published network that inference leaves out.
+    /// As papers count: as defined, but a transposed convolution as if every value of its output met the
+    /// whole kernel, and with the pieces of a published network that inference leaves out.
     #[serde(default)]
     pub published: u64,
 }
@@ -125,39 +125,42 @@ impl fmt::Display for MultiplyAdds {
 pub struct Measurements {
     /// On the whole test split.
     pub overall: Metrics,
-    /// 95 % confidence intervals of metrics on the whole split, by the name of the metric, from drawing images anew.
+    /// 95 % confidence intervals of metrics on the whole split, by the name of the metric, from drawing
+    /// images anew.
     pub intervals: BTreeMap<String, Interval>,
     /// On each category, if the data set has several.
     pub by_category: BTreeMap<String, Metrics>,
     /// Mean over the categories, if there are several; a metric that one of them lacks is missing here.
     pub mean: Option<BTreeMap<String, f64>>,
-    /// On each type of defect together with the normal images of its category; the category stands before the type,
-    /// with a slash, if there are several. An image with several types of defect counts for each.
+    /// On each type of defect together with the normal images of its category; the category stands before the
+    /// type, with a slash, if there are several. An image with several types of defect counts for each.
     pub by_defect: BTreeMap<String, Metrics>,
-    /// What the run's threshold makes of the test images.
+    /// Confusion matrix at the run's threshold.
     pub at_threshold: Option<AtThreshold>,
     /// The run's thresholds.
     pub calibration: Option<Calibration>,
-    /// The scale of pixel scores that the pictures are coloured by. It is that of the calibration, except where thresholds
-    /// were chosen with the test images, after these had been drawn.
+    /// The scale of pixel scores that the pictures are colored by. It is that of the calibration, except
+    /// where thresholds were chosen with the test images, after these had been drawn.
     pub colours: Option<Scale>,
-    /// Where the weights of the networks started from.
+    /// Origins of the networks' initial weights.
     pub weights: Vec<Origin>,
     /// Height and width of the first score map, at which its pixels were compared.
     pub size: (u32, u32),
-    /// How masks were brought to the size of the maps.
+    /// Resampling of masks to the size of the maps.
     pub mask_rule: String,
     /// False-positive rate up to which PRO was integrated.
     pub pro_limit: f64,
-    /// Anomalous images without a mask, or with one that is too dark to mark anything; they take no part in the pixel metrics.
+    /// Anomalous images without a mask, or with one that is too dark to mark anything; they take no part in
+    /// the pixel metrics.
     pub without_mask: usize,
-    /// Images and masks that could not be read. The images are left out; those with such a mask count as without.
+    /// Images and masks that could not be read. The images are left out; those with such a mask count as
+    /// without.
     #[serde(default)]
     pub unreadable: usize,
     /// Heat maps that could not be drawn.
     #[serde(default)]
     pub undrawn: usize,
-    /// Where pixel scores were counted in bins for want of memory, how far pixel metrics may be from the exact values.
+    /// Largest error of pixel metrics, where pixel scores were binned because they exceed `memory_mb`.
     pub pixel_error: Option<f64>,
     /// Images scored per second, reading and writing included.
     pub images_per_second: f64,
@@ -166,7 +169,8 @@ pub struct Measurements {
     /// Number of weights and biases that the training changed; `None` in a file that was written without it.
     #[serde(default)]
     pub parameters: Option<u64>,
-    /// The settings of the run that were changed for the evaluation, each `KEY=VALUE`: `config.yaml` has the others.
+    /// The settings of the run that were changed for the evaluation, each `KEY=VALUE`: `config.yaml` has the
+    /// others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
 }
@@ -174,9 +178,9 @@ pub struct Measurements {
 /// `curves.json`: operating points over all thresholds, thinned out without changing the shape of the curves.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
-    /// Of image scores; empty where the curves are not defined.
+    /// Curve of image scores; empty where it is not defined.
     pub image: Vec<OperatingPoint>,
-    /// Of pixel scores; empty where the curves are not defined.
+    /// Curve of pixel scores; empty where it is not defined.
     pub pixel: Vec<OperatingPoint>,
 }
 

@@ -1,4 +1,4 @@
-//! What a run leaves behind, as its files have it.
+//! Files of a run, as data.
 
 mod findings;
 mod history;
@@ -28,7 +28,7 @@ pub const MODEL: &str = "model.yaml";
 pub const MANIFEST: &str = "run.json";
 /// How far a training came that was ended early.
 pub const SHORTENED: &str = "shortened.json";
-/// What was found in the images.
+/// Findings about the images.
 pub const FINDINGS: &str = "findings.json";
 /// A picture of synthetic samples.
 pub const SYNTHESIS: &str = "synthesis.png";
@@ -43,10 +43,11 @@ pub const PREDICTIONS: &str = "predictions.csv";
 /// The folder of score maps, if they are kept.
 pub const MAPS: &str = "maps";
 
-/// What `evaluate` writes can be had again; what the training has written cannot.
+/// Remedy for files that `evaluate` writes; those of the training cannot be had again.
 const AGAIN: &str = "; run `evaluate` again";
 
-/// The files of a run directory but for its weights and pictures. Nothing of it needs the parts that made the run.
+/// The files of a run directory but for its weights and pictures. Nothing of it needs the parts that made the
+/// run.
 #[derive(Debug, Clone)]
 pub struct Results {
     /// The directory.
@@ -72,8 +73,8 @@ pub struct Results {
 }
 
 impl Results {
-    /// The thresholds that verdicts rest on: those of the evaluation, which has none if it was made with settings that give
-    /// other scores; before it, those of the training.
+    /// The thresholds that verdicts rest on: those of the evaluation, which has none if it was made with
+    /// settings that give other scores; before it, those of the training.
     #[must_use]
     pub fn thresholds(&self) -> Option<&Calibration> {
         match &self.metrics {
@@ -154,7 +155,7 @@ fn predictions(path: &Path) -> Result<Vec<Prediction>> {
         .collect()
 }
 
-/// What is wrong with a table.
+/// Description of a fault in a table.
 fn table_fault(error: &csv::Error, columns: &csv::StringRecord) -> String {
     use csv::{DeserializeErrorKind, ErrorKind};
     let line = error

@@ -1,4 +1,4 @@
-//! Which images show the same shot, though their files or pixels differ.
+//! Images that show the same shot, though their files or pixels differ.
 
 use daf_core::image::Rgb;
 use daf_core::image::RgbImage;
@@ -7,10 +7,10 @@ use daf_core::image::RgbImage;
 const SIDE: usize = 16;
 /// Steps of a thumbnail per grey level: means of many pixels are finer than one.
 const STEPS: u32 = 64;
-/// How far two areas may be apart: a level and a half. Another shot of another part is at least twice as far in sets from
-/// fixed cameras, compression moves the mean of an area by less.
+/// Largest difference of two areas: a level and a half. Another shot of another part is at least twice as far
+/// in sets from fixed cameras, compression moves the mean of an area by less.
 const MOST: u16 = (STEPS * 3 / 2) as u16;
-/// How far all areas together may be apart: half a level on average.
+/// Largest difference of all areas together: half a level on average.
 const MOST_TOGETHER: u32 = STEPS / 2 * (SIDE * SIDE) as u32;
 
 /// Means of the areas of an image.
@@ -49,7 +49,7 @@ impl Thumbnail {
         self.0.iter().map(|area| u32::from(*area)).sum()
     }
 
-    /// How far two are apart, if they are near each other.
+    /// Distance of two thumbnails, if they are near each other.
     pub(super) fn distance(&self, other: &Self) -> Option<u32> {
         let mut together = 0;
         for (a, b) in self.0.iter().zip(other.0.iter()) {
@@ -75,7 +75,7 @@ impl Thumbnail {
     }
 }
 
-/// How many of the thumbnails are near their common mean.
+/// Number of thumbnails near their common mean.
 pub(super) fn near_their_mean(thumbnails: &[&Thumbnail]) -> usize {
     let Some(mean) = Thumbnail::mean(thumbnails) else {
         return 0;
@@ -122,18 +122,19 @@ fn grey(pixel: [u8; 3]) -> u32 {
     77 * red + 150 * green + 29 * blue
 }
 
-/// Whether two images show one shot, of which one may have been compressed again: no block of 8×8 pixels, as JPEG has them,
-/// is brighter in one of them by more than compression makes it, as with a small defect; and what one of them still has of
-/// details the other has as well. Two shots with a fixed camera differ in their noise, unless compression has taken it from both.
+/// Whether two images show one shot, of which one may have been compressed again: no block of 8×8 pixels, as
+/// JPEG has them, is brighter in one of them by more than compression makes it, as with a small defect; and
+/// what one of them still has of details the other has as well. Two shots with a fixed camera differ in their
+/// noise, unless compression has taken it from both.
 pub(super) fn same_shot(a: &RgbImage, b: &RgbImage) -> bool {
     const BLOCK: u32 = 8;
     // Quality 50 rounds the mean of a block to two levels.
     const BRIGHTER: f64 = 2.5;
-    // Variance of second differences under which there is no detail in a block, in grey levels: rounding to whole levels, once
-    // more after compression, comes near it.
+    // Variance of second differences under which there is no detail in a block, in grey levels: rounding to
+    // whole levels, once more after compression, comes near it.
     const FLAT: f64 = 1.5;
-    // Where compression keeps a detail it is off by at most a half; of noise that two shots do not share few blocks have this
-    // much in common.
+    // Where compression keeps a detail it is off by at most a half; of noise that two shots do not share few
+    // blocks have this much in common.
     const COMMON: f64 = 0.25;
     const AGREEING: f64 = 0.85;
     if a.dimensions() != b.dimensions() {

@@ -1,4 +1,5 @@
-//! How image files were made, and whether that tells good from bad: then a method may learn it instead of what is shown.
+//! Traits of how image files were made, and whether they tell good from bad: a method may learn them instead
+//! of what is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -62,7 +63,7 @@ impl Trait {
         }
     }
 
-    /// What an image is, to go after `is` or `are`; `None` where the trait says nothing of it.
+    /// Predicate of an image, to go after `is` or `are`; `None` where the trait does not apply.
     fn of(self, seen: &Seen) -> Option<String> {
         let origin = seen.origin.as_ref();
         match self {
@@ -97,7 +98,7 @@ impl Trait {
     }
 }
 
-/// What a file says of how it was made.
+/// Traces that the making of a file left in it.
 pub(super) struct Origin {
     pub(super) header: Header,
     quality: Option<u8>,
@@ -210,11 +211,11 @@ fn nearest_quality(table: &[i64]) -> Option<u8> {
     })
 }
 
-/// How many images of a group are what.
+/// Numbers of images of a group by predicate.
 type Values = BTreeMap<String, usize>;
 
-/// The traits that tell groups of images apart: normal from defective ones of the test split, the splits, or what was learned
-/// from what has a defect. Of all categories together, or where these differ, of one.
+/// The traits that tell groups of images apart: normal from defective ones of the test split, the splits, or
+/// what was learned from what has a defect. Of all categories together, or where these differ, of one.
 pub(super) fn findings(images: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
     let categories: BTreeSet<&Option<String>> = images.iter().map(|(_, item)| &item.category).collect();
     let mut findings = Vec::new();
@@ -287,9 +288,9 @@ fn told_apart(by: Trait, category: Option<String>, groups: &BTreeMap<Group, Valu
     })
 }
 
-/// Whether the value of an image tells to which of two groups it belongs, with few exceptions: 19 of 20 are right if each is
-/// judged by all the others, so that values that only one image has, as sizes can be, tell nothing. There must be so many
-/// images that this is no accident.
+/// Whether the value of an image tells to which of two groups it belongs, with few exceptions: 19 of 20 are
+/// right if each is judged by all the others, so that values that only one image has, as sizes can be, tell
+/// nothing. There must be so many images that this is no accident.
 fn separates(a: &Values, b: &Values) -> bool {
     const RIGHT: f64 = 0.95;
     // Of all ways to share out the images to the groups.

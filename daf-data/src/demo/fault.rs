@@ -1,11 +1,11 @@
-//! Defects of the drawn images. Nothing here is shared with any synthesizer, so that a method cannot be tested on what
-//! it was trained with.
+//! Defects of the drawn images. Nothing here is shared with any synthesizer, so that a method cannot be
+//! tested on what it was trained with.
 
 use daf_core::rand::{Rng, RngExt};
 
 use super::field::{Rgb, Vec2, blend, cloud, mix, noise, ramp, scaled, vec2};
 
-/// What is wrong with a drawn thing.
+/// Kind of a drawn defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Bend,
@@ -49,9 +49,9 @@ pub(super) struct Mark {
     axis: Vec2,
     /// Radius of a blob, half the length of a line.
     pub(super) size: f32,
-    /// How much longer than wide a blob is.
+    /// Ratio of length to width of a blob.
     aspect: f32,
-    /// How far a line is bent, as a share of its length.
+    /// Sag of a line, as a share of its length.
     pub(super) curve: f32,
     /// Free for the drawn thing: which part, which side.
     pub(super) choice: u32,
@@ -107,45 +107,45 @@ impl Mark {
         (across.abs() < 1.0).then_some(across)
     }
 
-    /// A groove: one wall catches the light, the other lies in the shade. In small images it is at least as wide as
-    /// can be seen.
-    pub(super) fn scratch(&self, colour: Rgb, p: Vec2, pixel: f32, bare: Rgb) -> Rgb {
+    /// A groove: one wall catches the light, the other lies in the shade. In small images it is at least as
+    /// wide as can be seen.
+    pub(super) fn scratch(&self, color: Rgb, p: Vec2, pixel: f32, bare: Rgb) -> Rgb {
         let Some(across) = self.stroke(p, pixel.max(0.013)) else {
-            return colour;
+            return color;
         };
         let edge = ramp(1.0, 0.55, across.abs());
         let toward_light = if self.axis.x > 0.0 { across } else { -across };
         let wall = scaled(bare, 1.0 + 0.45 * toward_light);
-        blend(colour, wall, 0.9 * edge)
+        blend(color, wall, 0.9 * edge)
     }
 
     /// A dried liquid: tinted within, darker at its rim.
-    pub(super) fn stain(&self, colour: Rgb, p: Vec2, tint: Rgb, strength: f32) -> Rgb {
+    pub(super) fn stain(&self, color: Rgb, p: Vec2, tint: Rgb, strength: f32) -> Rgb {
         let d = self.blob(p, 0.55);
         if d > 0.0 {
-            return colour;
+            return color;
         }
         let inside = -d / self.size;
         let rim = ramp(0.3, 0.06, inside) * 0.4;
         let uneven = mix(0.75, 1.1, noise(p * 14.0, self.seed));
         let amount = (strength * ramp(0.0, 0.12, inside) * (uneven + rim)).clamp(0.0, 1.0);
         blend(
-            colour,
-            [colour[0] * tint[0], colour[1] * tint[1], colour[2] * tint[2]],
+            color,
+            [color[0] * tint[0], color[1] * tint[1], color[2] * tint[2]],
             amount,
         )
     }
 
     /// Corrosion: rough, in several shades.
-    pub(super) fn rust(&self, colour: Rgb, p: Vec2) -> Rgb {
+    pub(super) fn rust(&self, color: Rgb, p: Vec2) -> Rgb {
         let d = self.blob(p, 0.35) + 0.09 * (cloud(p * 16.0, 3, self.seed ^ 4) - 0.5);
         let amount = ramp(0.0, -0.015, d);
         if amount == 0.0 {
-            return colour;
+            return color;
         }
         let shade = cloud(p * 38.0, 3, self.seed ^ 5);
         blend(
-            colour,
+            color,
             blend([0.24, 0.1, 0.05], [0.62, 0.31, 0.12], shade),
             0.92 * amount,
         )

@@ -104,7 +104,8 @@ pub(super) fn ramp(from: f32, to: f32, x: f32) -> f32 {
     t * t * (3.0 - 2.0 * t)
 }
 
-/// How much of a pixel of side `pixel` a shape covers whose border is at the signed distance `d` (negative inside).
+/// Coverage of a pixel of side `pixel` by a shape whose border is at the signed distance `d` (negative
+/// inside).
 pub(super) fn cover(d: f32, pixel: f32) -> f32 {
     (0.5 - d / pixel).clamp(0.0, 1.0)
 }

@@ -1,4 +1,4 @@
-//! Where a defect shows: where the drawn image differs from the same image without it.
+//! Masks of defects: the pixels where the drawn image differs from the same image without the defect.
 
 use daf_core::image::{GrayImage, Luma, RgbImage};
 
@@ -17,8 +17,8 @@ pub(super) fn area(normal: &RgbImage, defective: &RgbImage) -> f32 {
     seen as f32 / (normal.width() * normal.height()).max(1) as f32
 }
 
-/// The mask of a defect: 255 where the images differ. Pinholes and gaps of a pixel or two, where the defect happens to
-/// have the colour of what it covers, belong to it; lone pixels do not.
+/// The mask of a defect: 255 where the images differ. Pinholes and gaps of a pixel or two, where the defect
+/// happens to have the color of what it covers, belong to it; lone pixels do not.
 pub(super) fn difference(normal: &RgbImage, defective: &RgbImage) -> GrayImage {
     let (width, height) = normal.dimensions();
     let mut mask = Grid {
@@ -82,13 +82,13 @@ impl Grid {
             while let Some(&at) = region.get(next) {
                 next += 1;
                 let x = at % self.width;
-                let neighbours = [
+                let neighbors = [
                     (x > 0).then(|| at - 1),
                     (x + 1 < self.width).then(|| at + 1),
                     at.checked_sub(self.width),
                     Some(at + self.width).filter(|&below| below < self.set.len()),
                 ];
-                for near in neighbours.into_iter().flatten() {
+                for near in neighbors.into_iter().flatten() {
                     if !visited[near] && self.set[near] == value {
                         visited[near] = true;
                         region.push(near);

@@ -21,12 +21,12 @@ use field::{Rgb, Vec2, vec2};
 
 /// Drawn surfaces and parts with drawn defects and exact masks: no files are needed.
 ///
-/// Every image depends on the seed and its own name only. Position, light, texture and noise vary as they do under a
-/// camera. The defects are made by code that no synthesizer shares.
+/// Every image depends on the seed and its own name only. Position, light, texture and noise vary as they do
+/// under a camera. The defects are made by code that no synthesizer shares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Demo {
-    /// What is drawn.
+    /// The scene.
     pub kind: Kind,
     /// Number of normal images to learn from.
     pub train: u32,
@@ -54,7 +54,7 @@ impl Default for Demo {
     }
 }
 
-/// What the demo data set draws.
+/// Scene of the demo data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -130,10 +130,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One thing under the camera: a colour for every place, with or without a defect.
+/// One thing under the camera: a color for every place, with or without a defect.
 trait Scene: fmt::Debug {
-    /// The colour at `p` of a thing with the given defect; `pixel` is the side of a pixel.
-    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb;
+    /// The color at `p` of a thing with the given defect; `pixel` is the side of a pixel.
+    fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb;
 
     /// A defect at a place where this thing can have it.
     fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark;
@@ -144,7 +144,7 @@ fn anywhere(rng: &mut dyn Rng) -> Vec2 {
     vec2(rng.random_range(0.15..0.85), rng.random_range(0.15..0.85))
 }
 
-/// What the camera adds to a scene.
+/// Camera noise and exposure.
 #[derive(Debug)]
 struct Camera {
     exposure: f32,
@@ -169,12 +169,12 @@ impl Camera {
             let from_middle = p - vec2(0.5, 0.5);
             let light =
                 self.exposure * (1.0 + self.slope.dot(from_middle) - 0.12 * from_middle.dot(from_middle));
-            let colour = scene.colour(p, pixel, mark);
+            let color = scene.color(p, pixel, mark);
             let (x, y) = (x as i32, y as i32);
             // Two dice make a hump that is close enough to a sensor's noise.
             let shared = field::cell(x, y, self.seed) + field::cell(x, y, self.seed ^ 1) - 1.0;
             let mut channel = 1;
-            Pixel(colour.map(|value| {
+            Pixel(color.map(|value| {
                 channel += 1;
                 let noise = 0.018 * shared + 0.012 * (field::cell(x, y, self.seed ^ channel) - 0.5);
                 ((value * light + noise) * 255.0).round().clamp(0.0, 255.0) as u8
@@ -183,7 +183,7 @@ impl Camera {
     }
 }
 
-/// What is asked for by an item's name.
+/// Image that an item's name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Request {
     kind: Kind,

@@ -8,13 +8,13 @@ use super::Scene;
 use super::fault::{Fault, Mark};
 use super::field::{Rgb, Vec2, blend, cloud, cover, mix, noise, ramp, rounded_box, scaled, segment, vec2};
 
-/// Where the light comes from.
+/// Direction of the light.
 const LIGHT: Vec2 = vec2(-0.6, -0.8);
 
 /// A turned washer on a dark mat.
 #[derive(Debug)]
 pub(super) struct Washer {
-    centre: Vec2,
+    center: Vec2,
     outer: f32,
     inner: f32,
     turn: f32,
@@ -26,7 +26,7 @@ impl Washer {
 
     pub(super) fn new(rng: &mut dyn Rng) -> Self {
         Self {
-            centre: vec2(
+            center: vec2(
                 0.5 + rng.random_range(-0.04..0.04),
                 0.5 + rng.random_range(-0.04..0.04),
             ),
@@ -39,7 +39,7 @@ impl Washer {
 
     /// Signed distances to the outer and the inner rim.
     fn rims(&self, p: Vec2, mark: Option<&Mark>) -> (f32, f32) {
-        let q = p - self.centre;
+        let q = p - self.center;
         let r = q.length();
         let Some(mark) = mark else {
             return (r - self.outer, self.inner - r);
@@ -47,7 +47,7 @@ impl Washer {
         match mark.fault {
             Fault::Bend => {
                 // A knock from outside: the rim gives way, the hole follows a little.
-                let toward = mark.at - self.centre;
+                let toward = mark.at - self.center;
                 let toward = toward * (1.0 / toward.length().max(1e-6));
                 let facing = (q.dot(toward) / r.max(1e-6)).clamp(-1.0, 1.0);
                 let near = (-(1.0 - facing) / 0.035).exp();
@@ -64,7 +64,7 @@ impl Washer {
 }
 
 impl Scene for Washer {
-    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
+    fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
         let mat = 0.13 + 0.05 * (cloud(p * 60.0, 2, self.seed) - 0.5) + 0.03 * noise(p * 3.0, self.seed ^ 1);
         let (outer, inner) = self.rims(p + LIGHT * 0.02, mark);
         let shadow = ramp(0.025, -0.015, outer.max(inner));
@@ -76,7 +76,7 @@ impl Scene for Washer {
         if covered == 0.0 {
             return mat;
         }
-        let q = p - self.centre;
+        let q = p - self.center;
         let r = q.length().max(1e-6);
         let angle = q.y.atan2(q.x);
         // Turning marks run round the hole, so that light is thrown back in two opposite fans.
@@ -105,7 +105,7 @@ impl Scene for Washer {
         } else {
             0.5 * (self.outer + self.inner)
         };
-        let at = self.centre + Vec2::unit(rng.random_range(0.0..TAU)) * r;
+        let at = self.center + Vec2::unit(rng.random_range(0.0..TAU)) * r;
         Mark::new(fault, at, rng)
     }
 }
@@ -113,13 +113,13 @@ impl Scene for Washer {
 /// A countersunk screw, turned any way, on a light plate.
 #[derive(Debug)]
 pub(super) struct Screw {
-    centre: Vec2,
+    center: Vec2,
     axis: Vec2,
     phase: f32,
     seed: u32,
 }
 
-/// Where the screw's parts begin along its axis; it is drawn around 0.
+/// Starts of the screw's parts along its axis; it is drawn around 0.
 const HEAD: f32 = -0.36;
 const NECK: f32 = -0.25;
 const THREAD: f32 = -0.12;
@@ -131,7 +131,7 @@ impl Screw {
 
     pub(super) fn new(rng: &mut dyn Rng) -> Self {
         Self {
-            centre: vec2(
+            center: vec2(
                 0.5 + rng.random_range(-0.03..0.03),
                 0.5 + rng.random_range(-0.03..0.03),
             ),
@@ -143,7 +143,7 @@ impl Screw {
 
     /// Place in the screw's frame, straightened if it is bent.
     fn frame(&self, p: Vec2, mark: Option<&Mark>) -> Vec2 {
-        let mut q = (p - self.centre).along(self.axis);
+        let mut q = (p - self.center).along(self.axis);
         if let Some(mark) = mark.filter(|mark| mark.fault == Fault::Bend) {
             let beyond = (q.x - 0.06).max(0.0);
             q.y -= mark.curve.signum() * mix(0.75, 1.25, mark.curve.abs()) * beyond * beyond;
@@ -180,7 +180,7 @@ impl Screw {
 }
 
 impl Scene for Screw {
-    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
+    fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
         let plate = 0.72
             + 0.03 * (cloud(p * 50.0, 2, self.seed) - 0.5)
             + 0.05 * (noise(p * 2.0, self.seed ^ 1) - 0.5);
@@ -233,7 +233,7 @@ impl Scene for Screw {
         let at = if fault == Fault::Worn {
             at
         } else {
-            self.centre + self.axis * at.x + vec2(-self.axis.y, self.axis.x) * at.y
+            self.center + self.axis * at.x + vec2(-self.axis.y, self.axis.x) * at.y
         };
         Mark::new(fault, at, rng)
     }
@@ -302,16 +302,16 @@ struct Brush<'a> {
     grain: f32,
     seed: u32,
     mark: Option<&'a Mark>,
-    colour: Rgb,
+    color: Rgb,
 }
 
 impl Brush<'_> {
-    fn paint(&mut self, d: f32, colour: Rgb) {
-        self.colour = blend(self.colour, colour, cover(d, self.pixel));
+    fn paint(&mut self, d: f32, color: Rgb) {
+        self.color = blend(self.color, color, cover(d, self.pixel));
     }
 
     fn shade(&mut self, amount: f32) {
-        self.colour = scaled(self.colour, 1.0 - amount);
+        self.color = scaled(self.color, 1.0 - amount);
     }
 
     fn tin(&mut self, d: f32, at: Vec2) {
@@ -341,7 +341,7 @@ impl Brush<'_> {
         let ring = ((self.p - CAPACITOR).length() - CAPACITOR_RADIUS - 0.018).abs() - 0.0035;
         self.paint(ring, PRINT);
         if let Some(mark) = self.fault(Fault::Scratch) {
-            self.colour = mark.scratch(self.colour, self.p, self.pixel, [0.56, 0.44, 0.28]);
+            self.color = mark.scratch(self.color, self.p, self.pixel, [0.56, 0.44, 0.28]);
         }
     }
 
@@ -460,17 +460,17 @@ impl Brush<'_> {
 }
 
 impl Scene for Board {
-    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
+    fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
         let p = (p - vec2(0.5, 0.5)).along(self.axis) + vec2(0.5, 0.5) + self.shift;
         let grain = cloud(p * 70.0, 2, self.seed) - 0.5;
-        let colour = scaled([0.06, 0.3, 0.17], 1.0 + 0.22 * grain);
+        let color = scaled([0.06, 0.3, 0.17], 1.0 + 0.22 * grain);
         let mut brush = Brush {
             p,
             pixel,
             grain,
             seed: self.seed,
             mark,
-            colour,
+            color,
         };
         brush.bare_board();
         for (index, at) in RESISTORS.into_iter().enumerate() {
@@ -478,7 +478,7 @@ impl Scene for Board {
         }
         brush.chip();
         brush.capacitor();
-        brush.colour
+        brush.color
     }
 
     fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark {

@@ -29,7 +29,7 @@ impl Metal {
 }
 
 impl Scene for Metal {
-    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
+    fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
         let (lit, shift) = match mark {
             Some(mark) if mark.fault == Fault::Dent => mark.dent(p),
             _ => (1.0, vec2(0.0, 0.0)),
@@ -41,13 +41,13 @@ impl Scene for Metal {
             - 0.55;
         let away = (q.x - self.band) / 0.34;
         let bright = (self.tone + 0.2 * streaks + 0.17 * (-away * away).exp()) * lit;
-        let colour = [bright * 0.97, bright, bright * 1.035];
-        let Some(mark) = mark else { return colour };
+        let color = [bright * 0.97, bright, bright * 1.035];
+        let Some(mark) = mark else { return color };
         match mark.fault {
-            Fault::Rust => mark.rust(colour, p),
-            Fault::Scratch => mark.scratch(colour, p, pixel, [0.6, 0.61, 0.62]),
-            Fault::Stain => mark.stain(colour, p, [0.72, 0.55, 0.36], 0.75),
-            _ => colour,
+            Fault::Rust => mark.rust(color, p),
+            Fault::Scratch => mark.scratch(color, p, pixel, [0.6, 0.61, 0.62]),
+            Fault::Stain => mark.stain(color, p, [0.72, 0.55, 0.36], 0.75),
+            _ => color,
         }
     }
 
@@ -86,7 +86,7 @@ impl Fabric {
 }
 
 impl Scene for Fabric {
-    fn colour(&self, p: Vec2, _pixel: f32, mark: Option<&Mark>) -> Rgb {
+    fn color(&self, p: Vec2, _pixel: f32, mark: Option<&Mark>) -> Rgb {
         let q = self.weave(p);
         let (i, j) = (q.x.floor(), q.y.floor());
         let across = vec2(2.0 * (q.x - i) - 1.0, 2.0 * (q.y - j) - 1.0);
@@ -118,34 +118,34 @@ impl Scene for Fabric {
         } else {
             cell(row, 1, self.seed)
         };
-        let fibres = if warp_on_top {
+        let fibers = if warp_on_top {
             vec2(q.x * 9.0, q.y * 1.6)
         } else {
             vec2(q.x * 1.6, q.y * 9.0)
         };
-        let fibres = noise(fibres, self.seed ^ 3);
-        let shade = round(side) * bulge * mix(0.92, 1.06, thread) * mix(0.86, 1.08, fibres);
+        let fibers = noise(fibers, self.seed ^ 3);
+        let shade = round(side) * bulge * mix(0.92, 1.06, thread) * mix(0.86, 1.08, fibers);
         let yarn = if warp_on_top {
             [0.62, 0.6, 0.55]
         } else {
             [0.5, 0.53, 0.56]
         };
-        let mut colour = scaled(yarn, shade);
+        let mut color = scaled(yarn, shade);
         if lone {
             // Between the threads that are left one sees through.
-            colour = blend(colour, [0.1, 0.1, 0.11], ramp(0.35, 0.75, side.abs()));
+            color = blend(color, [0.1, 0.1, 0.11], ramp(0.35, 0.75, side.abs()));
         }
-        let Some(mark) = mark else { return colour };
+        let Some(mark) = mark else { return color };
         match mark.fault {
             Fault::Hole => {
                 let frayed = 0.035 * (noise(vec2(q.x * 1.3, q.y * 1.3), self.seed ^ 8) - 0.5);
                 let d = mark.blob(p, 0.35) + frayed;
                 let under = scaled([0.11, 0.11, 0.12], mix(0.7, 1.2, noise(p * 9.0, self.seed)));
-                let colour = scaled(colour, mix(0.72, 1.0, ramp(0.0, 0.012, d)));
-                blend(colour, under, ramp(0.004, -0.006, d))
+                let color = scaled(color, mix(0.72, 1.0, ramp(0.0, 0.012, d)));
+                blend(color, under, ramp(0.004, -0.006, d))
             }
-            Fault::Stain => mark.stain(colour, p, [0.62, 0.46, 0.34], 0.8),
-            _ => colour,
+            Fault::Stain => mark.stain(color, p, [0.62, 0.46, 0.34], 0.8),
+            _ => color,
         }
     }
 
@@ -178,33 +178,33 @@ impl Wood {
 }
 
 impl Scene for Wood {
-    fn colour(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
+    fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
         let q = p.along(self.axis);
         let wave = cloud(vec2(q.x * 0.9, q.y * 2.2) + self.offset, 2, self.seed);
         let ring = (q.y * 7.0 + wave * 3.2 + self.offset.x).rem_euclid(1.0);
         // Early wood fades slowly into late wood, which ends abruptly.
         let late = ramp(0.1, 0.9, ring) * ramp(1.0, 0.93, ring);
-        let fibre = noise(vec2(q.x * 7.0, q.y * 150.0), self.seed ^ 1);
+        let fiber = noise(vec2(q.x * 7.0, q.y * 150.0), self.seed ^ 1);
         let broad = noise(vec2(q.x * 1.5, q.y * 22.0), self.seed ^ 2);
         let pore = ramp(0.74, 0.86, noise(vec2(q.x * 11.0, q.y * 120.0), self.seed ^ 3));
         let light = blend([0.74, 0.56, 0.37], [0.78, 0.57, 0.35], self.warmth);
-        let colour = blend(light, [0.55, 0.36, 0.2], 0.62 * late);
-        let colour = scaled(
-            colour,
-            1.0 + 0.12 * (fibre - 0.5) + 0.12 * (broad - 0.5) - 0.2 * pore,
+        let color = blend(light, [0.55, 0.36, 0.2], 0.62 * late);
+        let color = scaled(
+            color,
+            1.0 + 0.12 * (fiber - 0.5) + 0.12 * (broad - 0.5) - 0.2 * pore,
         );
-        let Some(mark) = mark else { return colour };
+        let Some(mark) = mark else { return color };
         match mark.fault {
             Fault::Hole => {
                 let d = mark.blob(p, 0.12);
                 let splintered = d + 0.012 * (noise(vec2(q.x * 6.0, q.y * 90.0), self.seed ^ 4) - 0.3);
                 let lit = (p - mark.at).dot(vec2(0.6, 0.8)) / mark.size;
                 let inside = scaled([0.2, 0.12, 0.07], (0.75 + 0.6 * lit).clamp(0.3, 1.5));
-                blend(colour, inside, ramp(pixel, -pixel, splintered))
+                blend(color, inside, ramp(pixel, -pixel, splintered))
             }
-            Fault::Scratch => mark.scratch(colour, p, pixel, [0.86, 0.74, 0.57]),
-            Fault::Stain => mark.stain(colour, p, [0.5, 0.45, 0.46], 0.8),
-            _ => colour,
+            Fault::Scratch => mark.scratch(color, p, pixel, [0.86, 0.74, 0.57]),
+            Fault::Stain => mark.stain(color, p, [0.5, 0.45, 0.46], 0.8),
+            _ => color,
         }
     }
 

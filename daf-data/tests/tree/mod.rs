@@ -37,7 +37,7 @@ pub(crate) fn save(root: &Path, file: &str, image: impl Into<DynamicImage>) {
 }
 
 /// Another image for every seed.
-pub(crate) fn coloured(width: u32, height: u32, seed: u8) -> RgbImage {
+pub(crate) fn colored(width: u32, height: u32, seed: u8) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([x as u8 * 9, y as u8 * 11, seed]))
 }
 

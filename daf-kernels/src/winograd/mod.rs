@@ -1,13 +1,14 @@
 //! 3×3 convolutions on the CPU in a quarter of the multiplications.
 //!
 //! Winograd's algorithm in the form F(4×4, 3×3) of Lavin and Gray ("Fast algorithms for convolutional neural
-//! networks", CVPR 2016): 4×4 results come from a tile of 6×6 values. Tile and kernel are transformed into 36 numbers
-//! each, for every channel; their products, summed over the channels, are transformed into the results. That takes 36
-//! multiplications per pair of channels where the definition takes 144. The transforms consist of additions, once per
-//! channel instead of once per pair.
+//! networks", CVPR 2016): 4×4 results come from a tile of 6×6 values. Tile and kernel are transformed into 36
+//! numbers each, for every channel; their products, summed over the channels, are transformed into the
+//! results. That takes 36 multiplications per pair of channels where the definition takes 144. The transforms
+//! consist of additions, once per channel instead of once per pair.
 //!
-//! The result equals the definition up to rounding error, which is about ten times that of adding in order: a few
-//! millionths for numbers of up to 1. A NaN or infinite value spoils all results of the tiles that it lies in.
+//! The result equals the definition up to rounding error, which is about ten times that of adding in order: a
+//! few millionths for numbers of up to 1. A NaN or infinite value spoils all results of the tiles that it
+//! lies in.
 
 mod product;
 mod tile;
@@ -87,7 +88,8 @@ impl Convolution {
         self.bias.len() * BLOCK
     }
 
-    /// Convolves images of height×width×input numbers, one behind the other, into as many of height×width×output.
+    /// Convolves images of height×width×input numbers, one behind the other, into as many of
+    /// height×width×output.
     ///
     /// # Panics
     /// If `images` or `results` are not whole images, or of different number.
@@ -256,7 +258,8 @@ mod tests {
             let images = images.chunks_exact(h * w * input);
             let expected = images.flat_map(|image| defined(image, [h, w], &weight, &bias, input));
             for (found, (expected, size)) in found.iter().zip(expected) {
-                // The transforms take differences of sums: the error goes with the sizes of the terms, not of the result.
+                // The transforms take differences of sums: the error goes with the sizes of the terms, not of
+                // the result.
                 let error = (f64::from(*found) - expected).abs() / size;
                 prop_assert!(error < 2e-5, "{found} is not {expected}: {error:e} of {size}");
             }

@@ -19,8 +19,8 @@ pub(crate) struct Block(pub [Lanes; BLOCK / LANES]);
 pub(crate) const CHUNK: usize = 64;
 pub(crate) type Chunk = [f32; CHUNK];
 
-/// Tiles whose sums are held in registers: twelve of the sixteen registers of AVX2, 24 of the 32 of AVX-512, or the
-/// fewest that keep it busy.
+/// Tiles whose sums are held in registers: twelve of the sixteen registers of AVX2, 24 of the 32 of AVX-512,
+/// or the fewest that keep it busy.
 const ROWS: usize = 3;
 const WIDE_ROWS: usize = 12;
 const LEAST_WIDE_ROWS: usize = 4;

@@ -30,8 +30,8 @@ pub(crate) struct InputTile<'a> {
 }
 
 impl<'a> InputTile<'a> {
-    /// The tile whose results begin at row `y` and column `x` of an image of `value` lanes per value. Beyond the image
-    /// are zeros; `border` is memory for the tiles there.
+    /// The tile whose results begin at row `y` and column `x` of an image of `value` lanes per value. Beyond
+    /// the image are zeros; `border` is memory for the tiles there.
     #[inline(always)]
     pub(crate) fn of(
         image: &'a [Lanes],
@@ -144,8 +144,8 @@ fn differences<S: Simd>([d0, d1, d2, d3, d4, d5]: [f32x16<S>; REACH]) -> [f32x16
     ]
 }
 
-/// Aᵀ·m·A of the sums m of a tile, for one lane of the blocks, with bias and epilogue; the sums of neighboring points
-/// lie `step` blocks apart.
+/// Aᵀ·m·A of the sums m of a tile, for one lane of the blocks, with bias and epilogue; the sums of
+/// neighboring points lie `step` blocks apart.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn output_transform<S: Simd>(

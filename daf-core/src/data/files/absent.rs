@@ -5,10 +5,11 @@ use crate::registry::nearest;
 
 use super::{Entry, Reason, entries, name};
 
-/// How many names an error quotes.
+/// Number of names that an error quotes.
 const QUOTED: usize = 8;
 
-/// A folder that is not there: says how far the path leads, what is there instead and which name may be meant.
+/// A folder that is not there: says how far the path leads, what is there instead and which name may be
+/// meant.
 #[must_use]
 pub fn missing(folder: &Path) -> Error {
     if folder.exists() {
@@ -37,7 +38,8 @@ pub fn missing(folder: &Path) -> Error {
     )
 }
 
-/// A file that is not there: says what its folder holds and which name may be meant, or how far the path leads.
+/// A file that is not there: says what its folder holds and which name may be meant, or how far the path
+/// leads.
 #[must_use]
 pub fn missing_file(file: &Path) -> Error {
     if file.is_dir() {
@@ -62,7 +64,7 @@ fn or_here(folder: &Path) -> &Path {
     }
 }
 
-/// What may be wrong with how a path is written that leads nowhere; often nothing.
+/// Possible mistakes in a path that leads nowhere, in words; often empty.
 #[must_use]
 pub fn hint(path: &Path) -> &'static str {
     let home = |part: Component| matches!(part, Component::Normal(name) if name == "~");
@@ -75,7 +77,7 @@ pub fn hint(path: &Path) -> &'static str {
     }
 }
 
-/// Which folder or file of `folder` may be meant by the name of `wanted`.
+/// Suggestion of the folder or file in `folder` that may be meant by the name of `wanted`.
 fn meant(folder: &Path, wanted: &Path, of_folders: bool) -> String {
     let there = entries(folder).unwrap_or_default().into_iter();
     let names: Vec<_> = there
@@ -89,7 +91,7 @@ fn meant(folder: &Path, wanted: &Path, of_folders: bool) -> String {
     })
 }
 
-/// What is in a folder, in a few words.
+/// Content of a folder, in a few words.
 #[must_use]
 pub fn contents(folder: &Path) -> String {
     let Ok(entries) = entries(or_here(folder)) else {

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::contents;
 
-/// What lies where images were looked for and is not used, and why. Nothing is counted twice.
+/// Files and folders that were found among images and are not used, with the reasons. None is counted twice.
 ///
 /// ```
 /// use daf_core::data::files::{LeftOut, Reason};
@@ -25,7 +25,8 @@ pub struct LeftOut(BTreeMap<PathBuf, Reason>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The name does not end as that of an image: the ending in lower case without its dot, empty if there is none.
+    /// The name does not end as that of an image: the ending in lower case without its dot, empty if there is
+    /// none.
     Extension(String),
     /// A hidden file, or one that an operating system puts into folders.
     Hidden,
@@ -100,7 +101,7 @@ impl LeftOut {
         self.0.iter().map(|(path, reason)| (path.as_path(), reason))
     }
 
-    /// What lies in a folder of which nothing can be used.
+    /// Content of a folder of which nothing can be used.
     #[must_use]
     pub fn beside(&self, folder: &Path) -> String {
         let contents = contents(folder);
@@ -110,7 +111,7 @@ impl LeftOut {
         }
     }
 
-    /// How many there are of each reason, the most frequent first.
+    /// Count of each reason, the most frequent first.
     fn counts(&self) -> Vec<(&Reason, usize)> {
         let mut counts: BTreeMap<&Reason, usize> = BTreeMap::new();
         for reason in self.0.values() {

@@ -1,4 +1,4 @@
-//! What lies in folders: images, what was left out, and what to say when something is not there.
+//! Search for images in folders, what was left out, and messages about what is absent.
 
 mod absent;
 mod left_out;
@@ -21,12 +21,12 @@ pub use walk::{Found, images};
 /// The formats that can be read, in the words of messages.
 pub const FORMATS: &str = "png, jpeg, bmp, tiff or webp";
 
-/// How the names of images end, in either case.
+/// Extensions of images, in any case.
 const EXTENSIONS: [&str; 10] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp",
 ];
 
-/// What operating systems and network drives put into folders, beside what begins with a dot.
+/// Files that operating systems and network drives put into folders, besides hidden ones.
 const JUNK: [&str; 10] = [
     "thumbs.db",
     "ehthumbs.db",
@@ -111,7 +111,7 @@ fn leads_in_circle(link: &Path) -> bool {
     matches!((around, link.canonicalize()), (Some(Ok(around)), Ok(target)) if around.starts_with(&target))
 }
 
-/// What lies directly in `folder`, by path.
+/// Entries directly in `folder`, by path.
 fn entries(folder: &Path) -> Result<Vec<(PathBuf, Entry)>> {
     if !folder.is_dir() {
         return Err(missing(folder));

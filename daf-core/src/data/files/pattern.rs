@@ -8,8 +8,8 @@ use crate::{Error, Result};
 use super::walk::Walk;
 use super::{Entry, Found, Reason, entries, images, locate, spelled};
 
-/// Whether a part of the path stands for several names: `*` for any part of one, `?` for any character, `[ab]` for some,
-/// `**` for any folders.
+/// Whether a part of the path stands for several names: `*` for any part of one, `?` for any character,
+/// `[ab]` for some, `**` for any folders.
 #[must_use]
 pub fn is_pattern(path: &Path) -> bool {
     path.components().any(is_wild)
@@ -53,10 +53,10 @@ fn unsound(pattern: &Path, error: &PatternError) -> Error {
     Error::data(pattern, format!("not a valid pattern: {error}"))
 }
 
-/// The images that `pattern` names, which starts at `base` unless it is absolute: all in a folder, a single file, or what
-/// the wildcards in it fit. A file or folder that is named like a pattern is taken as it is; so is a file whose name stands
-/// in full, whatever its ending. Hidden files are left out unless the pattern has the dot, and the case of endings makes no
-/// difference. None is no error.
+/// The images that `pattern` names, which starts at `base` unless it is absolute: all in a folder, a single
+/// file, or what the wildcards in it fit. A file or folder that is named like a pattern is taken as it is; so
+/// is a file whose name stands in full, whatever its ending. Hidden files are left out unless the pattern has
+/// the dot, and the case of endings makes no difference. None is no error.
 ///
 /// # Errors
 /// If it is not a valid pattern, or a folder cannot be read.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// A name as it is compared with others: in Unicode's form NFC, as the same letters may be written as other characters
-/// (`ü`, or `u` with a diaeresis after it). Bytes that are no UTF-8 become escapes, so that names stay apart.
+/// A name as it is compared with others: in Unicode's form NFC, as the same letters may be written as other
+/// characters (`ü`, or `u` with a diaeresis after it). Bytes that are no UTF-8 become escapes, so that names
+/// stay apart.
 #[must_use]
 pub fn spelled(name: &OsStr) -> Cow<'_, str> {
     match name.to_str() {
@@ -17,21 +18,23 @@ pub fn spelled(name: &OsStr) -> Cow<'_, str> {
     }
 }
 
-/// The path under which a file lies whose name is written in another form of Unicode; the path itself if there is none.
+/// The path under which a file lies whose name is written in another form of Unicode; the path itself if
+/// there is none.
 #[must_use]
 pub fn locate(path: &Path) -> PathBuf {
     Spellings::default().locate(path)
 }
 
-/// Finds files whose names are written in another form of Unicode. Reads a folder once, and only if it has to.
+/// Finds files whose names are written in another form of Unicode. Reads a folder once, and only if it has
+/// to.
 #[derive(Debug, Default)]
 pub struct Spellings {
     folders: HashMap<PathBuf, HashMap<String, OsString>>,
 }
 
 impl Spellings {
-    /// The path under which a file lies whose name is written in another form of Unicode; the path itself if there is
-    /// none.
+    /// The path under which a file lies whose name is written in another form of Unicode; the path itself if
+    /// there is none.
     pub fn locate(&mut self, path: &Path) -> PathBuf {
         let plain = path.as_os_str().is_ascii();
         if plain || path.symlink_metadata().is_ok() {
@@ -53,7 +56,7 @@ impl Spellings {
         found
     }
 
-    /// What lies in a folder, by spelled name.
+    /// Entries of a folder, by normalized name.
     fn names(&mut self, folder: &Path) -> &HashMap<String, OsString> {
         self.folders.entry(folder.to_path_buf()).or_insert_with(|| {
             let folder = match folder.as_os_str().is_empty() {

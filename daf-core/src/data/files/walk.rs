@@ -10,16 +10,16 @@ use super::{Entry, LeftOut, Reason, entries, missing};
 pub struct Found {
     /// The image files, by path.
     pub images: Vec<PathBuf>,
-    /// What is not among them.
+    /// Files and folders that are not among them.
     pub left_out: LeftOut,
 }
 
-/// The images in `folder` and all folders within. Links to folders are followed; whatever leads to it, a folder is looked
-/// through once.
+/// The images in `folder` and all folders within. Links to folders are followed; whatever leads to it, a
+/// folder is looked through once.
 ///
 /// # Errors
-/// If the folder is missing, says how far the path leads and what is there instead; or names a folder within that cannot
-/// be read.
+/// If the folder is missing, says how far the path leads and what is there instead; or names a folder within
+/// that cannot be read.
 pub fn images(folder: &Path) -> Result<Found> {
     if !folder.is_dir() {
         return Err(missing(folder));
@@ -36,7 +36,7 @@ pub(super) struct Walk {
     pub(super) found: Found,
     /// The folders that were looked through.
     pub(super) folders: Vec<PathBuf>,
-    /// Where the search starts, without links.
+    /// Start of the search, with links resolved.
     home: PathBuf,
     entered: HashSet<PathBuf>,
     links: Vec<PathBuf>,
@@ -54,7 +54,8 @@ impl Walk {
         })
     }
 
-    /// Whether a link to a folder leads out of the search and back in: all that lies beside its start would come with it.
+    /// Whether a link to a folder leads out of the search and back in: all that lies beside its start would
+    /// come with it.
     pub(super) fn comes_back(&self, link: &Path) -> bool {
         link.canonicalize()
             .is_ok_and(|target| self.home.starts_with(target))
@@ -79,7 +80,8 @@ impl Walk {
         Ok(())
     }
 
-    /// Enters a folder and those within; `real` is its path without links, which tells whether it was entered before.
+    /// Enters a folder and those within; `real` is its path without links, which tells whether it was entered
+    /// before.
     fn descend(&mut self, folder: PathBuf, real: PathBuf) -> Result<()> {
         let mut ahead = vec![(folder, real)];
         while let Some((folder, real)) = ahead.pop() {

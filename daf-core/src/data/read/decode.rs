@@ -14,7 +14,7 @@ use crate::{Error, Result, guard};
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "png, jpeg, bmp, tiff or webp";
 
-/// What one decoded image may take: 8192×8192 pixels of four 16-bit channels, and the decoder's own needs.
+/// Memory limit of one decoded image: 8192×8192 pixels of four 16-bit channels, and the decoder's own needs.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// Image header: format, size, channels, depth.
@@ -31,13 +31,13 @@ pub struct Header {
     pub channels: u8,
     /// Bits per value.
     pub bits: u16,
-    /// How the bits of a value are read.
+    /// Interpretation of the bits of a value.
     pub sample: SampleType,
     /// Pages of a TIFF file, reduced copies left out; frames of an animation; otherwise 1.
     pub pages: usize,
 }
 
-/// How the bits of a value are read.
+/// Interpretation of the bits of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleType {
     /// Integers from 0 on.
@@ -48,8 +48,8 @@ pub enum SampleType {
     Float,
 }
 
-/// A file's pixels as stored, upright: 8 or 16 bit per channel, or `Rgb32F` with the file's own values where it holds floats,
-/// signed or 32-bit integers.
+/// A file's pixels as stored, upright: 8 or 16 bit per channel, or `Rgb32F` with the file's own values where
+/// it holds floats, signed or 32-bit integers.
 ///
 /// `path` may name a page: `stack.tif#2`.
 ///
@@ -243,14 +243,14 @@ impl Format {
 
     fn of_decoder(self, decoder: &impl ImageDecoder, pages: usize) -> Header {
         let (width, height) = decoder.dimensions();
-        let colour = decoder.original_color_type();
-        let channels = colour.channel_count().max(1);
+        let color = decoder.original_color_type();
+        let channels = color.channel_count().max(1);
         Header {
             format: self.name(),
             width,
             height,
             channels,
-            bits: colour.bits_per_pixel() / u16::from(channels),
+            bits: color.bits_per_pixel() / u16::from(channels),
             sample: SampleType::Unsigned,
             pages,
         }
@@ -334,7 +334,7 @@ pub(super) fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     .map(|value| value.round() as u8)
 }
 
-/// What a file is that is no readable image, for the message, with what to do.
+/// Description of a file that is no readable image, for the message, with a remedy.
 fn recognized(bytes: &[u8]) -> Option<&'static str> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let at = |place: usize, magic: &[u8]| bytes.get(place..).is_some_and(|rest| rest.starts_with(magic));

@@ -1,5 +1,5 @@
-//! JPEG files, decoded by libjpeg: the pixels are those of OpenCV and Pillow, unusual but valid files are read, and damage is
-//! noticed.
+//! JPEG files, decoded by libjpeg: the pixels are those of OpenCV and Pillow, unusual but valid files are
+//! read, and damage is noticed.
 
 // The handler of warnings, libjpeg's way to tell of damage, is a C callback.
 #![allow(unsafe_code)]
@@ -19,12 +19,13 @@ use mozjpeg_sys::{
 
 use super::decode::{Header, SampleType, check_size, rgb_of_inks, rgb_of_ycbcr};
 
-/// Scans of a progressive file, at most; a file can hold thousands, each of which takes as long as decoding the image.
+/// Scans of a progressive file, at most; a file can hold thousands, each of which takes as long as decoding
+/// the image.
 const MAX_SCANS: usize = 500;
 
 thread_local! {
-    /// Whether this thread reads pixels, where each of libjpeg's warnings tells of damage. Those before are about padding
-    /// between the header's segments, which some cameras write.
+    /// Whether this thread reads pixels, where each of libjpeg's warnings tells of damage. Those before are
+    /// about padding between the header's segments, which some cameras write.
     static IN_PIXELS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -74,7 +75,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), String
 }
 
 /// The values of a file that is a part of another one, which says what they mean.
-pub(super) struct Samples {
+pub(super) struct RawImage {
     pub width: usize,
     pub height: usize,
     pub channels: usize,
@@ -82,7 +83,7 @@ pub(super) struct Samples {
 }
 
 /// The values of a file as stored, three channels brought from YCbCr to RGB if `to_rgb`.
-pub(super) fn samples(bytes: &[u8], to_rgb: bool) -> Result<Samples, String> {
+pub(super) fn raw_image(bytes: &[u8], to_rgb: bool) -> Result<RawImage, String> {
     libjpeg(|| {
         let decoder = start(bytes)?;
         let stored = decoder.color_space();
@@ -98,7 +99,7 @@ pub(super) fn samples(bytes: &[u8], to_rgb: bool) -> Result<Samples, String> {
             let (pixels, _) = values.as_chunks_mut();
             pixels.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel));
         }
-        Ok(Samples {
+        Ok(RawImage {
             width,
             height,
             channels,
@@ -224,8 +225,9 @@ fn message(decoder: &mut jpeg_common_struct) -> String {
     type Read = unsafe extern "C-unwind" fn(&mut jpeg_common_struct, &[u8; 80]);
     type Write = unsafe extern "C-unwind" fn(&mut jpeg_common_struct, &mut [u8; 80]);
     let mut text = [0; 80];
-    // SAFETY: `err` points to the handlers, which live as long as the decoder. The function writes a C string of at most 80
-    // bytes; the binding's type has the buffer as a shared reference, which is the same pointer.
+    // SAFETY: `err` points to the handlers, which live as long as the decoder. The function writes a C string
+    // of at most 80 bytes; the binding's type has the buffer as a shared reference, which is the same
+    // pointer.
     unsafe {
         if let Some(write) = decoder.err.as_ref().and_then(|handlers| handlers.format_message) {
             let write: Write = std::mem::transmute::<Read, Write>(write);

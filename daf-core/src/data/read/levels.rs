@@ -11,12 +11,14 @@ use super::decode::{SampleType, read_header, read_image};
 use super::pages::Pages;
 use crate::{Error, Result};
 
-/// Which values of files deeper than 8 bit are black and white. 8-bit files are kept as they are, unless a range is given.
+/// Range of values from black to white in files deeper than 8 bit. 8-bit files stay as they are, unless a
+/// range is given.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Depth {
-    /// [`Values::depth`] of the training images: 0 and the largest number of as many bits as their largest value takes. It is
-    /// found when a pipeline is resolved, and the run records it. An image alone is read over the whole range of its integers,
-    /// unless it leaves most of that empty, which is an error, and over 0..=1 if it holds floats.
+    /// [`Values::depth`] of the training images: 0 and the largest number of as many bits as their largest
+    /// value takes. It is found when a pipeline is resolved, and the run records it. An image alone is read
+    /// over the whole range of its integers, unless it leaves most of that empty, which is an error, and over
+    /// 0..=1 if it holds floats.
     #[default]
     Auto,
     /// 0 and the largest number of so many bits, 8 to 32.
@@ -25,7 +27,7 @@ pub enum Depth {
     Range(f64, f64),
 }
 
-/// The same as users write it.
+/// Its form in YAML.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
@@ -87,7 +89,7 @@ impl Depth {
     /// Checks ranges.
     ///
     /// # Errors
-    /// What was expected and what was found.
+    /// Expected and found values.
     pub fn check(self) -> Result<(), String> {
         match self {
             Self::Bits(bits) if !(8..=32).contains(&bits) => {
@@ -113,7 +115,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// Those of a file; `None` if it has 8 bit or fewer, as drawn images have.
+    /// Values of a file; `None` if it has 8 bit or fewer, as drawn images have.
     ///
     /// # Errors
     /// As [`read_image`].
@@ -137,7 +139,7 @@ impl Values {
         }))
     }
 
-    /// Those of both.
+    /// Values of both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -147,8 +149,8 @@ impl Values {
         }
     }
 
-    /// The depth that shows all of them: an even number of bits for integers from 0 on, 0..=1 for floats that lie within, the
-    /// range itself for others.
+    /// The depth that shows all of them: an even number of bits for integers from 0 on, 0..=1 for floats that
+    /// lie within, the range itself for others.
     #[must_use]
     pub fn depth(self) -> Depth {
         let (low, high) = self.range;
@@ -164,10 +166,11 @@ impl Values {
     }
 }
 
-/// A 16-bit image alone that is darker than this comes from a camera of 12 bits or fewer, or is badly exposed.
+/// A 16-bit image alone that is darker than this comes from a camera of 12 bits or fewer, or is badly
+/// exposed.
 const MEANT: u16 = 1 << 12;
 
-/// What becomes of transparency.
+/// Treatment of transparency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alpha {
     /// Dropped: transparent pixels show the color that the file holds below.
@@ -184,7 +187,7 @@ impl Default for Alpha {
     }
 }
 
-/// The same as users write it.
+/// Its form in YAML.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
@@ -238,14 +241,14 @@ impl JsonSchema for Alpha {
     }
 }
 
-/// What of image files is kept: how stored values become 8-bit RGB.
+/// Conversion of stored values to 8-bit RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Reading {
-    /// Which values are black and white.
+    /// Values of black and white.
     pub depth: Depth,
-    /// What becomes of transparency.
+    /// Treatment of transparency.
     pub alpha: Alpha,
-    /// What a file of several pages stands for.
+    /// Treatment of files with several pages.
     pub pages: Pages,
 }
 
@@ -269,7 +272,7 @@ impl From<RgbImage> for InputImage {
 pub struct InputView<'i> {
     /// 8-bit RGB.
     pub rgb: &'i RgbImage,
-    /// What is looked at, as in [`InputImage`].
+    /// Visible pixels, as in [`InputImage`].
     pub visible: Option<&'i GrayImage>,
 }
 
@@ -302,8 +305,8 @@ impl Reading {
     /// An image as stored, as the pipeline takes it.
     ///
     /// # Errors
-    /// What the image holds that there is no rule for: values beyond 0..=1 in floats without a [`Depth`], transparency
-    /// everywhere.
+    /// Content of the image that no rule covers: values beyond 0..=1 in floats without a [`Depth`],
+    /// transparency everywhere.
     pub fn input(&self, image: DynamicImage) -> Result<InputImage, String> {
         let has_alpha = image.color().has_alpha();
         let image = self.eight_bit(image)?;
@@ -325,7 +328,8 @@ impl Reading {
 
     fn eight_bit(&self, image: DynamicImage) -> Result<DynamicImage, String> {
         let Some((low, high)) = self.window(&image)? else {
-            // 65535 / 255 = 257: the image crate makes the 8-bit level of a 16-bit one by rounding level / 257.
+            // 65535 / 255 = 257: the image crate makes the 8-bit level of a 16-bit one by rounding level /
+            // 257.
             return Ok(image);
         };
         // The conversion saturates, and makes black of NaN.

@@ -12,11 +12,11 @@ use crate::{Error, Result};
 pub struct Mask {
     /// 255 where a pixel is marked, 0 elsewhere.
     pub pixels: GrayImage,
-    /// What the file holds, which decides what counts.
+    /// Kind of values in the file, which decides which of them mark defects.
     pub values: MaskValues,
 }
 
-/// What a mask file holds, and what of it counts.
+/// Kind of values in a mask file, and which of them mark defects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskValues {
@@ -28,7 +28,8 @@ pub enum MaskValues {
     Alpha,
 }
 
-/// Values between an eighth and seven eighths of the range are neither black nor white, also after lossy compression.
+/// Values between an eighth and seven eighths of the range are neither black nor white, also after lossy
+/// compression.
 const BETWEEN: std::ops::RangeInclusive<u8> = 32..=223;
 /// Pixels around a white one in which a value between black and white is its soft edge.
 const EDGE: usize = 2;
@@ -39,8 +40,8 @@ const FEW_CLASSES: usize = 3;
 
 /// Opens a mask: 255 where a pixel is marked, 0 elsewhere.
 ///
-/// What counts depends on what the file holds, see [`MaskValues`]. Levels are compared with the file's own range, 255 or 65535;
-/// a file with nothing over half of it holds numbers of classes.
+/// Which values mark defects depends on their kind, see [`MaskValues`]. Levels are compared with the file's
+/// own range, 255 or 65535; a file with nothing over half of it holds numbers of classes.
 ///
 /// # Errors
 /// As [`read_image`]; also if the file is a photo rather than a mask, or a lossy one too dark to tell.
@@ -131,8 +132,8 @@ fn of_image(image: &DynamicImage, lossy: bool) -> Result<Mask, String> {
     })
 }
 
-/// A mask drawn on a transparent ground. Where everything drawn has one color, black too, that is what is marked; otherwise
-/// black is ground as well.
+/// A mask drawn on a transparent ground. Where everything drawn has one color, black too, that is what is
+/// marked; otherwise black is ground as well.
 fn drawn(image: &RgbaImage) -> Mask {
     let mut colors = image
         .pixels()
@@ -156,8 +157,8 @@ fn marked(width: u32, height: u32, is_marked: impl Fn(u32, u32) -> bool) -> Gray
     })
 }
 
-/// What is not black, alpha aside. Byte by byte: grey at 8 bit would round the lowest levels of deeper or colored masks to
-/// black.
+/// Pixels that are not black, alpha aside. Byte by byte: gray at 8 bit would round the lowest levels of
+/// deeper or colored masks to black.
 fn not_black(image: &DynamicImage) -> GrayImage {
     let color = image.color();
     let pixel = usize::from(color.bytes_per_pixel());
@@ -170,7 +171,8 @@ fn not_black(image: &DynamicImage) -> GrayImage {
     GrayImage::from_raw(image.width(), image.height(), values).unwrap_or_default()
 }
 
-/// The places and values of pixels that are neither black nor over half of the range, farther than `reach` from any that is.
+/// The places and values of pixels that are neither black nor over half of the range, farther than `reach`
+/// from any that is.
 fn beside<'a>(
     grey: &'a GrayImage,
     over_half: &GrayImage,
@@ -189,7 +191,7 @@ fn beside<'a>(
         .map(|(x, y, Luma([value]))| ((x, y), *value))
 }
 
-/// What is at most `reach` away from something that is.
+/// Positions at most `reach` away from one that is set.
 fn spread(line: impl Iterator<Item = bool>, reach: usize) -> Vec<bool> {
     let mut wide: Vec<bool> = line.collect();
     let pass = |wide: &mut dyn Iterator<Item = &mut bool>| {
@@ -210,15 +212,17 @@ fn spread(line: impl Iterator<Item = bool>, reach: usize) -> Vec<bool> {
     wide
 }
 
-/// Whether a pixel and all around it have one value: inside a painted area, not on an edge, a ramp or in noise.
+/// Whether a pixel and all around it have one value: inside a painted area, not on an edge, a ramp or in
+/// noise.
 fn is_flat(grey: &GrayImage, (x, y): (u32, u32)) -> bool {
     let span = |place: u32, length: u32| place.saturating_sub(1)..(place + 2).min(length);
     let value = grey.get_pixel(x, y);
     span(y, grey.height()).all(|y| span(x, grey.width()).all(|x| grey.get_pixel(x, y) == value))
 }
 
-/// Whether values up to half of the range, but not black, are numbers of classes: those of painted areas, or few, in more than
-/// the edges of what is over half. Others are soft edges, or the noise of a lossy format that the mask was once stored in.
+/// Whether values up to half of the range, but not black, are numbers of classes: those of painted areas, or
+/// few, in more than the edges of what is over half. Others are soft edges, or the noise of a lossy format
+/// that the mask was once stored in.
 fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
     // Values with a painted area somewhere, and those without.
     let (mut painted, mut found) = ([false; 128], [false; 128]);
@@ -245,7 +249,8 @@ fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
     found > 0 && found - painted <= painted.max(FEW_CLASSES)
 }
 
-/// Refuses an image of many values, a quarter of which are neither black nor white, unless they make areas as classes do.
+/// Refuses an image of many values, a quarter of which are neither black nor white, unless they make areas as
+/// classes do.
 fn refuse_photo(grey: &GrayImage) -> Result<(), String> {
     let (mut counts, mut flat) = ([0_u64; 256], 0);
     for (x, y, Luma([value])) in grey.enumerate_pixels() {
@@ -292,7 +297,7 @@ mod tests {
         GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([values[shape(x, y)]]))
     }
 
-    /// What is marked if these shapes are, by number.
+    /// Mask of the shapes that `are_marked` chooses by number.
     fn shapes(are_marked: impl Fn(usize) -> bool) -> GrayImage {
         marked(SIDE, SIDE, |x, y| are_marked(shape(x, y)))
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decode::{FileOfPage, read_header};
 use crate::Item;
 
-/// What a file of several pages stands for.
+/// Treatment of files with several pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pages {
@@ -21,7 +21,8 @@ pub enum Pages {
     All,
 }
 
-/// The file and the page that a path names: `stack.tif#2` is page 2 of `stack.tif`, unless there is a file of that very name.
+/// The file and the page that a path names: `stack.tif#2` is page 2 of `stack.tif`, unless there is a file of
+/// that very name.
 pub(super) fn split(path: &Path) -> FileOfPage {
     let whole = || (path.to_path_buf(), None);
     let Some((name, page)) = (path.file_name().and_then(|name| name.to_str()))
@@ -44,8 +45,8 @@ fn numbered(path: &Path, page: usize) -> PathBuf {
 }
 
 impl Pages {
-    /// The paths of the images that a file stands for: itself, or those of its pages if it is a TIFF file of several. A file
-    /// that cannot be read stays as it is, and is an error when it is opened.
+    /// The paths of the images that a file stands for: itself, or those of its pages if it is a TIFF file of
+    /// several. A file that cannot be read stays as it is, and is an error when it is opened.
     #[must_use]
     pub fn of_file(self, path: &Path) -> Vec<PathBuf> {
         let found = if self == Self::Refuse { 1 } else { count(path) };
@@ -56,8 +57,8 @@ impl Pages {
         }
     }
 
-    /// The same of the images of a data set. A mask of several pages goes with its image page by page, one of a single page
-    /// with each of them.
+    /// Pages of all images of a data set. A mask of several pages goes with its image page by page, one of a
+    /// single page with each of them.
     #[must_use]
     pub fn of_items(self, items: Vec<Item>) -> Vec<Item> {
         if self == Self::Refuse {

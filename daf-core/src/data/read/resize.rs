@@ -9,15 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How images are brought to a smaller size.
+/// Resampling where images are reduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reduction {
-    /// Along a side that shrinks to less than half, a pixel is the mean of those that it covers; otherwise as `bilinear`. No
-    /// pixel of the image is passed over.
+    /// Along a side that shrinks to less than half, a pixel is the mean of those that it covers; otherwise as
+    /// `bilinear`. No pixel of the image is passed over.
     #[default]
     Average,
-    /// [`resize_rgb`], as the official code has it: between the two nearest pixels, whatever lies between them.
+    /// [`resize_rgb`], as the official code has it: between the two nearest pixels, whatever lies between
+    /// them.
     Bilinear,
 }
 
@@ -40,8 +41,9 @@ pub fn reduce_rgb(image: &RgbImage, width: u32, height: u32, reduction: Reductio
     resize_rgb(&averaged, width, height)
 }
 
-/// Resizes as OpenCV's `INTER_LINEAR` does: pixel centres aligned, no smoothing before a reduction. The official code
-/// resizes so, and the small defects that smoothing would wash out are what inspection is about.
+/// Resizes as OpenCV's `INTER_LINEAR` does: pixel centers aligned, no smoothing before a reduction. The
+/// official code resizes so, and the small defects that smoothing would wash out are what inspection is
+/// about.
 ///
 /// # Errors
 /// [`Error::Shape`] if a side is 0.
@@ -60,7 +62,7 @@ pub fn resize_rgb(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage>
     Ok(resized)
 }
 
-/// Resizes a mask to the nearest pixel centre, so that it stays 0 or 255.
+/// Resizes a mask to the nearest pixel center, so that it stays 0 or 255.
 ///
 /// # Errors
 /// [`Error::Shape`] if a side is 0.
@@ -79,8 +81,8 @@ pub fn resize_mask(mask: &GrayImage, width: u32, height: u32) -> Result<GrayImag
     Ok(resized)
 }
 
-/// Resizes pixels that lie row by row in bytes. For one type of pixel at a time: code for all of the resizer's would be
-/// half of this crate.
+/// Resizes pixels that lie row by row in bytes. For one type of pixel at a time: code for all of the
+/// resizer's would be half of this crate.
 pub(crate) fn resize<P: PixelTrait>(
     from: (u32, u32),
     source: &[u8],
@@ -119,7 +121,8 @@ mod tests {
         })
     }
 
-    /// OpenCV's `INTER_LINEAR`, word for word: pixel centres aligned, two neighbours per axis, borders repeated.
+    /// OpenCV's `INTER_LINEAR`, word for word: pixel centers aligned, two neighbors per axis, borders
+    /// repeated.
     fn inter_linear(image: &RgbImage, width: u32, height: u32) -> Vec<[f64; 3]> {
         let taps = |target: u32, of: u32, size: u32| {
             let at = (f64::from(target) + 0.5) * f64::from(size) / f64::from(of) - 0.5;
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_take_the_nearest_pixel_centre() {
+    fn masks_take_the_nearest_pixel_center() {
         for (from, to) in [
             ((64, 48), (32, 24)),
             ((100, 37), (256, 256)),
@@ -220,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_reduction_passes_nothing_over() {
-        // A white line of one pixel changes the result wherever it lies, also where the factor is no whole number.
+        // A white line of one pixel changes the result wherever it lies, also where the factor is no whole
+        // number.
         for (width, to) in [(640, 64), (1000, 256), (515, 256), (300, 7)] {
             let black = RgbImage::new(width, 40);
             for line in 0..width {

@@ -147,7 +147,7 @@ fn a_palette_is_looked_up() {
     bmp.extend([1, 0, 0, 0]);
     let (_folder, path) = written("palette.bmp", &bmp);
     assert_eq!(read_rgb(&path).unwrap().into_raw(), [40, 50, 60, 10, 20, 30]);
-    // Likewise a PNG of one bit per pixel, whose first colour is transparent.
+    // Likewise a PNG of one bit per pixel, whose first color is transparent.
     const PNG: [u8; 98] = [
         137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 2, 0, 0, 0, 1, 1, 3, 0, 0, 0,
         206, 236, 237, 201, 0, 0, 0, 6, 80, 76, 84, 69, 200, 10, 20, 1, 2, 3, 103, 234, 164, 112, 0, 0, 0, 1,
@@ -201,7 +201,8 @@ fn transparent_pixels_show_a_color_or_what_lies_below() {
 
 #[test]
 fn a_cmyk_jpeg_is_converted() {
-    // 8×8 pixels of full magenta and yellow: red. As Adobe's programs have it, the values are stored inverted.
+    // 8×8 pixels of full magenta and yellow: red. As Adobe's programs have it, the values are stored
+    // inverted.
     const JPEG: [u8; 176] = [
         255, 216, 255, 238, 0, 14, 65, 100, 111, 98, 101, 0, 100, 0, 0, 0, 0, 0, 255, 219, 0, 67, 0, 16, 11,
         12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58,
@@ -229,8 +230,8 @@ fn exif(orientation: u8) -> Vec<u8> {
 #[test]
 fn images_and_masks_are_turned_as_their_exif_orientation_says() {
     let stored = hashed(5, 3);
-    // The column and row at which a pixel of the upright image is stored; the standard's table says on which side
-    // of the picture the first row and column lie.
+    // The column and row at which a pixel of the upright image is stored; the standard's table says on which
+    // side of the picture the first row and column lie.
     type Place = fn(u32, u32, u32, u32) -> (u32, u32);
     let places: [Place; 8] = [
         |x, y, _, _| (x, y),
@@ -274,12 +275,12 @@ fn images_and_masks_are_turned_as_their_exif_orientation_says() {
 #[test]
 fn a_header_tells_format_channels_and_depth() {
     let grey = DynamicImage::from(ImageBuffer::from_pixel(6, 4, Luma([300_u16])));
-    let colour = DynamicImage::from(hashed(6, 4));
+    let color = DynamicImage::from(hashed(6, 4));
     for (image, format, expected) in [
         (&grey, ImageFormat::Png, ("png", 1, 16)),
         (&grey, ImageFormat::Tiff, ("tiff", 1, 16)),
-        (&colour, ImageFormat::Jpeg, ("jpeg", 3, 8)),
-        (&colour, ImageFormat::Bmp, ("bmp", 3, 8)),
+        (&color, ImageFormat::Jpeg, ("jpeg", 3, 8)),
+        (&color, ImageFormat::Bmp, ("bmp", 3, 8)),
     ] {
         let (_folder, path) = written("image", &encoded(image, format));
         let found = read_header(&path).unwrap();

@@ -1,8 +1,8 @@
 //! TIFF files: classic and BigTIFF, of any depth, of several pages.
 //!
-//! The decoder is shown every file as grey with so many bands, and gives their values as stored; what they mean is told here.
-//! By itself it knows no palettes and takes values beside the colors out before it undoes a predictor. Strips and tiles that are
-//! JPEG files of their own are decoded as JPEG files are.
+//! The decoder is shown every file as grey with so many bands, and gives their values as stored; what they
+//! mean is told here. By itself it knows no palettes and takes values beside the colors out before it undoes
+//! a predictor. Strips and tiles that are JPEG files of their own are decoded as JPEG files are.
 
 use std::collections::HashSet;
 use std::io::{BufRead, Cursor, Seek};
@@ -98,7 +98,8 @@ fn pages<R: BufRead + Seek>(decoder: &mut Decoder<R>) -> Result<Vec<IfdPointer>,
         }
         next = directory.next();
         let mut tag = |tag| numbers(decoder, &directory, tag).map(|found| found.first().copied());
-        // Bit 0: a thumbnail or a level of a pyramid; bit 2: the transparency of another page. Older files say 2 in another tag.
+        // Bit 0: a thumbnail or a level of a pyramid; bit 2: the transparency of another page. Older files
+        // say 2 in another tag.
         let is_part = tag(Tag::NewSubfileType)?.is_some_and(|kind| kind & 0b101 != 0)
             || tag(Tag::SubfileType)? == Some(2);
         if !is_part {
@@ -128,7 +129,7 @@ fn numbers<R: BufRead + Seek>(
     Ok(found.map_err(refused)?.unwrap_or_default())
 }
 
-/// What the directory of a page says.
+/// Directory of a page.
 struct Page {
     width: u32,
     height: u32,
@@ -223,7 +224,8 @@ impl Page {
         })
     }
 
-    /// Which of the values beside the color is alpha. Some programs leave out what a fourth one beside RGB is.
+    /// Index of alpha among the values beside the color. Some programs do not say what a fourth one beside
+    /// RGB is.
     fn alpha(&self, extra: &[u64]) -> Option<(usize, bool)> {
         let before = self.samples.checked_sub(extra.len())?;
         let stated = extra.iter().position(|kind| matches!(kind, 1 | 2));
@@ -388,7 +390,8 @@ impl Page {
             .collect()
     }
 
-    /// Reads tiles of planes one by one, for the decoder takes those at the lower border for whole ones from the second plane on.
+    /// Reads tiles of planes one by one, for the decoder takes those at the lower border for whole ones from
+    /// the second plane on.
     fn read_planes<R: BufRead + Seek>(
         &self,
         decoder: &mut Decoder<R>,
@@ -434,7 +437,7 @@ impl Page {
             let data = bytes
                 .get(offset..offset.saturating_add(length).min(bytes.len()))
                 .ok_or_else(too_few)?;
-            let chunk = jpeg::samples(&self.jpeg_file(data), to_rgb)?;
+            let chunk = jpeg::raw_image(&self.jpeg_file(data), to_rgb)?;
             if chunk.channels != channels || chunk.width < place.columns || chunk.height < place.rows {
                 return Err(too_few());
             }
@@ -454,7 +457,7 @@ impl Page {
         Ok(values)
     }
 
-    /// Where the strips or tiles lie in the image, one plane after another.
+    /// Positions of the strips or tiles in the image, one plane after another.
     fn places(&self) -> Result<impl Iterator<Item = Place> + use<>, String> {
         let (width, height) = (self.width as usize, self.height as usize);
         let (columns, rows) = (self.chunk.0 as usize, self.chunk.1 as usize);
@@ -586,7 +589,7 @@ impl Page {
     }
 }
 
-/// Where a strip or tile lies in the image; those at the borders are cut.
+/// Position of a strip or tile in the image; those at the borders are cut.
 struct Place {
     number: usize,
     plane: usize,
@@ -625,7 +628,7 @@ impl Fields {
         Some(())
     }
 
-    /// Where the entry of a tag lies in the directory at `directory`.
+    /// Position of a tag's entry in the directory at `directory`.
     fn entry(self, bytes: &[u8], directory: usize, is_big: bool, tag: Tag) -> Option<usize> {
         let (count, size) = if is_big { (8, 20) } else { (2, 12) };
         let entries = usize::try_from(self.number(bytes, directory, count)?).ok()?;
@@ -673,7 +676,8 @@ fn divide_by_alpha<T: Copy + Into<u32> + TryFrom<u32>>(values: &mut [T], channel
     }
 }
 
-/// Values with fewer than 8 bit of rows that are filled up to a byte; as levels of grey if `spread`, else as they are.
+/// Values with fewer than 8 bit of rows that are filled up to a byte; as levels of grey if `spread`, else as
+/// they are.
 fn unpacked(packed: &[u8], per_row: usize, bits: u8, spread: bool) -> Vec<u8> {
     let per_byte = usize::from(8 / bits);
     let largest = (1_u8 << bits) - 1;
