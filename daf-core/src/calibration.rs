@@ -70,9 +70,9 @@ impl Scale {
         1.0 / (1.0 + ((self.threshold - score) / unit * AT_MEDIAN).exp())
     }
 
-    /// Scores between which heat maps are coloured: the median is cold, the threshold in the middle.
+    /// Scores between which heat maps are colored: the median is cold, the threshold in the middle.
     #[must_use]
-    pub fn colours(&self) -> (f32, f32) {
+    pub fn colors(&self) -> (f32, f32) {
         (self.median as f32, (2.0 * self.threshold - self.median) as f32)
     }
 }

@@ -124,9 +124,10 @@ pub struct Measurements {
     pub at_threshold: Option<AtThreshold>,
     /// The run's thresholds.
     pub calibration: Option<Calibration>,
-    /// The scale of pixel scores that the pictures are coloured by. It is that of the calibration, except where thresholds
+    /// The scale of pixel scores that the pictures are colored by. It is that of the calibration, except where thresholds
     /// were chosen with the test images, after these had been drawn.
-    pub colours: Option<Scale>,
+    #[serde(rename = "colours")]
+    pub colors: Option<Scale>,
     /// Where the weights of the networks started from.
     pub weights: Vec<Origin>,
     /// Height and width of the first score map, at which its pixels were compared.
