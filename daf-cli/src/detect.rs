@@ -82,11 +82,11 @@ impl Detect {
         files: &'f [Asked],
         context: &mut Context,
     ) -> Result<(usize, usize), Failure> {
-        // The colours of the run's calibration, so that pictures can be compared; without one, those of each image.
+        // The colors of the run's calibration, so that pictures can be compared; without one, those of each image.
         let scale = detector
             .calibration()
             .and_then(|calibration| calibration.pixel.scale())
-            .map(|scale| scale.colours());
+            .map(|scale| scale.colors());
         let names = files
             .iter()
             .map(|(file, _)| file.display().to_string().chars().count());

@@ -71,7 +71,7 @@ impl Scale {
 
     /// Scores between which heat maps are colored: the median is cold, the threshold in the middle.
     #[must_use]
-    pub fn colours(&self) -> (f32, f32) {
+    pub fn colors(&self) -> (f32, f32) {
         (self.median as f32, (2.0 * self.threshold - self.median) as f32)
     }
 }

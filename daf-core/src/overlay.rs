@@ -89,7 +89,8 @@ impl ScoreMap {
         writer.flush().map_err(Error::io(path))
     }
 
-    /// The map as a heat map of a size: levels of 8 bit, of which `low` and below become 0, `high` and above 255.
+    /// The map as a heat map of a size: levels of 8 bit, of which `low` and below become 0, `high` and above
+    /// 255.
     #[must_use]
     pub fn heat(&self, (low, high): (f32, f32), (width, height): (u32, u32)) -> GrayImage {
         let scale = 255.0 / (high - low).max(f32::MIN_POSITIVE);
@@ -174,8 +175,8 @@ pub fn save(picture: &RgbImage, path: &Path) -> Result<()> {
     })
 }
 
-/// Side by side the image, the image with the outline of its true mask if that is known, the heat map, and the heat map over
-/// the image. Mask and heat map have the image's size.
+/// Side by side the image, the image with the outline of its true mask if that is known, the heat map, and
+/// the heat map over the image. Mask and heat map have the image's size.
 #[must_use]
 pub fn panel(image: &RgbImage, mask: Option<&GrayImage>, heat: &GrayImage) -> RgbImage {
     let mut over = overlaid(image, heat);
@@ -192,7 +193,8 @@ pub fn panel(image: &RgbImage, mask: Option<&GrayImage>, heat: &GrayImage) -> Rg
 
 /// A test image with its heat map, and the pieces that its picture is composed of, all of one size.
 ///
-/// The picture `maps/hole/001.png` is the [`panel`] for people. Programs read its pieces, which lie in the folder
+/// The picture `maps/hole/001.png` is the [`panel`] for people. Programs read its pieces, which lie in the
+/// folder
 /// `maps/hole/001`: `image.png`, `heat.png` and, for an image with a known defect, `mask.png`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pieces {
@@ -328,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_sheet_holds_every_picture_with_gaps_between() {
-        let picture = |width, height, grey| RgbImage::from_pixel(width, height, Rgb([grey; 3]));
+        let picture = |width, height, gray| RgbImage::from_pixel(width, height, Rgb([gray; 3]));
         let sheet = sheet(&[vec![picture(5, 3, 1), picture(2, 4, 2)], vec![picture(1, 1, 3)]]);
         assert_eq!(sheet.dimensions(), (5 + 4 + 2, 4 + 4 + 1));
         let at = |x, y| sheet.get_pixel(x, y).0[0];

@@ -4,36 +4,37 @@ use daf_core::results::{Curves, Record, Results};
 
 use crate::plot::{Axes, Chart, Mark, Series, histogram, lines};
 
-/// Why there are no curves.
+/// Reason for missing curves.
 pub(crate) const NOT_EVALUATED: &str = "the run has not been evaluated";
 const NO_CURVES: &str = "the curves need normal and anomalous images, those of pixels masks as well";
 const NOT_TRAINED: &str = "no step of the training is on record";
 
 /// A curve over all thresholds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum CurveKind {
     Roc,
     PrecisionRecall,
     Pro,
 }
 
-/// Scores that a curve is made of.
+/// Level of the scores that a curve is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scores {
+pub(crate) enum ScoreLevel {
     Image,
     Pixel,
 }
 
-impl Kind {
-    fn points(self, curves: &Curves, scores: Scores) -> Vec<(f64, f64)> {
+impl CurveKind {
+    fn points(self, curves: &Curves, scores: ScoreLevel) -> Vec<(f64, f64)> {
         let points = match scores {
-            Scores::Image => &curves.image,
-            Scores::Pixel => &curves.pixel,
+            ScoreLevel::Image => &curves.image,
+            ScoreLevel::Pixel => &curves.pixel,
         };
         match self {
             Self::Roc => points.iter().map(|point| (point.fpr, point.tpr)).collect(),
             Self::Pro => points.iter().map(|point| (point.fpr, point.overlap)).collect(),
-            // Average precision is the area under steps: between two thresholds precision cannot be had linearly.
+            // Average precision is the area under steps: between two thresholds precision cannot be had
+            // linearly.
             Self::PrecisionRecall => {
                 let steps = points
                     .windows(2)
@@ -60,8 +61,8 @@ impl Kind {
 /// Curves of one kind, named.
 pub(crate) fn curves<'r>(
     title: &'static str,
-    kind: Kind,
-    of: impl IntoIterator<Item = (String, &'r Results, Scores)>,
+    kind: CurveKind,
+    of: impl IntoIterator<Item = (String, &'r Results, ScoreLevel)>,
     mark: Option<&Mark>,
 ) -> Chart {
     let mut measured = false;
@@ -122,10 +123,10 @@ pub(crate) fn scores(results: &Results, threshold: Option<f64>) -> Chart {
 /// Points of a line at most; further steps are averaged.
 const POINTS: usize = 300;
 
-/// The steps of a training under a name, and the value of each that is drawn.
+/// Name and steps of a training, and the value of a step that is drawn.
 pub(crate) type Values<'r> = (String, &'r [Record], Box<dyn Fn(&Record) -> f64 + 'r>);
 
-/// Values of the steps of trainings, averaged over neighbouring steps where there are many.
+/// Values of the steps of trainings, averaged over neighboring steps where there are many.
 pub(crate) fn history<'r>(
     title: &'static str,
     unit: &'static str,

@@ -7,16 +7,16 @@ use daf_core::results::{Measurements, Metric, Results, Value};
 use daf_core::{Error, Result};
 use serde_json::Value as Json;
 
-use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
+use crate::charts::{self, CurveKind, NOT_EVALUATED, ScoreLevel, Values};
 use crate::page::{name, significant};
 use crate::plot::{Chart, Mark};
 use crate::table::{Table, percent};
 
-/// Runs side by side: what [`compare`] finds.
+/// Runs side by side, made by [`compare`].
 #[derive(Debug)]
 pub struct Comparison {
     tables: Vec<(String, Table)>,
-    settings: Settings,
+    settings: Differences,
     warnings: Vec<String>,
     charts: Vec<Chart>,
     names: Vec<String>,
@@ -24,16 +24,16 @@ pub struct Comparison {
 
 /// Settings in which runs differ.
 #[derive(Debug, Default)]
-struct Settings {
-    /// Key, and its value in each run.
+struct Differences {
+    /// Keys, each with its value in every run.
     rows: Vec<(String, Vec<String>)>,
 }
 
 /// Metrics that are compared per defect type as well.
 const PER_DEFECT: [Metric; 3] = [Metric::ImageAuroc, Metric::PixelPro, Metric::PixelAp];
 
-/// Puts runs side by side: metrics with the best ones marked, curves, losses, and the settings in which they differ.
-/// Runs that have not been evaluated stand in the tables with that reason.
+/// Puts runs side by side: metrics with the best ones marked, curves, losses, and the settings in which they
+/// differ. Runs that have not been evaluated stand in the tables with that reason.
 ///
 /// # Errors
 /// If a configuration is no YAML.
@@ -65,7 +65,7 @@ pub fn compare(runs: &[Results]) -> Result<Comparison> {
     );
     Ok(Comparison {
         tables,
-        settings: Settings::of(runs)?,
+        settings: Differences::of(runs)?,
         warnings: warnings(&names, runs),
         charts: charts(&names, runs),
         names,
@@ -73,7 +73,7 @@ pub fn compare(runs: &[Results]) -> Result<Comparison> {
 }
 
 impl Comparison {
-    /// For a terminal, or a file of Markdown; the best values in bold.
+    /// Text for a terminal or a file of Markdown, with the best values in bold.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = String::new();
@@ -95,7 +95,7 @@ impl Comparison {
     /// A page that stands alone, with the curves.
     ///
     /// # Errors
-    /// None that is known of.
+    /// If the page cannot be put together, of which no case is known.
     pub fn html(&self) -> Result<String> {
         let page = Page {
             names: &self.names,
@@ -163,7 +163,7 @@ fn per_defect(metric: Metric, names: &[String], runs: &[Results]) -> Option<(Str
     Some((format!("{} per defect type", metric.short()), table))
 }
 
-/// What makes figures of different runs incomparable.
+/// Differences of runs that make their figures incomparable.
 fn warnings(names: &[String], runs: &[Results]) -> Vec<String> {
     type Trait = (&'static str, fn(&Measurements) -> String);
     let traits: [Trait; 5] = [
@@ -221,7 +221,7 @@ fn warnings(names: &[String], runs: &[Results]) -> Vec<String> {
     traits.into_iter().filter_map(warning).chain(shortened).collect()
 }
 
-impl Settings {
+impl Differences {
     fn of(runs: &[Results]) -> Result<Self> {
         let mut values: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
         for (place, run) in runs.iter().enumerate() {
@@ -302,19 +302,19 @@ fn charts(names: &[String], runs: &[Results]) -> Vec<Chart> {
         .zip(runs)
         .map(|(name, run)| -> Values { (name.clone(), &run.history, Box::new(|record| record.loss)) });
     vec![
-        charts::curves("ROC, images", Kind::Roc, of(Scores::Image), None),
-        charts::curves("ROC, pixels", Kind::Roc, of(Scores::Pixel), None),
-        charts::curves("PRO", Kind::Pro, of(Scores::Pixel), mark.as_ref()),
+        charts::curves("ROC, images", CurveKind::Roc, of(ScoreLevel::Image), None),
+        charts::curves("ROC, pixels", CurveKind::Roc, of(ScoreLevel::Pixel), None),
+        charts::curves("PRO", CurveKind::Pro, of(ScoreLevel::Pixel), mark.as_ref()),
         charts::curves(
             "Precision-recall, images",
-            Kind::PrecisionRecall,
-            of(Scores::Image),
+            CurveKind::PrecisionRecall,
+            of(ScoreLevel::Image),
             None,
         ),
         charts::curves(
             "Precision-recall, pixels",
-            Kind::PrecisionRecall,
-            of(Scores::Pixel),
+            CurveKind::PrecisionRecall,
+            of(ScoreLevel::Pixel),
             None,
         ),
         charts::history("Loss", "loss", losses),

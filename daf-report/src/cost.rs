@@ -1,4 +1,4 @@
-//! What training and detecting cost against the size of the input, as a picture.
+//! Picture of the costs of training and detecting against the size of the input.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use daf_core::{Error, Result};
 
 use crate::plot::{Axes, Chart, Key, SIZE, Series, log_log};
 
-/// What one batch of one size costs.
+/// Cost of one batch of one size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cost {
-    /// What is done with the batch, e.g. `inference`.
+    /// Work on the batch, e.g. `inference`.
     pub work: String,
     /// Images in the batch.
     pub batch: usize,
@@ -24,7 +24,7 @@ pub struct Cost {
 
 #[derive(Template)]
 #[template(path = "cost.svg", escape = "html")]
-struct Picture<'a> {
+struct CostPicture<'a> {
     title: &'a str,
     notes: &'a [String],
     width: u32,
@@ -40,11 +40,11 @@ const GAP: u32 = 28;
 const MARGIN: u32 = 8;
 const ROW: u32 = SIZE.1 + GAP + 4;
 
-/// Time and memory against pixels on logarithmic axes, a line for each size of batch, as an SVG file that stands alone; its
-/// colours follow the reader's theme. `notes` are lines below the title.
+/// Time and memory against pixels on logarithmic axes, a line for each size of batch, as an SVG file that
+/// stands alone; its colors follow the reader's theme. `notes` are lines below the title.
 ///
 /// # Errors
-/// None that is known of.
+/// If the picture cannot be put together, of which no case is known.
 pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
     let batches: BTreeSet<usize> = costs.iter().map(|cost| cost.batch).collect();
     let mut works: Vec<&str> = Vec::new();
@@ -57,7 +57,7 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
     let mut placed = Vec::new();
     let mut legend = Vec::new();
     for (row, work) in (0..).zip(&works) {
-        let values: [(&str, &str, Value); 2] = [
+        let values: [(&str, &str, Quantity); 2] = [
             ("time", "ms per batch", |cost| Some(cost.ms)),
             ("memory", "peak, MiB", |cost| cost.mebibytes),
         ];
@@ -77,7 +77,7 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
         x += 60 + 8 * key.name.len();
         (key, at)
     });
-    let picture = Picture {
+    let picture = CostPicture {
         title,
         notes,
         width: MARGIN + 2 * SIZE.0,
@@ -91,8 +91,8 @@ pub fn cost(title: &str, notes: &[String], costs: &[Cost]) -> Result<String> {
         .map_err(|error| Error::data("costs", format!("the picture could not be made: {error}")))
 }
 
-/// What is drawn of a measurement.
-type Value = fn(&Cost) -> Option<f64>;
+/// Quantity of a measurement that is drawn.
+type Quantity = fn(&Cost) -> Option<f64>;
 
 fn chart(
     title: String,
@@ -169,7 +169,7 @@ mod tests {
         ] {
             assert_eq!(svg.matches(text).count(), 1, "{text}");
         }
-        // Colours come from the theme, nothing from elsewhere.
+        // Colors come from the theme, nothing from elsewhere.
         assert!(
             svg.contains("--series-1: ")
                 && svg.matches("http").count() == svg.matches("xmlns=\"http").count()

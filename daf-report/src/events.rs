@@ -1,8 +1,10 @@
-//! TensorBoard event files: the history of a training and the metrics of a run, for those who watch with TensorBoard.
+//! TensorBoard event files: the history of a training and the metrics of a run, for those who watch with
+//! TensorBoard.
 //!
 //! `tensorboard --logdir runs` shows every run below `runs`. Each start of a training adds a file
-//! `events.out.tfevents.…` to the run directory. It begins with the mark of a restart at the step it goes on from, on
-//! which TensorBoard drops what earlier files have from that step on; so a resumed training draws one line.
+//! `events.out.tfevents.…` to the run directory. It begins with the mark of a restart at the step it goes on
+//! from, on which TensorBoard drops what earlier files have from that step on; so a resumed training draws
+//! one line.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -86,7 +88,8 @@ impl Events {
         Ok(events)
     }
 
-    /// Writes numbers that belong to a step, each under its tag; TensorBoard groups them by what stands before a slash.
+    /// Writes numbers that belong to a step, each under its tag; TensorBoard groups them by what stands
+    /// before a slash.
     ///
     /// # Errors
     /// If the disk is full.
@@ -127,8 +130,8 @@ fn now() -> std::time::Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Seconds since 1970 for the name of a new file, but more than in any name there is: TensorBoard reads the files in the
-/// order of their names.
+/// Seconds since 1970 for the name of a new file, but more than in any name there is: TensorBoard reads the
+/// files in the order of their names.
 fn following(dir: &Path) -> Result<u64> {
     let mut seconds = now().as_secs();
     for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
@@ -143,14 +146,15 @@ fn following(dir: &Path) -> Result<u64> {
     Ok(seconds)
 }
 
-/// The checksum of TFRecord files: a CRC-32C, rotated and shifted so that a checksum of checksums stays sound.
+/// The checksum of TFRecord files: a CRC-32C, rotated and shifted so that a checksum of checksums stays
+/// sound.
 fn masked_crc(bytes: &[u8]) -> [u8; 4] {
     let crc = crc32c::crc32c(bytes);
     crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-/// Watches a training and writes every step to an event file in its run directory: `loss/total`, `loss/TERM`,
-/// `learning_rate` and `images_per_second`.
+/// Observer that writes every step of a training to an event file in its run directory: `loss/total`,
+/// `loss/TERM`, `learning_rate` and `images_per_second`.
 #[derive(Debug)]
 pub struct TrainingEvents {
     dir: PathBuf,
@@ -160,7 +164,7 @@ pub struct TrainingEvents {
 }
 
 impl TrainingEvents {
-    /// For a training in the run directory `dir`.
+    /// An observer of a training in the run directory `dir`.
     #[must_use]
     pub const fn new(dir: PathBuf) -> Self {
         Self {
@@ -171,7 +175,7 @@ impl TrainingEvents {
         }
     }
 
-    /// Why writing ended early, if it did. That is no reason to end a training.
+    /// Reason why writing ended early, if it did; the training goes on.
     #[must_use]
     pub const fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
@@ -207,8 +211,8 @@ impl Observer for TrainingEvents {
     }
 }
 
-/// Writes the metrics of an evaluated run as `metrics/NAME`, at the step after its last; those of an earlier evaluation
-/// are superseded. Writes nothing for a run that has not been evaluated.
+/// Writes the metrics of an evaluated run as `metrics/NAME`, at the step after its last; those of an earlier
+/// evaluation are superseded. Writes nothing for a run that has not been evaluated.
 ///
 /// # Errors
 /// If the folder cannot be written to.

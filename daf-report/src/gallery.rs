@@ -14,7 +14,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ImageBuffer, ImageFormat, PixelWithColorType};
 use rayon::prelude::*;
 
-/// What became of an image at the run's threshold.
+/// Verdict on an image at the run's threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Anomalous and over the threshold.
@@ -60,7 +60,7 @@ pub(crate) struct Exhibit<'a> {
     pub(crate) prediction: &'a Prediction,
     /// Its place in `predictions.csv`.
     pub(crate) place: usize,
-    /// How wrong its score is: see [`errors`].
+    /// Error of its score: see [`errors`].
     pub(crate) error: f64,
     /// `None` without a threshold.
     pub(crate) verdict: Option<Verdict>,
@@ -82,7 +82,8 @@ impl Exhibit<'_> {
 /// The pieces of a picture, which the page lays over each other.
 #[derive(Debug)]
 pub(crate) struct Picture {
-    /// Each as a data URL, by the name that the style sheet has for it: `image`, `heat` and, with a true defect, `mask`.
+    /// Each as a data URL, by the name that the style sheet has for it: `image`, `heat` and, with a true
+    /// defect, `mask`.
     pub(crate) pieces: Vec<(&'static str, String)>,
     /// Views that are composed of the pieces.
     pub(crate) views: &'static [&'static str],
@@ -90,7 +91,7 @@ pub(crate) struct Picture {
     pub(crate) size: (u32, u32),
 }
 
-/// What of the images fits on the page, those with the largest errors first.
+/// Images that fit on the page, those with the largest errors first.
 #[derive(Debug)]
 pub(crate) struct Gallery<'a> {
     pub(crate) exhibits: Vec<Exhibit<'a>>,
@@ -183,9 +184,9 @@ fn cost(picture: &std::result::Result<Picture, String>) -> usize {
     CARD + picture.as_ref().map_or(0, pieces)
 }
 
-/// How wrong each score is. With a threshold: by how much it lies on the wrong side, in units of the distance from the
-/// normal images' median to the threshold; negative on the right side. Without: the share of images that lie between the
-/// image and the end of the ranking where it belongs.
+/// Error of each score. With a threshold: the distance by which the score lies on the wrong side, in units of
+/// the distance from the normal images' median to the threshold; negative on the right side. Without: the
+/// share of images that lie between the image and the end of the ranking where it belongs.
 fn errors(predictions: &[Prediction], scale: Option<Scale>) -> Vec<f64> {
     let signed = |prediction: &Prediction, height: f64| {
         if prediction.is_anomalous() {
@@ -288,8 +289,8 @@ fn data_url(format: &str, bytes: &[u8]) -> String {
 /// Pixels of the longer side of the contact sheet of synthetic samples, tried in turn until it fits.
 const SHEET_SIDES: [u32; 4] = [1600, 1200, 800, 500];
 
-/// The contact sheet of synthetic samples as a data URL of at most `budget` bytes, with its size; `None` if the run has
-/// none.
+/// The contact sheet of synthetic samples as a data URL of at most `budget` bytes, with its size; `None` if
+/// the run has none.
 pub(crate) fn synthesis(dir: &Path, budget: usize) -> Result<Option<(String, (u32, u32))>> {
     let path = dir.join(SYNTHESIS);
     if !path.is_file() {

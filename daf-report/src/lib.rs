@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
 //! Reports on runs, made of what a run directory holds; the parts that made the run are not needed.
 //!
-//! * [`write()`] makes `report.html`: figures, curves, the history of the training, and all test images with their heat
-//!   maps on one page that stands alone.
+//! * [`write()`] makes `report.html`: figures, curves, the history of the training, and all test images with
+//!   their heat maps on one page that stands alone.
 //! * [`compare`] puts runs side by side, as a table for a terminal and as a page.
 //! * [`sweep`] makes tables, plots and panels of what the jobs of a sweep measured.
 //! * [`cost()`] draws what training and detecting cost against the size of the input.

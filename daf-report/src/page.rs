@@ -1,4 +1,4 @@
-//! `report.html`: all that is known of a run on one page.
+//! `report.html`: a run on one page.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use daf_core::overlay::{OUTLINE, color, opacity};
 use daf_core::results::{Findings, Measurements, Metric, Prediction, Record, Results};
 use daf_core::{Error, Result};
 
-use crate::charts::{self, Kind, NOT_EVALUATED, Scores, Values};
+use crate::charts::{self, CurveKind, NOT_EVALUATED, ScoreLevel, Values};
 use crate::gallery::{self, Exhibit, Gallery, Picture, Verdict};
 use crate::plot::{Chart, Mark};
 use crate::table::{Table, percent};
@@ -33,8 +33,8 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The report on a run as an HTML page of less than 15 MB that needs no other file. A run that has not been evaluated, or
-/// trained, has one too, which says what is missing.
+/// The report on a run as an HTML page of less than 15 MB that needs no other file. A run that has not been
+/// evaluated, or trained, has one too, which says what is missing.
 ///
 /// # Errors
 /// If the contact sheet of synthetic samples is damaged.
@@ -43,7 +43,7 @@ pub fn page(results: &Results) -> Result<String> {
     let scale = results
         .thresholds()
         .and_then(|calibration| calibration.image.scale());
-    let colours = metrics.and_then(|metrics| metrics.colours);
+    let colors = metrics.and_then(|metrics| metrics.colors);
     let gallery = Gallery::of(results, GALLERY);
     let shown = gallery.exhibits.len();
     let left_out = (shown < gallery.all).then(|| {
@@ -53,7 +53,7 @@ pub fn page(results: &Results) -> Result<String> {
             gallery.all, gallery.side
         )
     });
-    let exhibits: Vec<Card> = gallery.exhibits.into_iter().map(Card::of).collect();
+    let exhibits: Vec<ImageCard> = gallery.exhibits.into_iter().map(ImageCard::of).collect();
     let kinds: BTreeSet<String> = exhibits
         .iter()
         .flat_map(|card| card.kinds.iter().cloned())
@@ -68,8 +68,8 @@ pub fn page(results: &Results) -> Result<String> {
         curves: curves(results, scale),
         training: training(&results.history),
         ramp: Ramp::new(),
-        scale_ends: scale_ends(colours),
-        scale_note: if colours.is_some() {
+        scale_ends: scale_ends(colors),
+        scale_note: if colors.is_some() {
             "All heat maps have this one scale. The overlay lets the image show through where the map is cold. The outline \
              is that of the true defect."
         } else {
@@ -104,9 +104,9 @@ pub fn page(results: &Results) -> Result<String> {
 struct Page<'a> {
     name: String,
     summary: String,
-    /// What was found in the images, by kind.
+    /// Findings in the images, by kind.
     findings: &'a [Findings],
-    cards: Vec<Figure>,
+    cards: Vec<Card>,
     tables: Vec<Table>,
     conditions: Vec<String>,
     curves: Vec<Chart>,
@@ -118,7 +118,7 @@ struct Page<'a> {
     judged: bool,
     left_out: Option<String>,
     kinds: BTreeSet<String>,
-    exhibits: Vec<Card>,
+    exhibits: Vec<ImageCard>,
     no_images: &'static str,
     synthesis: Option<(String, (u32, u32))>,
     facts: Vec<(&'static str, String)>,
@@ -127,24 +127,24 @@ struct Page<'a> {
 }
 
 /// A figure on a card of its own.
-struct Figure {
+struct Card {
     name: String,
     value: Result<String, String>,
     unit: &'static str,
     interval: String,
     meaning: String,
-    /// Whether it has much to say.
+    /// Whether it needs twice the width.
     wide: bool,
 }
 
-/// An end of the colour scale, or its middle.
+/// An end of the color scale, or its middle.
 struct ScaleEnd {
     score: String,
     meaning: &'static str,
 }
 
 /// An image of the gallery as the page words it.
-struct Card {
+struct ImageCard {
     name: String,
     label: String,
     /// Every type of its defects, by which cards are filtered.
@@ -160,7 +160,7 @@ struct Card {
     picture: Result<Picture, String>,
 }
 
-impl Card {
+impl ImageCard {
     fn of(exhibit: Exhibit) -> Self {
         let prediction = exhibit.prediction;
         Self {
@@ -181,7 +181,7 @@ impl Card {
     }
 }
 
-/// What is said of an image, after its category if it has one.
+/// A label of an image, after its category if it has one.
 fn labelled(prediction: &Prediction, label: &str) -> String {
     match &prediction.category {
         Some(category) => format!("{category}/{label}"),
@@ -220,8 +220,8 @@ fn summary(results: &Results) -> String {
     }
 }
 
-fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
-    let mut cards: Vec<Figure> = Vec::new();
+fn cards(metrics: Option<&Measurements>) -> Vec<Card> {
+    let mut cards: Vec<Card> = Vec::new();
     for metric in Metric::of_the_paper() {
         let value = match metrics {
             Some(metrics) => metric.of(metrics).map(percent),
@@ -231,7 +231,7 @@ fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
             .and_then(|metrics| metrics.intervals.get(metric.name()))
             .filter(|_| value.is_ok());
         let interval = interval.map(|i| format!("95 %: {}–{}", percent(i.low), percent(i.high)));
-        cards.push(Figure {
+        cards.push(Card {
             name: metric.short().to_owned(),
             value,
             unit: "%",
@@ -241,7 +241,7 @@ fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
         });
     }
     cards.push(threshold_card(metrics));
-    cards.push(Figure {
+    cards.push(Card {
         name: "Speed".into(),
         value: metrics
             .map(|metrics| format!("{:.1}", metrics.images_per_second))
@@ -254,7 +254,7 @@ fn cards(metrics: Option<&Measurements>) -> Vec<Figure> {
     cards
 }
 
-fn threshold_card(metrics: Option<&Measurements>) -> Figure {
+fn threshold_card(metrics: Option<&Measurements>) -> Card {
     let calibration = metrics.and_then(|metrics| metrics.calibration.as_ref());
     let value = match (metrics, calibration) {
         (None, _) => Err(NOT_EVALUATED.to_owned()),
@@ -277,7 +277,7 @@ fn threshold_card(metrics: Option<&Measurements>) -> Figure {
                 at.false_alarms, at.normal, at.missed, at.anomalous
             )
         });
-    Figure {
+    Card {
         name: "Threshold".into(),
         value,
         unit: "",
@@ -295,7 +295,7 @@ fn tables(metrics: &Measurements) -> Vec<Table> {
     tables
 }
 
-/// What the figures rest on.
+/// Conditions under which the figures were measured.
 fn conditions(metrics: &Measurements) -> Vec<String> {
     let (height, width) = metrics.size;
     let mut lines = vec![
@@ -351,26 +351,26 @@ fn curves(results: &Results, scale: Option<Scale>) -> Vec<Chart> {
     vec![
         charts::curves(
             "ROC curves",
-            Kind::Roc,
+            CurveKind::Roc,
             [
-                named("images", Scores::Image, Metric::ImageAuroc),
-                named("pixels", Scores::Pixel, Metric::PixelAuroc),
+                named("images", ScoreLevel::Image, Metric::ImageAuroc),
+                named("pixels", ScoreLevel::Pixel, Metric::PixelAuroc),
             ],
             None,
         ),
         charts::curves(
             "Precision-recall curves",
-            Kind::PrecisionRecall,
+            CurveKind::PrecisionRecall,
             [
-                named("images", Scores::Image, Metric::ImageAp),
-                named("pixels", Scores::Pixel, Metric::PixelAp),
+                named("images", ScoreLevel::Image, Metric::ImageAp),
+                named("pixels", ScoreLevel::Pixel, Metric::PixelAp),
             ],
             None,
         ),
         charts::curves(
             "PRO curve",
-            Kind::Pro,
-            [named("regions", Scores::Pixel, Metric::PixelPro)],
+            CurveKind::Pro,
+            [named("regions", ScoreLevel::Pixel, Metric::PixelPro)],
             limit.as_ref(),
         ),
         charts::scores(results, scale.map(|scale| scale.threshold)),
@@ -409,7 +409,7 @@ fn training(records: &[Record]) -> Vec<Chart> {
 
 /// The colors of the heat maps from cold to hot, as lists of CSS and of SVG.
 struct Ramp {
-    /// Stops of a gradient.
+    /// Stops of a gradient of CSS.
     gradient: String,
     /// Red, green and blue as tables of a `feComponentTransfer`.
     channels: [(char, String); 3],
@@ -442,7 +442,7 @@ fn scale_ends(scale: Option<Scale>) -> [ScaleEnd; 3] {
     let end = |score: String, meaning| ScaleEnd { score, meaning };
     match scale {
         Some(scale) => {
-            let (low, high) = scale.colours();
+            let (low, high) = scale.colors();
             [
                 end(
                     format!("≤ {}", significant(low.into())),

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use daf_core::overlay::{Pieces, colored, outline, scaled, sheet};
 use daf_core::results::{Prediction, Results};
 use daf_core::{Error, Result};
-use daf_sweep::{Outcome, Outcomes, Panels, State};
+use daf_sweep::{CellResult, PanelSpec, State, SweepResults};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::gallery::{drawn, jpeg};
@@ -15,10 +15,10 @@ use crate::gallery::{drawn, jpeg};
 #[derive(Debug)]
 pub(crate) struct Panel {
     pub(crate) title: String,
-    /// What the pictures of a row are.
+    /// Names of the pictures of a row.
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<PanelRow>,
-    /// Why there are fewer pictures than there could be.
+    /// Reasons for missing pictures.
     pub(crate) notes: Vec<String>,
     /// The pictures as one PNG, and its name.
     pub(crate) png: Vec<u8>,
@@ -40,12 +40,12 @@ const QUALITY: u8 = 85;
 struct Group<'a> {
     name: String,
     /// One for each variant of that axis.
-    runs: Vec<Option<(&'a Outcome, Results)>>,
+    runs: Vec<Option<(&'a CellResult, Results)>>,
 }
 
 impl Panel {
-    pub(crate) fn of(outcomes: &Outcomes, wanted: &Panels, number: usize) -> Result<Self> {
-        let axes = &outcomes.manifest().axes;
+    pub(crate) fn of(sweep: &SweepResults, wanted: &PanelSpec, number: usize) -> Result<Self> {
+        let axes = &sweep.manifest().axes;
         let mut panel = Self {
             title: wanted.title.clone(),
             columns: Vec::new(),
@@ -66,7 +66,7 @@ impl Panel {
             .into_iter()
             .chain(variants.iter().map(|name| (*name).clone()))
             .collect();
-        let groups = groups(outcomes, wanted, axis, &variants, &mut panel.notes)?;
+        let groups = groups(sweep, wanted, axis, &variants, &mut panel.notes)?;
         let share = wanted.images.div_ceil(groups.len().max(1));
         let mut sheet_rows = Vec::new();
         for group in &groups {
@@ -77,20 +77,16 @@ impl Panel {
                 if panel.rows.len() == wanted.images {
                     break;
                 }
-                let pictures = pictures(group, prediction, &mut panel.notes);
-                let label = &prediction.label;
                 let file = prediction.image.rsplit('/').next().unwrap_or_default();
                 let gap = if group.name.is_empty() { "" } else { ", " };
-                let name = format!("{}{gap}{label}/{file}", group.name);
+                let pictures = pictures(group, prediction, &mut panel.notes);
+                let embedded = pictures.iter().map(|picture| {
+                    let picture = picture.as_ref()?;
+                    Some((jpeg(picture, QUALITY).ok()?, picture.dimensions()))
+                });
                 panel.rows.push(PanelRow {
-                    name,
-                    pictures: pictures
-                        .iter()
-                        .map(|picture| {
-                            let picture = picture.as_ref()?;
-                            Some((jpeg(picture, QUALITY).ok()?, picture.dimensions()))
-                        })
-                        .collect(),
+                    name: format!("{}{gap}{}/{file}", group.name, prediction.label),
+                    pictures: embedded.collect(),
                 });
                 sheet_rows.push(pictures);
             }
@@ -103,14 +99,12 @@ impl Panel {
             .map(RgbImage::dimensions)
             .fold((1, 1), |(width, height), (w, h)| (width.max(w), height.max(h)));
         let blank = || RgbImage::from_pixel(width, height, Rgb([255; 3]));
-        let rows: Vec<Vec<RgbImage>> = sheet_rows
-            .into_iter()
-            .map(|row| {
-                row.into_iter()
-                    .map(|picture| picture.unwrap_or_else(blank))
-                    .collect()
-            })
-            .collect();
+        let whole = |row: Vec<Option<RgbImage>>| {
+            row.into_iter()
+                .map(|picture| picture.unwrap_or_else(blank))
+                .collect()
+        };
+        let rows: Vec<Vec<RgbImage>> = sheet_rows.into_iter().map(whole).collect();
         if !rows.is_empty() {
             let mut png = Cursor::new(Vec::new());
             sheet(&rows)
@@ -124,53 +118,46 @@ impl Panel {
 
 /// The selected jobs by what they have in common; of several seeds the first.
 fn groups<'a>(
-    outcomes: &'a Outcomes,
-    wanted: &Panels,
+    sweep: &'a SweepResults,
+    wanted: &PanelSpec,
     axis: usize,
     variants: &[&String],
     notes: &mut Vec<String>,
 ) -> Result<Vec<Group<'a>>> {
-    let axes = &outcomes.manifest().axes;
+    let axes = &sweep.manifest().axes;
     let mut groups: Vec<Group> = Vec::new();
-    for outcome in outcomes.list() {
-        let names = || axes.iter().zip(&outcome.cell);
+    for result in sweep.list() {
+        let names = || axes.iter().zip(&result.cell);
         let selected =
             names().all(|(axis, name)| wanted.only.get(&axis.name).is_none_or(|only| only.has(name)));
         let first_seed =
             names().all(|(axis, name)| axis.name != daf_sweep::SEED || axis.variants.first() == Some(name));
-        let column = variants.iter().position(|name| **name == outcome.cell[axis]);
+        let column = variants.iter().position(|name| **name == result.cell[axis]);
         let (true, true, Some(column)) = (selected, first_seed, column) else {
             continue;
         };
         let common = names().enumerate().filter(|(place, (other, _))| {
             *place != axis && other.name != daf_sweep::SEED && other.variants.len() > 1
         });
-        let common: Vec<&str> = common.map(|(_, (_, name))| name.as_str()).collect();
-        let name = common.join(", ");
-        if !groups.iter().any(|group| group.name == name) {
-            groups.push(Group {
-                name: name.clone(),
-                runs: variants.iter().map(|_| None).collect(),
-            });
-        }
-        let Some(group) = groups.iter_mut().find(|group| group.name == name) else {
-            continue;
-        };
-        if outcome.state == State::Finished {
-            group.runs[column] = Some((outcome, Results::read(&outcome.dir)?));
+        let mut names: Vec<&str> = common.map(|(_, (_, name))| name.as_str()).collect();
+        let name = names.join(", ");
+        let place = groups.iter().position(|group| group.name == name);
+        let place = place.unwrap_or_else(|| {
+            let runs = variants.iter().map(|_| None).collect();
+            groups.push(Group { name, runs });
+            groups.len() - 1
+        });
+        if result.state == State::Finished {
+            groups[place].runs[column] = Some((result, Results::read(&result.dir)?));
         } else {
-            let gap = if name.is_empty() { "" } else { ", " };
-            notes.push(format!(
-                "{}{gap}{name}: {}",
-                outcome.cell[axis],
-                outcome.state.name()
-            ));
+            names.insert(0, &result.cell[axis]);
+            notes.push(format!("{}: {}", names.join(", "), result.state.name()));
         }
     }
     Ok(groups)
 }
 
-/// So many defective images, spread over the kinds of defect: the first of each, then the second of each.
+/// `count` defective images, spread over the kinds of defect: the first of each, then the second of each.
 fn spread(predictions: &[Prediction], count: usize) -> Vec<&Prediction> {
     let mut kinds: BTreeMap<&str, Vec<&Prediction>> = BTreeMap::new();
     for prediction in predictions.iter().filter(|prediction| prediction.is_anomalous()) {

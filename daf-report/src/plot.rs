@@ -159,7 +159,8 @@ impl Scale {
     }
 }
 
-/// A multiple of a power of ten in full, or with an exponent where the largest value or the power is far from 1.
+/// A multiple of a power of ten in full, or with an exponent where the largest value or the power is far from
+/// 1.
 fn label(value: f64, power: i32, largest: f64) -> String {
     if largest < 1e6 && power >= -5 {
         let digits = power.min(0).unsigned_abs() as usize;
@@ -227,7 +228,8 @@ const TOP: f64 = 8.0;
 const BELOW: f64 = 44.0;
 
 impl Plot {
-    /// Axes, grid and labels; an axis without a name has none of them but its line. `below` units are left under it.
+    /// Axes, grid and labels; an axis without a name has none of them but its line. `below` units are left
+    /// under it.
     fn new(size: (u32, u32), below: f64, axes: &Axes, x: Scale, y: Scale) -> Self {
         let (width, height) = (f64::from(size.0), f64::from(size.1));
         let area = [LEFT, TOP, width - RIGHT, height - below];
@@ -490,7 +492,8 @@ pub(crate) fn profile(y_name: &'static str, places: &[String], series: &[(String
     plot
 }
 
-/// A name in lines of about so many letters, broken between its words; what does not fit in three lines is cut off.
+/// A name in lines of about so many letters, broken between its words; what does not fit in three lines is
+/// cut off.
 fn broken(name: &str, letters: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in name.split_inclusive([' ', '-', '_', '/']) {

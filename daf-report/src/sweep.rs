@@ -2,14 +2,14 @@
 
 use askama::Template;
 use daf_core::{Error, Result};
-use daf_sweep::{Figure, Figures, Metric, Outcome, Outcomes, Profile, State};
+use daf_sweep::{CellResult, Figure, Figures, Metric, Profile, State, SweepResults};
 
 use crate::page::significant;
 use crate::panels::Panel;
 use crate::plot::{Chart, profile};
 use crate::table::{Cell, Column, Row, Table, missing, percent};
 
-/// Tables, plots and panels of a sweep: what [`sweep()`] makes.
+/// Tables, plots and panels of a sweep, made by [`sweep()`].
 #[derive(Debug)]
 pub struct SweepReport {
     title: String,
@@ -38,20 +38,20 @@ struct JobLine {
 ///
 /// # Errors
 /// If a run's file is damaged.
-pub fn sweep(outcomes: &Outcomes) -> Result<SweepReport> {
-    let manifest = outcomes.manifest();
-    let tables = manifest.view.tables.iter().map(|table| outcomes.table(table));
+pub fn sweep(results: &SweepResults) -> Result<SweepReport> {
+    let manifest = results.manifest();
+    let tables = manifest.view.tables.iter().map(|table| results.table(table));
     let plots = manifest.view.plots.iter().map(|plot| {
-        let charts = outcomes.profiles(plot).into_iter().map(chart);
+        let charts = results.profiles(plot).into_iter().map(chart);
         (plot.title.clone(), charts.collect())
     });
     let mut panels = Vec::new();
     for (number, wanted) in (1..).zip(&manifest.view.panels) {
-        panels.push(Panel::of(outcomes, wanted, number)?);
+        panels.push(Panel::of(results, wanted, number)?);
     }
     Ok(SweepReport {
         title: manifest.title.clone(),
-        summary: summary(outcomes),
+        summary: summary(results),
         smoke: manifest.smoke,
         tables: tables
             .map(|figures| {
@@ -62,7 +62,7 @@ pub fn sweep(outcomes: &Outcomes) -> Result<SweepReport> {
         plots: plots.collect(),
         panels,
         axes: manifest.axes.iter().map(|axis| axis.name.clone()).collect(),
-        jobs: outcomes.list().iter().map(JobLine::of).collect(),
+        jobs: results.list().iter().map(JobLine::of).collect(),
     })
 }
 
@@ -83,7 +83,7 @@ impl SweepReport {
     /// A page that stands alone, but for links to the reports on the runs.
     ///
     /// # Errors
-    /// None that is known of.
+    /// If the page cannot be put together, of which no case is known.
     pub fn html(&self) -> Result<String> {
         let page = Page { report: self };
         page.render()
@@ -108,15 +108,15 @@ struct Page<'a> {
 const SMOKE: &str =
     "This is the small form of the sweep, which only tries out whether it works: its figures mean nothing.";
 
-fn summary(outcomes: &Outcomes) -> String {
-    let manifest = outcomes.manifest();
+fn summary(results: &SweepResults) -> String {
+    let manifest = results.manifest();
     let jobs = manifest.jobs.len();
     let hashes = |finished: bool| {
-        let mut hashes: Vec<_> = outcomes
+        let mut hashes: Vec<_> = results
             .list()
             .iter()
-            .filter(|outcome| (outcome.state == State::Finished) == finished)
-            .map(|outcome| &outcome.hash)
+            .filter(|result| (result.state == State::Finished) == finished)
+            .map(|result| &result.hash)
             .collect();
         hashes.sort_unstable();
         hashes.dedup();
@@ -177,7 +177,7 @@ fn cell(figure: &Figure, table: &mut Table) -> Cell {
     match figure {
         Figure::Outside => Cell::plain("/".into()),
         Figure::Missing(reason) => missing(table.note(reason)),
-        Figure::Known {
+        Figure::Measured {
             spread,
             metric,
             note,
@@ -248,14 +248,14 @@ fn chart(found: Profile) -> Chart {
 }
 
 impl JobLine {
-    fn of(outcome: &Outcome) -> Self {
+    fn of(result: &CellResult) -> Self {
         Self {
-            number: outcome.number,
-            hash: outcome.hash.clone(),
-            cell: outcome.cell.clone(),
-            state: outcome.state.name(),
-            report: outcome.dir.join(crate::FILE).is_file(),
-            detail: match &outcome.state {
+            number: result.number,
+            hash: result.hash.clone(),
+            cell: result.cell.clone(),
+            state: result.state.name(),
+            report: result.dir.join(crate::FILE).is_file(),
+            detail: match &result.state {
                 State::Failed(reason) => reason.clone(),
                 _ => String::new(),
             },

@@ -6,11 +6,11 @@ use daf_core::results::{Measurements, Metric, Metrics, Value};
 #[derive(Debug, askama::Template)]
 #[template(path = "table.html")]
 pub(crate) struct Table {
-    /// What the rows are.
+    /// Name for the rows, over the first column.
     pub(crate) of: String,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row>,
-    /// Why values are missing, and other remarks on them.
+    /// Reasons for missing values, and other remarks.
     pub(crate) notes: Vec<String>,
 }
 
@@ -33,15 +33,12 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) text: String,
-    /// By which cells of a column are compared.
+    /// Value by which cells of a column are compared.
     pub(crate) value: Option<f64>,
     pub(crate) best: bool,
-    /// Number of the note, from 1, that says why there is no value, or what is special about it.
+    /// Number, from 1, of the note with the reason for a missing value or a remark.
     pub(crate) note: Option<usize>,
 }
-
-/// A value with how it reads, or why there is none.
-pub(crate) type Figure = Result<(f64, String), String>;
 
 impl Cell {
     pub(crate) fn plain(text: String) -> Self {
@@ -60,7 +57,7 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 impl Table {
-    /// Of metrics in percent; what the rows are stands over the first column.
+    /// A table of metrics in percent; `of` stands over the first column.
     pub(crate) fn new(of: &str) -> Self {
         let column = |name: &str, meaning| Column {
             name: name.to_owned(),
@@ -77,7 +74,7 @@ impl Table {
         }
     }
 
-    /// Of the defect types of a run.
+    /// A table of the defect types of a run.
     pub(crate) fn by_defect(found: &Measurements) -> Self {
         let mut table = Self::new("defect type");
         found
@@ -88,7 +85,7 @@ impl Table {
         table
     }
 
-    /// Of the categories of a run, if it has several, with their mean.
+    /// A table of the categories of a run, if it has several, with their mean.
     pub(crate) fn by_category(found: &Measurements) -> Option<Self> {
         let mean = found.mean.as_ref()?;
         let mut table = Self::new("category");
@@ -173,8 +170,14 @@ impl Table {
         }
     }
 
-    /// Adds a column of figures that compare as metrics do.
-    pub(crate) fn add_column(&mut self, name: &str, meaning: &'static str, values: &[Figure]) {
+    /// Adds a column of figures that compare as metrics do: each with how it reads, or the reason why there
+    /// is none.
+    pub(crate) fn add_column(
+        &mut self,
+        name: &str,
+        meaning: &'static str,
+        values: &[Result<(f64, String), String>],
+    ) {
         self.columns.push(Column {
             name: name.to_owned(),
             meaning,
@@ -206,12 +209,12 @@ impl Table {
         }
     }
 
-    /// The note that says why there is no value.
+    /// Number of the note with the reason for a missing value.
     pub(crate) fn note(&mut self, reason: &str) -> usize {
         self.remark(&format!("not available: {reason}"))
     }
 
-    /// The note that says this.
+    /// Number of the note with this text.
     pub(crate) fn remark(&mut self, text: &str) -> usize {
         if let Some(place) = self.notes.iter().position(|known| known == text) {
             return place + 1;
@@ -220,7 +223,8 @@ impl Table {
         self.notes.len()
     }
 
-    /// The table as Markdown, its columns aligned so that it reads well in a terminal; the best values in bold.
+    /// The table as Markdown, its columns aligned so that it reads well in a terminal; the best values in
+    /// bold.
     pub(crate) fn markdown(&self) -> String {
         let text = |cell: &Cell| {
             let text = match cell {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use daf_core::results::Metric;
 
-use crate::outcomes::{Outcome, Outcomes};
-use crate::view::{METRIC, Plot, SEED, Selection, Table};
+use crate::results::{CellResult, SweepResults};
+use crate::view::{METRIC, PlotSpec, SEED, Selection, TableSpec};
 
 /// A table of figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
-    /// What stands over it.
+    /// Title of the table.
     pub title: String,
-    /// What the names of the rows are.
+    /// Heads over the names of the rows.
     pub heads: Vec<String>,
     /// Names of the columns.
     pub columns: Vec<String>,
@@ -33,22 +33,22 @@ pub struct FigureRow {
     pub figures: Vec<Figure>,
 }
 
-/// A figure, or why there is none.
+/// A figure, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Figure {
     /// The grid has no such place.
     Outside,
     /// No seed has all of its jobs; the reason.
     Missing(String),
-    /// It is known.
-    Known {
+    /// It was measured.
+    Measured {
         /// Mean and standard deviation.
         spread: Spread,
-        /// What it is a figure of.
+        /// The metric.
         metric: Metric,
-        /// How many places of the grid each seed is the mean of: only figures of equally many compete.
+        /// Number of places of the grid that each seed is the mean of: only figures of equally many compete.
         places: usize,
-        /// Why seeds are left out, if some are.
+        /// Reason why seeds are left out, if some are.
         note: Option<String>,
         /// Whether it is the best of those that compete.
         best: bool,
@@ -60,7 +60,8 @@ pub enum Figure {
 pub struct Spread {
     /// The mean.
     pub mean: f64,
-    /// Standard deviation of the seeds, with one degree of freedom less than there are; `None` for a single one.
+    /// Standard deviation of the seeds, with one degree of freedom less than there are; `None` for a single
+    /// one.
     pub std: Option<f64>,
     /// Number of seeds.
     pub seeds: usize,
@@ -69,7 +70,7 @@ pub struct Spread {
 /// A metric along an axis, line by line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// Which metric.
+    /// The metric.
     pub metric: Metric,
     /// The places along the axis.
     pub places: Vec<String>,
@@ -87,7 +88,7 @@ pub struct Line {
 }
 
 impl Spread {
-    /// Of one value per seed; `None` if there is none.
+    /// The spread of one value per seed; `None` without values.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len() as f64;
@@ -101,9 +102,9 @@ impl Spread {
     }
 }
 
-/// What a row or a column fixes: an axis by its number, or the metric.
+/// Part of a row or a column: the variant of an axis, both by number, or the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum KeyPart {
     Variant(usize, usize),
     Metric(Metric),
     /// All variants of an axis together.
@@ -112,26 +113,26 @@ enum Part {
 
 /// A row or column.
 #[derive(Debug, Clone, Default)]
-struct Key(Vec<Part>);
+struct Key(Vec<KeyPart>);
 
-/// What a figure is of: variants by axis, `None` for those that are averaged.
+/// Request for a figure: variants by axis, `None` for those that are averaged.
 #[derive(Debug, Clone, PartialEq)]
 struct Wanted {
     fixed: Vec<Option<usize>>,
     metric: Metric,
 }
 
-/// Losses: under the variant of an axis in comparison with another.
+/// Variant of an axis with which the other variants are compared.
 #[derive(Debug, Clone, Copy)]
 struct Reference<'a> {
     axis: usize,
     variant: &'a str,
 }
 
-impl Outcomes {
+impl SweepResults {
     /// The figures of a table.
     #[must_use]
-    pub fn table(&self, table: &Table) -> Figures {
+    pub fn table(&self, table: &TableSpec) -> Figures {
         let mut columns = table.columns.clone();
         let named = |side: &[String]| side.iter().any(|name| name == METRIC);
         if !named(&table.rows) && !named(&columns) && (columns.is_empty() || table.metrics.len() > 1) {
@@ -187,7 +188,7 @@ impl Outcomes {
                 .any(|figure| *figure != Figure::Outside)
                 .then(|| FigureRow {
                     names: self.names(key),
-                    is_mean: key.0.iter().any(|part| matches!(part, Part::Mean(_))),
+                    is_mean: key.0.iter().any(|part| matches!(part, KeyPart::Mean(_))),
                     figures,
                 })
         });
@@ -204,7 +205,7 @@ impl Outcomes {
 
     /// The lines of a plot, metric by metric.
     #[must_use]
-    pub fn profiles(&self, plot: &Plot) -> Vec<Profile> {
+    pub fn profiles(&self, plot: &PlotSpec) -> Vec<Profile> {
         let (Some(x), Some(lines)) = (self.axis(&plot.x), self.axis(&plot.lines)) else {
             return Vec::new();
         };
@@ -215,7 +216,7 @@ impl Outcomes {
                 fixed[x] = Some(place);
                 fixed[lines] = Some(line);
                 match self.figure(&Wanted { fixed, metric }, &plot.only, None) {
-                    Figure::Known { spread, .. } => Some(spread),
+                    Figure::Measured { spread, .. } => Some(spread),
                     Figure::Missing(_) | Figure::Outside => None,
                 }
             };
@@ -259,11 +260,11 @@ impl Outcomes {
     }
 
     /// The combinations of what stands on one side of a table.
-    fn keys(&self, side: &[String], table: &Table, reference: Option<Reference>) -> Vec<Key> {
+    fn keys(&self, side: &[String], table: &TableSpec, reference: Option<Reference>) -> Vec<Key> {
         let mut keys = vec![Key::default()];
         for name in side {
-            let parts: Vec<Part> = if name == METRIC {
-                table.metrics.iter().copied().map(Part::Metric).collect()
+            let parts: Vec<KeyPart> = if name == METRIC {
+                table.metrics.iter().copied().map(KeyPart::Metric).collect()
             } else {
                 let Some(axis) = self.axis(name) else { continue };
                 let compared = reference.filter(|reference| reference.axis == axis);
@@ -272,12 +273,12 @@ impl Outcomes {
                     .filter(|variant| {
                         compared.is_none_or(|compared| compared.variant != self.name(axis, *variant))
                     })
-                    .map(|variant| Part::Variant(axis, variant));
-                let mean = (table.mean.as_ref() == Some(name)).then_some(Part::Mean(axis));
+                    .map(|variant| KeyPart::Variant(axis, variant));
+                let mean = (table.mean.as_ref() == Some(name)).then_some(KeyPart::Mean(axis));
                 variants.chain(mean).collect()
             };
             let longer = keys.iter().flat_map(|key| {
-                let with = |part: &Part| Key(key.0.iter().copied().chain([*part]).collect());
+                let with = |part: &KeyPart| Key(key.0.iter().copied().chain([*part]).collect());
                 parts.iter().map(with).collect::<Vec<_>>()
             });
             keys = longer.collect();
@@ -286,16 +287,16 @@ impl Outcomes {
     }
 
     fn names(&self, key: &Key) -> Vec<String> {
-        let name = |part: &Part| match *part {
-            Part::Variant(axis, variant) => self.name(axis, variant).to_owned(),
-            Part::Metric(metric) => metric.short().to_owned(),
-            Part::Mean(_) => "Mean".to_owned(),
+        let name = |part: &KeyPart| match *part {
+            KeyPart::Variant(axis, variant) => self.name(axis, variant).to_owned(),
+            KeyPart::Metric(metric) => metric.short().to_owned(),
+            KeyPart::Mean(_) => "Mean".to_owned(),
         };
         key.0.iter().map(name).collect()
     }
 
     /// The axis whose variants compete in a table.
-    fn compared(&self, table: &Table) -> Option<usize> {
+    fn compared(&self, table: &TableSpec) -> Option<usize> {
         let competes = |name: &&String| *name != METRIC && table.mean.as_ref() != Some(*name);
         let by_rows = || table.rows.iter().rev().find(competes);
         let by_columns = || table.columns.iter().rev().find(competes);
@@ -303,16 +304,16 @@ impl Outcomes {
         self.axis(name)
     }
 
-    fn wanted(&self, row: &Key, column: &Key, table: &Table) -> Wanted {
+    fn wanted(&self, row: &Key, column: &Key, table: &TableSpec) -> Wanted {
         let mut wanted = Wanted {
             fixed: vec![None; self.manifest.axes.len()],
             metric: table.metrics[0],
         };
         for part in row.0.iter().chain(&column.0) {
             match *part {
-                Part::Variant(axis, variant) => wanted.fixed[axis] = Some(variant),
-                Part::Metric(metric) => wanted.metric = metric,
-                Part::Mean(_) => {}
+                KeyPart::Variant(axis, variant) => wanted.fixed[axis] = Some(variant),
+                KeyPart::Metric(metric) => wanted.metric = metric,
+                KeyPart::Mean(_) => {}
             }
         }
         wanted
@@ -323,24 +324,25 @@ impl Outcomes {
         /// Values, with the hashes of the runs that they come from.
         type Runs<'a> = Vec<((&'a str, Option<&'a str>), Result<f64, String>)>;
         let mut by_seed: BTreeMap<usize, Runs<'_>> = BTreeMap::new();
-        for outcome in self.matching(wanted, only) {
+        for result in self.matching(wanted, only) {
             let value = match reference {
-                None => outcome.value(wanted.metric),
-                Some(reference) if outcome.cell[reference.axis] == reference.variant => continue,
-                Some(reference) => self.loss(outcome, wanted.metric, reference),
+                None => result.value(wanted.metric),
+                Some(reference) if result.cell[reference.axis] == reference.variant => continue,
+                Some(reference) => self.loss(result, wanted.metric, reference),
             };
             let number = seed.and_then(|seed| {
                 let variants = &self.manifest.axes[seed].variants;
-                variants.iter().position(|name| *name == outcome.cell[seed])
+                variants.iter().position(|name| *name == result.cell[seed])
             });
-            let rival = reference.and_then(|reference| self.rival(outcome, reference));
-            let from = (&outcome.hash[..], rival.map(|rival| &rival.hash[..]));
+            let rival = reference.and_then(|reference| self.rival(result, reference));
+            let from = (&result.hash[..], rival.map(|rival| &rival.hash[..]));
             by_seed
                 .entry(number.unwrap_or(0))
                 .or_default()
                 .push((from, value));
         }
-        // Seeds that a setting over the axes has made one are one: the same runs twice say nothing about spread.
+        // Seeds that a setting over the axes has made one are one: the same runs twice say nothing about
+        // spread.
         let mut known = HashSet::new();
         by_seed.retain(|_, runs| known.insert(runs.iter().map(|(from, _)| *from).collect::<Vec<_>>()));
         if by_seed.is_empty() {
@@ -367,7 +369,7 @@ impl Outcomes {
             (true, false) => None,
         };
         match (Spread::of(&means), missing) {
-            (Some(spread), missing) => Figure::Known {
+            (Some(spread), missing) => Figure::Measured {
                 spread,
                 metric: wanted.metric,
                 places,
@@ -380,9 +382,9 @@ impl Outcomes {
     }
 
     /// The places of the grid that a figure is of.
-    fn matching(&self, wanted: &Wanted, only: &Selection) -> impl Iterator<Item = &Outcome> {
-        self.list.iter().filter(move |outcome| {
-            let axes = self.manifest.axes.iter().zip(&wanted.fixed).zip(&outcome.cell);
+    fn matching(&self, wanted: &Wanted, only: &Selection) -> impl Iterator<Item = &CellResult> {
+        self.list.iter().filter(move |result| {
+            let axes = self.manifest.axes.iter().zip(&wanted.fixed).zip(&result.cell);
             axes.into_iter().all(|((axis, fixed), name)| {
                 fixed.is_none_or(|variant| axis.variants[variant] == *name)
                     && only.get(&axis.name).is_none_or(|names| names.has(name))
@@ -390,23 +392,23 @@ impl Outcomes {
         })
     }
 
-    /// What a place loses in comparison with the one under the reference.
-    fn loss(&self, outcome: &Outcome, metric: Metric, reference: Reference) -> Result<f64, String> {
+    /// Loss of a place in comparison with the one under the reference.
+    fn loss(&self, result: &CellResult, metric: Metric, reference: Reference) -> Result<f64, String> {
         let best = self
-            .rival(outcome, reference)
+            .rival(result, reference)
             .ok_or_else(|| format!("the sweep has no {} here", reference.variant))?;
-        Ok(best.value(metric)? - outcome.value(metric)?)
+        Ok(best.value(metric)? - result.value(metric)?)
     }
 
     /// The same place under the reference.
-    fn rival(&self, outcome: &Outcome, reference: Reference) -> Option<&Outcome> {
-        let mut cell = outcome.cell.clone();
+    fn rival(&self, result: &CellResult, reference: Reference) -> Option<&CellResult> {
+        let mut cell = result.cell.clone();
         cell[reference.axis] = reference.variant.to_owned();
         self.places.get(&cell).map(|place| &self.list[*place])
     }
 }
 
-/// Why values are missing, each reason once.
+/// Reasons for missing values, each once.
 fn reasons(faults: &[&String], jobs: usize) -> String {
     let mut distinct: Vec<&str> = Vec::new();
     for fault in faults {
@@ -422,12 +424,12 @@ fn reasons(faults: &[&String], jobs: usize) -> String {
     }
 }
 
-/// Marks the best among the figures at `places`, where several compete; all of those that read the same. Figures of fewer
-/// places of the grid than others do not compete.
+/// Marks the best among the figures at `places`, where several compete; all of those that read the same.
+/// Figures of fewer places of the grid than others do not compete.
 fn mark_best(figures: &mut [Vec<Figure>], places: &[(usize, usize)], most: bool) {
     let sign = if most { 1.0 } else { -1.0 };
     let covered = |figure: &Figure| match figure {
-        Figure::Known { places, .. } => *places,
+        Figure::Measured { places, .. } => *places,
         Figure::Missing(_) | Figure::Outside => 0,
     };
     let all = places
@@ -437,10 +439,10 @@ fn mark_best(figures: &mut [Vec<Figure>], places: &[(usize, usize)], most: bool)
     // Tables show shares in percent with one digit.
     let read = |figure: &Figure| match figure {
         figure if covered(figure) < all => None,
-        Figure::Known { spread, metric, .. } if metric.is_share() => {
+        Figure::Measured { spread, metric, .. } if metric.is_share() => {
             Some(sign * (1000.0 * spread.mean).round())
         }
-        Figure::Known { spread, .. } => Some(sign * spread.mean),
+        Figure::Measured { spread, .. } => Some(sign * spread.mean),
         Figure::Missing(_) | Figure::Outside => None,
     };
     let values = || {
@@ -460,7 +462,7 @@ fn mark_best(figures: &mut [Vec<Figure>], places: &[(usize, usize)], most: bool)
         .copied()
         .collect();
     for (row, column) in best {
-        if let Figure::Known { best, .. } = &mut figures[row][column] {
+        if let Figure::Measured { best, .. } = &mut figures[row][column] {
             *best = true;
         }
     }
@@ -480,7 +482,7 @@ mod tests {
 
     use super::*;
     use crate::axis::AxisNames;
-    use crate::manifest::Manifest;
+    use crate::manifest::SweepManifest;
     use crate::sweep::State;
     use crate::view::{Names, View};
 
@@ -508,7 +510,7 @@ mod tests {
             by_defect: BTreeMap::new(),
             at_threshold: None,
             calibration: None,
-            colours: None,
+            colors: None,
             weights: Vec::new(),
             size: (1, 1),
             mask_rule: "nearest".into(),
@@ -531,8 +533,9 @@ mod tests {
         ("seed", &["1", "2", "3"]),
     ];
 
-    /// Outcomes of the whole grid; `value` gives a metric, none for a job that was not run, or leaves the place out.
-    fn outcomes(value: impl Fn(&[&str]) -> Option<Option<f64>>) -> Outcomes {
+    /// Results of the whole grid; `value` gives a metric, none for a job that was not run, or leaves the
+    /// place out.
+    fn results(value: impl Fn(&[&str]) -> Option<Option<f64>>) -> SweepResults {
         let mut cells: Vec<Vec<&str>> = vec![Vec::new()];
         for (_, variants) in AXES {
             let longer = |cell: &Vec<&'static str>| {
@@ -543,9 +546,9 @@ mod tests {
         }
         // The order in which they come does not matter.
         cells.reverse();
-        let outcome = |cell: &Vec<&str>| {
+        let result = |cell: &Vec<&str>| {
             let found = value(cell)?;
-            Some(Outcome {
+            Some(CellResult {
                 number: 1,
                 hash: cell.concat(),
                 cell: cell.iter().map(|name| (*name).to_owned()).collect(),
@@ -558,12 +561,12 @@ mod tests {
                 dir: "nowhere".into(),
             })
         };
-        let list = cells.iter().filter_map(outcome).collect();
+        let list = cells.iter().filter_map(result).collect();
         let axes = AXES.map(|(name, variants)| AxisNames {
             name: name.into(),
             variants: variants.iter().map(|name| (*name).to_owned()).collect(),
         });
-        let manifest = Manifest {
+        let manifest = SweepManifest {
             daf: String::new(),
             title: "test".into(),
             smoke: false,
@@ -571,21 +574,22 @@ mod tests {
             view: View::default(),
             jobs: Vec::new(),
         };
-        Outcomes::new(manifest, list)
+        SweepResults::new(manifest, list)
     }
 
-    fn table(yaml: serde_json::Value) -> Table {
+    fn table(yaml: serde_json::Value) -> TableSpec {
         serde_json::from_value(yaml).unwrap()
     }
 
     fn known(figure: &Figure) -> (f64, Option<f64>, bool) {
         match figure {
-            Figure::Known { spread, best, .. } => (spread.mean, spread.std, *best),
+            Figure::Measured { spread, best, .. } => (spread.mean, spread.std, *best),
             other => panic!("{other:?}"),
         }
     }
 
-    /// Category a 0.1 more than b, NSA 0.2 less than DAF, `simple` 0.1 less for DAF and 0.3 for NSA, seeds 0.01 apart.
+    /// Category a 0.1 more than b, NSA 0.2 less than DAF, `simple` 0.1 less for DAF and 0.3 for NSA, seeds
+    /// 0.01 apart.
     fn value(cell: &[&str]) -> f64 {
         let category = if cell[0] == "a" { 0.8 } else { 0.7 };
         let loss = match (cell[1], cell[2]) {
@@ -605,14 +609,15 @@ mod tests {
     fn what_covers_less_of_the_grid_does_not_compete() {
         let wanted =
             table(serde_json::json!({ "title": "T", "rows": ["method"], "metrics": ["image_auroc"] }));
-        // DAF lacks the category in which values are low, which would make it the better one; NSA lacks it for one seed.
-        let outcomes = outcomes(|cell| {
+        // DAF lacks the category in which values are low, which would make it the better one; NSA lacks it
+        // for one seed.
+        let results = results(|cell| {
             let out = cell[0] == "b" && (cell[1] == "DAF" || cell[3] == "3");
             (!out).then(|| Some(value(cell)))
         });
-        let rows = outcomes.table(&wanted).rows;
+        let rows = results.table(&wanted).rows;
         assert!(!known(&rows[0].figures[0]).2, "DAF has half of the places");
-        let Figure::Known {
+        let Figure::Measured {
             spread, places, note, ..
         } = &rows[1].figures[0]
         else {
@@ -625,25 +630,25 @@ mod tests {
 
     #[test]
     fn seeds_that_share_their_runs_are_one() {
-        let mut outcomes = outcomes(|cell| Some(Some(value(cell))));
-        for outcome in &mut outcomes.list {
-            outcome.hash = outcome.cell[..3].concat();
+        let mut results = results(|cell| Some(Some(value(cell))));
+        for result in &mut results.list {
+            result.hash = result.cell[..3].concat();
         }
         let wanted =
             table(serde_json::json!({ "title": "T", "rows": ["method"], "metrics": ["image_auroc"] }));
-        for row in outcomes.table(&wanted).rows {
+        for row in results.table(&wanted).rows {
             assert_eq!(known(&row.figures[0]).1, None, "one run has no spread");
         }
     }
 
     #[test]
     fn figures_are_means_over_the_rest_and_spread_over_the_seeds() {
-        let outcomes = outcomes(|cell| Some(Some(value(cell))));
+        let results = results(|cell| Some(Some(value(cell))));
         let wanted = table(serde_json::json!({
             "title": "T", "rows": ["strategy", "method"], "columns": ["category"], "metrics": ["image_auroc"],
             "mean": "category",
         }));
-        let found = outcomes.table(&wanted);
+        let found = results.table(&wanted);
         assert_eq!(found.heads, ["strategy", "method"]);
         assert_eq!(found.columns, ["a", "b", "Mean"]);
         assert_eq!(found.rows.len(), 4);
@@ -667,7 +672,7 @@ mod tests {
             "title": "T", "rows": ["category"], "columns": ["method"], "metrics": ["image_auroc"], "mean": "category",
             "only": { "strategy": "DRA" },
         }));
-        let found = outcomes.table(&turned);
+        let found = results.table(&turned);
         assert_eq!(found.columns, ["DAF", "NSA"]);
         assert_eq!(found.rows[2].names, ["Mean"]);
         assert!(found.rows[2].is_mean && !found.rows[1].is_mean);
@@ -678,12 +683,12 @@ mod tests {
     #[test]
     fn a_drop_is_the_loss_of_each_seed_and_the_smallest_is_best() {
         // The seeds differ much, but each loses the same.
-        let outcomes = outcomes(|cell| Some(Some(value(cell) + if cell[3] == "2" { 0.1 } else { 0.0 })));
+        let results = results(|cell| Some(Some(value(cell) + if cell[3] == "2" { 0.1 } else { 0.0 })));
         let wanted = table(serde_json::json!({
             "title": "T", "rows": ["method"], "columns": ["strategy"], "metrics": ["image_auroc"],
             "drop": { "strategy": "DRA" },
         }));
-        let found = outcomes.table(&wanted);
+        let found = results.table(&wanted);
         assert!(found.is_drop);
         assert_eq!(found.columns, ["simple"], "the reference has no loss");
         for (row, expected) in found.rows.iter().zip([0.1, 0.3]) {
@@ -697,7 +702,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_never_a_number() {
         // NSA lacks a category under one seed, DAF under all; `b` has no strategy but DRA.
-        let outcomes = outcomes(|cell| match cell {
+        let results = results(|cell| match cell {
             ["b", _, "simple", _] => None,
             ["a", "NSA", "DRA", "2"] | ["a", "DAF", "DRA", _] => Some(None),
             _ => Some(Some(value(cell))),
@@ -706,7 +711,7 @@ mod tests {
             "title": "T", "rows": ["method"], "columns": ["category"], "metrics": ["image_auroc"], "mean": "category",
             "only": { "strategy": ["DRA"] },
         }));
-        let found = outcomes.table(&wanted);
+        let found = results.table(&wanted);
         assert_eq!(
             found.rows[0].figures[0],
             Figure::Missing("3 of 3 values are missing (not run yet)".into())
@@ -715,7 +720,7 @@ mod tests {
             found.rows[0].figures[2],
             Figure::Missing("3 of 6 values are missing (not run yet)".into())
         );
-        let Figure::Known { spread, note, .. } = &found.rows[1].figures[2] else {
+        let Figure::Measured { spread, note, .. } = &found.rows[1].figures[2] else {
             panic!("{found:?}");
         };
         // Seeds 1 and 3 have both categories.
@@ -728,14 +733,14 @@ mod tests {
         let outside = table(serde_json::json!({
             "title": "T", "rows": ["category", "strategy"], "columns": ["method"], "metrics": ["image_auroc"],
         }));
-        let found = outcomes.table(&outside);
+        let found = results.table(&outside);
         // A row that the grid does not have is left out.
         assert_eq!(found.rows.len(), 3);
         let drop = table(serde_json::json!({
             "title": "T", "rows": ["category", "method"], "columns": ["strategy"], "metrics": ["image_auroc"],
             "drop": { "strategy": "simple" },
         }));
-        let found = outcomes.table(&drop);
+        let found = results.table(&drop);
         assert_eq!(
             found.rows[2].figures[0],
             Figure::Missing("3 of 3 values are missing (the sweep has no simple here)".into())
@@ -744,9 +749,9 @@ mod tests {
 
     #[test]
     fn metrics_that_a_run_lacks_are_missing_with_its_reason() {
-        let outcomes = outcomes(|cell| Some(Some(value(cell))));
+        let results = results(|cell| Some(Some(value(cell))));
         let wanted = table(serde_json::json!({ "title": "T", "rows": ["method"] }));
-        let found = outcomes.table(&wanted);
+        let found = results.table(&wanted);
         assert_eq!(found.columns, ["I-AUC", "P-AUC", "P-PRO", "P-mAP"]);
         assert_eq!(
             found.rows[0].figures[1],
@@ -756,14 +761,14 @@ mod tests {
 
     #[test]
     fn profiles_have_a_point_per_place_or_none() {
-        let outcomes = outcomes(|cell| {
+        let results = results(|cell| {
             Some((cell != ["a", "NSA", "simple", "1"] && cell[3] == "1").then(|| value(cell)))
         });
-        let plot: Plot = serde_json::from_value(serde_json::json!({
+        let plot: PlotSpec = serde_json::from_value(serde_json::json!({
             "title": "P", "x": "strategy", "lines": "method", "metrics": ["image_auroc"],
         }))
         .unwrap();
-        let found = outcomes.profiles(&plot).remove(0);
+        let found = results.profiles(&plot).remove(0);
         assert_eq!(found.places, ["DRA", "simple"]);
         assert_eq!(found.lines[1].name, "NSA");
         assert!(found.lines[0].points.iter().all(Option::is_some));

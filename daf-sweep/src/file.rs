@@ -1,4 +1,4 @@
-//! The file that describes a sweep, and how it becomes a manifest.
+//! The file that describes a sweep, and its planning into a manifest.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::axis::AxisNames;
-use crate::manifest::{Job, Manifest};
-use crate::view::{Checker, Panels, Plot, Selection, Table, View};
+use crate::manifest::{Job, SweepManifest};
+use crate::view::{Checker, PanelSpec, PlotSpec, Selection, TableSpec, View};
 
-/// A sweep as its file has it.
+/// A sweep file.
 #[derive(Debug, Clone)]
 pub struct SweepFile {
     path: PathBuf,
@@ -38,11 +38,11 @@ struct Written {
     #[serde(default)]
     smoke: Base,
     #[serde(default)]
-    tables: Vec<Table>,
+    tables: Vec<TableSpec>,
     #[serde(default)]
-    plots: Vec<Plot>,
+    plots: Vec<PlotSpec>,
     #[serde(default)]
-    panels: Vec<Panels>,
+    panels: Vec<PanelSpec>,
 }
 
 /// Settings that all jobs have in common, or the pipeline file that holds them.
@@ -60,8 +60,8 @@ impl Default for Base {
 
 impl<'de> Deserialize<'de> for Base {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Written;
-        impl<'de> Visitor<'de> for Written {
+        struct BaseVisitor;
+        impl<'de> Visitor<'de> for BaseVisitor {
             type Value = Base;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("settings or the path of a pipeline file")
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Base {
                 Settings::deserialize(MapAccessDeserializer::new(map)).map(Base::Inline)
             }
         }
-        deserializer.deserialize_any(Written)
+        deserializer.deserialize_any(BaseVisitor)
     }
 }
 
@@ -87,14 +87,14 @@ struct Axis {
 #[derive(Debug, Clone)]
 struct Variant {
     name: String,
-    settings: Layer,
-    /// What the small form of a sweep sets on top.
+    settings: VariantSettings,
+    /// Settings on top for the small form of a sweep.
     smoke: Settings,
 }
 
-/// How a variant's settings were written.
+/// Settings of a variant, in either form in which a file can have them.
 #[derive(Debug, Clone)]
-enum Layer {
+enum VariantSettings {
     /// A map, which merges as a file does.
     Map(Settings),
     /// The value of the key that the axis is named after.
@@ -104,15 +104,16 @@ enum Layer {
 /// Places of a grid; every one of them is read as a pipeline before any job begins.
 const LARGEST_GRID: usize = 100_000;
 
-/// In a variant, settings for the small form of the sweep.
+/// Key in a variant of the settings for the small form of the sweep.
 const SMOKE: &str = "smoke";
 
-/// What lies under and over the file.
+/// Layers of settings under and over the sweep file.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Plan<'a> {
+pub struct PlanOptions<'a> {
     /// The lowest layer, as YAML.
     pub defaults: &'a str,
-    /// Whether the small form of the sweep is planned: with its settings, and with random in place of published weights.
+    /// Whether the small form of the sweep is planned: with its settings, and with random in place of
+    /// published weights.
     pub smoke: bool,
     /// Variables such as `DAF__TRAINER__STEPS`, over the file.
     pub environment: &'a [(String, String)],
@@ -120,7 +121,7 @@ pub struct Plan<'a> {
     pub settings: &'a [String],
 }
 
-/// Why a sweep cannot be planned.
+/// Reason why a sweep cannot be planned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
@@ -134,7 +135,7 @@ pub enum PlanError {
         file: PathBuf,
         /// The variants.
         at: String,
-        /// What is wrong with it.
+        /// The fault.
         #[source]
         source: Box<Error>,
     },
@@ -236,7 +237,7 @@ impl SweepFile {
                 .map(|axis| axis.name.clone())
                 .filter(|name| name != crate::SEED)
                 .collect();
-            tables.push(Table {
+            tables.push(TableSpec {
                 title: self.title(),
                 rows: if rows.is_empty() {
                     vec![crate::SEED.into()]
@@ -262,22 +263,22 @@ impl SweepFile {
     ///
     /// # Errors
     /// Names the layer and the key at fault, and the first place of the grid that has no sound pipeline.
-    pub fn plan(&self, plan: &Plan) -> Result<Manifest, PlanError> {
-        let mut manifest = Manifest {
+    pub fn plan(&self, options: &PlanOptions) -> Result<SweepManifest, PlanError> {
+        let mut manifest = SweepManifest {
             daf: env!("CARGO_PKG_VERSION").into(),
             title: self.title(),
-            smoke: plan.smoke,
+            smoke: options.smoke,
             axes: self.axes(),
             view: self.view(),
             jobs: Vec::new(),
         };
-        let defaults = Layers::new(plan.defaults)?;
+        let defaults = Layers::new(options.defaults)?;
         for cell in self.cells() {
             let names: Vec<String> = cell.iter().map(|(_, variant)| variant.name.clone()).collect();
             let job = self
-                .layers(&defaults, &cell, plan)
+                .layers(&defaults, &cell, options)
                 .and_then(|layers| Pipeline::from_layers(&layers))
-                .and_then(|pipeline| Job::new(pipeline, plan.smoke))
+                .and_then(|pipeline| Job::new(pipeline, options.smoke))
                 .map_err(|source| PlanError::Job {
                     file: self.path.clone(),
                     at: manifest.describe_cell(&names),
@@ -301,11 +302,11 @@ impl SweepFile {
     ///
     /// # Errors
     /// Names the layer and the key at fault.
-    pub fn plugins(&self, plan: &Plan) -> Result<Plugins> {
-        let defaults = Layers::new(plan.defaults)?;
+    pub fn plugins(&self, options: &PlanOptions) -> Result<Plugins> {
+        let defaults = Layers::new(options.defaults)?;
         let mut plugins = Plugins::new();
         for cell in self.cells() {
-            plugins.extend(self.layers(&defaults, &cell, plan)?.plugins()?);
+            plugins.extend(self.layers(&defaults, &cell, options)?.plugins()?);
         }
         Ok(plugins)
     }
@@ -318,16 +319,16 @@ impl SweepFile {
         }
     }
 
-    fn layers(&self, defaults: &Layers, cell: &[(&Axis, &Variant)], plan: &Plan) -> Result<Layers> {
+    fn layers(&self, defaults: &Layers, cell: &[(&Axis, &Variant)], options: &PlanOptions) -> Result<Layers> {
         let mut layers = self.lay(defaults.clone(), "base", &self.written.base, cell)?;
         for (axis, variant) in cell {
             let at = format!("axes.{}.{}", axis.name, variant.name);
             layers = match &variant.settings {
-                Layer::Map(settings) => layers.settings(&self.path, &at, filled(settings, cell)),
-                Layer::Value(value) => layers.setting(&self.path, &axis.name, value.clone())?,
+                VariantSettings::Map(settings) => layers.settings(&self.path, &at, filled(settings, cell)),
+                VariantSettings::Value(value) => layers.setting(&self.path, &axis.name, value.clone())?,
             };
         }
-        if plan.smoke {
+        if options.smoke {
             layers = self.lay(layers, SMOKE, &self.written.smoke, cell)?;
             for (axis, variant) in cell {
                 let at = format!("axes.{}.{}.{SMOKE}", axis.name, variant.name);
@@ -335,8 +336,8 @@ impl SweepFile {
             }
         }
         layers
-            .environment(plan.environment.iter().cloned())?
-            .set(plan.settings)
+            .environment(options.environment.iter().cloned())?
+            .set(options.settings)
     }
 
     /// The places of the grid that are not excluded; the last axis changes fastest.
@@ -410,7 +411,7 @@ impl Axis {
                 let variant = |(place, value): (usize, &Setting)| match value.written() {
                     Some(name) => Ok(Variant {
                         name: name.into(),
-                        settings: Layer::Value(value.clone()),
+                        settings: VariantSettings::Value(value.clone()),
                         smoke: Settings::new(),
                     }),
                     None => Err(fault(
@@ -461,7 +462,7 @@ impl Variant {
         };
         Ok(Self {
             name: name.into(),
-            settings: Layer::Map(settings),
+            settings: VariantSettings::Map(settings),
             smoke,
         })
     }
@@ -501,8 +502,8 @@ axes:
         SweepFile::read(&path)
     }
 
-    fn planned(text: &str, plan: Plan) -> Manifest {
-        let plan = Plan {
+    fn planned(text: &str, plan: PlanOptions) -> SweepManifest {
+        let plan = PlanOptions {
             defaults: daf_models::DEFAULTS,
             ..plan
         };
@@ -515,9 +516,9 @@ axes:
         let message = match read(text) {
             Err(error) => error.to_string(),
             Ok(file) => {
-                let plan = Plan {
+                let plan = PlanOptions {
                     defaults: daf_models::DEFAULTS,
-                    ..Plan::default()
+                    ..PlanOptions::default()
                 };
                 let error = file.plan(&plan).unwrap_err();
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -530,7 +531,7 @@ axes:
 
     #[test]
     fn every_combination_becomes_a_job_and_the_last_axis_changes_fastest() {
-        let manifest = planned(SMALL, Plan::default());
+        let manifest = planned(SMALL, PlanOptions::default());
         assert_eq!(manifest.jobs.len(), 2 * 2 * 2 * 2);
         assert_eq!(manifest.jobs[0].cells, [["wood", "DRA", "DAF", "7"]]);
         assert_eq!(manifest.jobs[1].cells, [["wood", "DRA", "DAF", "8"]]);
@@ -555,7 +556,7 @@ axes:
     #[test]
     fn jobs_go_by_what_they_are_and_not_by_their_place() {
         let hashes = |text: &str| {
-            let jobs = planned(text, Plan::default()).jobs;
+            let jobs = planned(text, PlanOptions::default()).jobs;
             jobs.into_iter()
                 .map(|job| (job.hash, job.cells))
                 .collect::<Vec<_>>()
@@ -584,9 +585,9 @@ base: { trainer: { steps: 3 }, data: { size: 64, type: demo } }
     #[test]
     fn where_a_run_is_put_and_its_threads_make_no_other_job() {
         let hash = |settings: &[String]| {
-            let plan = Plan {
+            let plan = PlanOptions {
                 settings,
-                ..Plan::default()
+                ..PlanOptions::default()
             };
             planned(SMALL, plan).jobs[0].hash.clone()
         };
@@ -609,7 +610,7 @@ exclude:
   - { strategy: /, method: [DAF, again] }
   - { strategy: [A, B], method: T-S }
 ";
-        let manifest = planned(text, Plan::default());
+        let manifest = planned(text, PlanOptions::default());
         let cells: Vec<_> = manifest
             .jobs
             .iter()
@@ -628,7 +629,7 @@ axes:
   strategy: { A: { synthesizer: { type: dra } }, B: { synthesizer: { type: cutpaste } } }
   seed: [3]
 ";
-        let manifest = planned(text, Plan::default());
+        let manifest = planned(text, PlanOptions::default());
         assert_eq!(manifest.describe(&manifest.jobs[1]), "strategy B");
         assert_eq!(
             manifest.describe_cell(&manifest.jobs[1].cells[0]),
@@ -648,10 +649,10 @@ axes:
 smoke: { data: { type: demo, size: 96 }, trainer: { steps: 2 } }
 ";
         let settings = ["trainer.batch_size=3".to_owned(), "trainer.steps=1".to_owned()];
-        let smoke = Plan {
+        let smoke = PlanOptions {
             smoke: true,
             settings: &settings,
-            ..Plan::default()
+            ..PlanOptions::default()
         };
         let manifest = planned(text, smoke);
         let jobs: Vec<_> = manifest.jobs.iter().map(|job| job.cells.len()).collect();
@@ -686,14 +687,16 @@ smoke: { data: { type: demo } }
         let defaults = Layers::new(daf_models::DEFAULTS).unwrap();
         let cells = file.cells();
         assert_eq!(cells.len(), 4);
-        let layers = file.layers(&defaults, &cells[0], &Plan::default()).unwrap();
+        let layers = file
+            .layers(&defaults, &cells[0], &PlanOptions::default())
+            .unwrap();
         let pipeline = serde_json::to_value(Pipeline::from_layers(&layers).unwrap()).unwrap();
         assert_eq!(pipeline["data"]["root"], "nowhere");
         assert_eq!(pipeline["data"]["category"], "01");
         assert_eq!(pipeline["trainer"]["steps"], 3);
-        let plan = Plan {
+        let plan = PlanOptions {
             smoke: true,
-            ..Plan::default()
+            ..PlanOptions::default()
         };
         assert_eq!(planned(text, plan).jobs.len(), 2);
     }
@@ -720,9 +723,9 @@ smoke: { data: { type: demo } }
         fs::write(folder.path().join("p.yaml"), "data: { type: demo }\nseed: 5").unwrap();
         let path = folder.path().join("s.yaml");
         fs::write(&path, "base: p.yaml\naxes: { trainer.steps: [1, 2] }").unwrap();
-        let plan = Plan {
+        let plan = PlanOptions {
             defaults: daf_models::DEFAULTS,
-            ..Plan::default()
+            ..PlanOptions::default()
         };
         let manifest = SweepFile::read(&path).unwrap().plan(&plan).unwrap();
         assert_eq!(manifest.title, "s");
@@ -734,7 +737,7 @@ smoke: { data: { type: demo } }
     #[test]
     fn a_manifest_survives_being_frozen_and_one_that_was_altered_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let manifest = planned(SMALL, Plan::default());
+        let manifest = planned(SMALL, PlanOptions::default());
         let sweep = crate::Sweep::create(folder.path(), manifest.clone()).unwrap();
         assert_eq!(sweep.manifest(), &manifest);
         assert_eq!(crate::Sweep::open(folder.path()).unwrap().manifest(), &manifest);
@@ -759,7 +762,7 @@ smoke: { data: { type: demo } }
     #[test]
     fn jobs_are_found_by_number_and_by_the_beginning_of_their_hash() {
         let folder = tempfile::tempdir().unwrap();
-        let sweep = crate::Sweep::create(folder.path(), planned(SMALL, Plan::default())).unwrap();
+        let sweep = crate::Sweep::create(folder.path(), planned(SMALL, PlanOptions::default())).unwrap();
         let jobs = &sweep.manifest().jobs;
         assert_eq!(sweep.find("2").unwrap(), (2, &jobs[1]));
         assert_eq!(sweep.find(&jobs[4].hash).unwrap().0, 5);
@@ -778,7 +781,7 @@ smoke: { data: { type: demo } }
     #[test]
     fn a_job_is_claimed_by_one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let sweep = crate::Sweep::create(folder.path(), planned(SMALL, Plan::default())).unwrap();
+        let sweep = crate::Sweep::create(folder.path(), planned(SMALL, PlanOptions::default())).unwrap();
         let job = &sweep.manifest().jobs[0];
         let state = || sweep.state(job).unwrap();
         assert_eq!(state(), crate::State::Waiting);

@@ -7,16 +7,18 @@ use daf_core::{Error, Result};
 use daf_pipeline::Pipeline;
 use serde_json::{Map, Value};
 
-use crate::manifest::{Job, Manifest, hash};
+use crate::manifest::{Job, SweepManifest, hash};
 
 impl Job {
     /// A job of this pipeline, without a place yet.
     ///
-    /// The hash is that of everything that a run leaves behind: where it is put, and how many threads prepare its images, is
-    /// left out of the job; how much memory these have, and how often a checkpoint is saved, of the hash. With `smoke` published weights, which may have to be downloaded, give way to random ones.
+    /// The run directory and the number of threads that prepare images are left out of the job; the memory of
+    /// these threads and the interval of checkpoints are left out of its hash: they change nothing that a run
+    /// leaves behind. With `smoke`, random weights take the place of published ones, which may have to be
+    /// downloaded.
     ///
     /// # Errors
-    /// If a part does not serialise.
+    /// If a part does not serialize.
     pub fn new(mut pipeline: Pipeline, smoke: bool) -> Result<Self> {
         pipeline.output.dir = None;
         pipeline.trainer.workers = None;
@@ -46,7 +48,7 @@ impl Job {
     /// The pipeline with all its parts.
     ///
     /// # Errors
-    /// If a part's crate is not linked, or a part finds fault with this machine, e.g. for want of a folder.
+    /// If a part's crate is not linked, or a part does not work on this machine, e.g. because a folder is missing.
     pub fn pipeline(&self, manifest: &Path) -> Result<Pipeline> {
         let settings = self.pipeline.clone().into_iter();
         let settings = settings.map(|(key, value)| (key, value.into())).collect();
@@ -55,7 +57,7 @@ impl Job {
     }
 }
 
-impl Manifest {
+impl SweepManifest {
     /// Adds a place of the grid: to the job that has this pipeline already, or with a new one.
     pub(crate) fn add(&mut self, cell: Vec<String>, job: Job) {
         match self.jobs.iter_mut().find(|known| known.hash == job.hash) {

@@ -1,20 +1,20 @@
 #![forbid(unsafe_code)]
 //! Grids of runs.
 //!
-//! A [`SweepFile`] names a base pipeline and axes of variants. It is planned into a [`Manifest`] of jobs, each a whole
-//! pipeline that goes by the hash of its content, which is frozen in the directory of a [`Sweep`]. A job is run by any
-//! process on any machine that sees the directory: jobs share nothing, and what has become of one is told by its files.
-//! What they measured is [collected](Sweep::collect) into [`Outcomes`], from which [`tables`](Outcomes::table) and
-//! [`profiles`](Outcomes::profiles) are made.
+//! A [`SweepFile`] names a base pipeline and axes of variants. It is planned into a [`SweepManifest`] of
+//! jobs, each a whole pipeline that goes by the hash of its content, which is frozen in the directory of a
+//! [`Sweep`]. A job is run by any process on any machine that sees the directory: jobs share nothing, and the
+//! files of a job tell its state. Their measurements are [collected](Sweep::collect) into [`SweepResults`],
+//! from which [`tables`](SweepResults::table) and [`profiles`](SweepResults::profiles) are made.
 //!
-//! Planning reads pipelines, with every part that they name: the feature `plan`, which links libtorch. Without it a sweep that was run
-//! is looked at.
+//! Planning reads pipelines with every part that they name, which needs the feature `plan` and with it
+//! libtorch. Everything else is there without the feature.
 //!
 //! ```no_run
-//! use daf_sweep::{Plan, Sweep, SweepFile};
+//! use daf_sweep::{PlanOptions, Sweep, SweepFile};
 //!
 //! let file = SweepFile::read("sweep.yaml".as_ref())?;
-//! let plan = Plan { defaults: "scorer: { type: gaussian }", ..Plan::default() };
+//! let plan = PlanOptions { defaults: "scorer: { type: gaussian }", ..PlanOptions::default() };
 //! let sweep = Sweep::create("runs/sweep".as_ref(), file.plan(&plan)?)?;
 //! for job in &sweep.manifest().jobs {
 //!     println!("{} {}: {:?}", job.hash, sweep.manifest().describe(job), sweep.state(job)?);
@@ -29,7 +29,7 @@ mod file;
 #[cfg(feature = "plan")]
 mod job;
 mod manifest;
-mod outcomes;
+mod results;
 mod sweep;
 #[cfg_attr(not(feature = "plan"), allow(dead_code))]
 mod view;
@@ -38,8 +38,8 @@ pub use axis::AxisNames;
 pub use daf_core::results::Metric;
 pub use figures::{Figure, FigureRow, Figures, Line, Profile, Spread};
 #[cfg(feature = "plan")]
-pub use file::{Plan, PlanError, SweepFile};
-pub use manifest::{Job, Manifest};
-pub use outcomes::{Outcome, Outcomes};
+pub use file::{PlanError, PlanOptions, SweepFile};
+pub use manifest::{Job, SweepManifest};
+pub use results::{CellResult, SweepResults};
 pub use sweep::{Claim, Progress, State, Sweep};
-pub use view::{METRIC, Names, Panels, Plot, SEED, Selection, Table, View};
+pub use view::{METRIC, Names, PanelSpec, PlotSpec, SEED, Selection, TableSpec, View};

@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::axis::AxisNames;
 use crate::view::View;
 
-/// The jobs of a sweep, and what its file wants made of them.
+/// The jobs of a sweep, and the tables, plots and panels that its file asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Version of daf that it was planned with.
+pub struct SweepManifest {
+    /// Version of daf that planned the sweep.
     pub daf: String,
     /// Name of the sweep.
     pub title: String,
@@ -19,7 +19,7 @@ pub struct Manifest {
     pub smoke: bool,
     /// The axes with the names of their variants.
     pub axes: Vec<AxisNames>,
-    /// What is made of the metrics.
+    /// The tables, plots and panels.
     pub view: View,
     /// The jobs, in the order of the grid.
     pub jobs: Vec<Job>,
@@ -36,9 +36,9 @@ pub struct Job {
     pub pipeline: Map<String, Value>,
 }
 
-impl Manifest {
-    /// What tells a job from the others: the variants of its first place along the axes on which there are several, and how
-    /// many places share it.
+impl SweepManifest {
+    /// A job in words that tell it from the others: the variants of its first place along the axes on which
+    /// there are several, and the number of further places that share it.
     #[must_use]
     pub fn describe(&self, job: &Job) -> String {
         let Some(cell) = job.cells.first() else {
@@ -73,7 +73,7 @@ impl Manifest {
         names.join(", ")
     }
 
-    /// The first job whose pipeline is not what its hash was made of.
+    /// The first job whose hash is not that of its pipeline.
     pub(crate) fn altered(&self) -> Option<&Job> {
         self.jobs.iter().find(|job| hash(&job.pipeline) != job.hash)
     }

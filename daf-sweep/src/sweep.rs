@@ -24,7 +24,7 @@ use daf_core::results::METRICS;
 use daf_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Job, Manifest};
+use crate::manifest::{Job, SweepManifest};
 use crate::view::Checker;
 
 const MANIFEST: &str = "manifest.json";
@@ -33,10 +33,10 @@ const MANIFEST: &str = "manifest.json";
 #[derive(Debug)]
 pub struct Sweep {
     dir: PathBuf,
-    manifest: Manifest,
+    manifest: SweepManifest,
 }
 
-/// What has become of a job.
+/// State of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
     /// Its metrics are there.
@@ -52,7 +52,7 @@ pub enum State {
 }
 
 impl State {
-    /// In one word.
+    /// Name of the state, one word.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -65,10 +65,10 @@ impl State {
     }
 }
 
-/// How far a job is.
+/// Progress of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// What it is doing: `training`, `choosing thresholds` or `scoring`.
+    /// Phase of the job: `training`, `choosing thresholds` or `scoring`.
     pub phase: String,
     /// Steps or images that are done.
     pub done: u64,
@@ -97,18 +97,19 @@ impl Sweep {
     ///
     /// # Errors
     /// If the directory has a manifest already, or cannot be written to.
-    pub fn create(dir: &Path, manifest: Manifest) -> Result<Self> {
+    pub fn create(dir: &Path, manifest: SweepManifest) -> Result<Self> {
         if dir.join(MANIFEST).exists() {
             return Err(Error::data(dir, format!("has a {MANIFEST} already")));
         }
         Self::freeze(dir, manifest)
     }
 
-    /// Freezes a manifest in place of the one that the directory may have. Jobs that both have stay as they are.
+    /// Freezes a manifest in place of the one that the directory may have. Jobs that both have stay as they
+    /// are.
     ///
     /// # Errors
     /// If the directory cannot be written to.
-    pub fn freeze(dir: &Path, manifest: Manifest) -> Result<Self> {
+    pub fn freeze(dir: &Path, manifest: SweepManifest) -> Result<Self> {
         for folder in ["jobs", "logs", "state"] {
             let folder = dir.join(folder);
             fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
@@ -142,7 +143,7 @@ impl Sweep {
             io::ErrorKind::NotFound => Error::data(dir, "no such folder"),
             _ => Error::io(&path)(error),
         })?;
-        let manifest: Manifest =
+        let manifest: SweepManifest =
             from_json(&text).map_err(|fault| Error::data(&path, format!("damaged: {fault}")))?;
         if let Some(job) = manifest.altered() {
             let reason = format!(
@@ -177,7 +178,7 @@ impl Sweep {
 
     /// The frozen manifest.
     #[must_use]
-    pub const fn manifest(&self) -> &Manifest {
+    pub const fn manifest(&self) -> &SweepManifest {
         &self.manifest
     }
 
@@ -238,7 +239,7 @@ impl Sweep {
         }
     }
 
-    /// What has become of a job, as its files tell.
+    /// State of a job, as its files tell.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -274,7 +275,8 @@ impl Sweep {
         }
     }
 
-    /// Keeps other processes from working on a job while the claim lives; it goes with the process, however that ends.
+    /// Keeps other processes from working on a job while the claim lives; it goes with the process, however
+    /// that ends.
     /// `None` if another process has it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What is made of a sweep's metrics: tables, plots and panels, as a sweep file asks for them.
+//! Tables, plots and panels that a sweep file asks for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::axis::AxisNames;
 
 /// The axis over which standard deviations are taken, if a sweep has it.
 pub const SEED: &str = "seed";
-/// Stands among the rows or columns of a table for its metrics.
+/// Name that stands for the metrics among the rows or columns of a table.
 pub const METRIC: &str = "metric";
 
 /// The tables, plots and panels of a sweep.
@@ -22,39 +22,40 @@ pub const METRIC: &str = "metric";
 #[serde(deny_unknown_fields, default)]
 pub struct View {
     /// Tables, in the order in which they are shown.
-    pub tables: Vec<Table>,
+    pub tables: Vec<TableSpec>,
     /// Plots of metrics along an axis.
-    pub plots: Vec<Plot>,
+    pub plots: Vec<PlotSpec>,
     /// Heat maps side by side.
-    pub panels: Vec<Panels>,
+    pub panels: Vec<PanelSpec>,
 }
 
-/// Metrics in rows and columns. What is in neither is averaged: first over all other axes, seed by seed, then over the
-/// seeds, whose standard deviation is shown.
+/// Metrics in rows and columns. What is in neither is averaged: first over all other axes, seed by seed, then
+/// over the seeds, whose standard deviation is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Table {
-    /// What stands over it.
+pub struct TableSpec {
+    /// Title of the table.
     pub title: String,
     /// Axes, or `metric`, whose combinations are the rows.
     pub rows: Vec<String>,
     /// Axes, or `metric`, whose combinations are the columns; the metrics by default.
     #[serde(default)]
     pub columns: Vec<String>,
-    /// Which metrics; by default I-AUC, P-AUC, P-PRO and P-mAP.
+    /// The metrics; by default I-AUC, P-AUC, P-PRO and P-mAP.
     #[serde(default = "Metric::of_the_paper")]
     pub metrics: Vec<Metric>,
     /// The last axis of the rows or of the columns, over which means are shown as well.
     #[serde(default)]
     pub mean: Option<String>,
-    /// The axis whose variants compete for being the best; by default the last one of the rows that is not averaged.
+    /// The axis whose variants compete for being the best; by default the last one of the rows that is not
+    /// averaged.
     #[serde(default)]
     pub compare: Option<String>,
-    /// Only these variants of these axes.
+    /// Variants by axis to which the jobs are restricted.
     #[serde(default)]
     pub only: Selection,
-    /// Shows losses in place of the metrics: the metric under this variant of an axis minus the metric under each other
-    /// one, seed by seed.
+    /// Reference for losses, which are shown in place of the metrics: the metric under this variant of an
+    /// axis minus the metric under each other one, seed by seed.
     #[serde(default)]
     pub drop: Option<BTreeMap<String, String>>,
 }
@@ -62,17 +63,17 @@ pub struct Table {
 /// A metric along an axis, one line per variant of another; one plot per metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plot {
-    /// What stands over the plots.
+pub struct PlotSpec {
+    /// Title of the plots.
     pub title: String,
     /// The axis along which they go.
     pub x: String,
     /// The axis that has a line for each variant.
     pub lines: String,
-    /// Which metrics; by default I-AUC, P-AUC, P-PRO and P-mAP.
+    /// The metrics; by default I-AUC, P-AUC, P-PRO and P-mAP.
     #[serde(default = "Metric::of_the_paper")]
     pub metrics: Vec<Metric>,
-    /// Only these variants of these axes.
+    /// Variants by axis to which the jobs are restricted.
     #[serde(default)]
     pub only: Selection,
 }
@@ -80,15 +81,15 @@ pub struct Plot {
 /// Defective test images with their true defects and the heat maps of several jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Panels {
-    /// What stands over them.
+pub struct PanelSpec {
+    /// Title of the panels.
     pub title: String,
     /// The axis whose variants' heat maps stand side by side.
     pub of: String,
-    /// Only these variants of these axes.
+    /// Variants by axis to which the jobs are restricted.
     #[serde(default)]
     pub only: Selection,
-    /// How many images, spread over the kinds of defect.
+    /// Number of images, spread over the kinds of defect.
     #[serde(default = "six")]
     pub images: usize,
 }
@@ -127,10 +128,10 @@ impl Names {
     }
 }
 
-/// As many names as a message shows.
+/// Number of names that a message shows.
 const SHOWN: usize = 32;
 
-/// Says where in a file a name stands that there is not.
+/// Check of the names of axes and variants in a file.
 pub(crate) struct Checker<'a> {
     pub(crate) file: &'a Path,
     pub(crate) axes: &'a [AxisNames],
@@ -208,7 +209,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn table(&self, at: &str, table: &Table) -> Result<()> {
+    fn table(&self, at: &str, table: &TableSpec) -> Result<()> {
         let mut seen: Vec<&str> = Vec::new();
         for (side, names) in [("rows", &table.rows), ("columns", &table.columns)] {
             for (place, name) in names.iter().enumerate() {

@@ -10,7 +10,7 @@ use daf_core::results::Results;
 use daf_core::{Dataset, Split, weights};
 use daf_data::Manifest;
 use daf_pipeline::{Pipeline, Run};
-use daf_sweep::{Plan, SweepFile};
+use daf_sweep::{PlanOptions, SweepFile};
 use daf_tests::withstands;
 use tch::{Device, Kind, Tensor};
 
@@ -92,9 +92,9 @@ fn pipelines() {
 fn sweeps() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hostile.yaml");
-    let plan = Plan {
+    let plan = PlanOptions {
         defaults: daf_models::DEFAULTS,
-        ..Plan::default()
+        ..PlanOptions::default()
     };
     let read = || SweepFile::read(&path);
     withstands(

@@ -104,7 +104,7 @@ impl<'a> Detecting<'a> {
         let scale = detector
             .calibration()
             .and_then(|calibration| calibration.pixel.scale())
-            .map(|scale| scale.colours());
+            .map(|scale| scale.colors());
         clock.single(Stage::Write, |_| {
             let path = self.folder.path().join("map.png");
             Ok(detect::draw(&path, &images[0], &found, scale)?)

@@ -33,13 +33,13 @@ pub(super) fn collect(
     file: Option<(&std::path::Path, &SweepFile)>,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let mut outcomes = sweep.collect()?;
+    let mut results = sweep.collect()?;
     if let Some((path, file)) = file {
-        outcomes.show(path, file.view()).map_err(Failure::usage)?;
+        results.show(path, file.view()).map_err(Failure::usage)?;
     }
     let [csv, markdown, page] = ["results.csv", "tables.md", "sweep.html"].map(|name| sweep.dir().join(name));
-    outcomes.write_csv(&csv)?;
-    let report = daf_report::sweep(&outcomes)?;
+    results.write_csv(&csv)?;
+    let report = daf_report::sweep(&results)?;
     let tables = report.markdown();
     write_file(&markdown, tables.as_bytes())?;
     write_file(&page, report.html()?.as_bytes())?;

@@ -8,7 +8,7 @@ use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use daf_core::{Error, tch};
-use daf_sweep::{Job, Manifest, Plan, State, Sweep, SweepFile};
+use daf_sweep::{Job, PlanOptions, State, Sweep, SweepFile, SweepManifest};
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{Found, Target, collect, job, status};
@@ -53,7 +53,7 @@ pub(crate) struct PlanArgs {
 /// Jobs, and where they are if they are to be frozen.
 enum Planned {
     Frozen(Sweep),
-    File(Box<SweepFile>, PathBuf, Manifest),
+    File(Box<SweepFile>, PathBuf, SweepManifest),
 }
 
 impl RunArgs {
@@ -104,7 +104,7 @@ impl PlanArgs {
                 Ok(Planned::Frozen(Sweep::open(&dir).map_err(Failure::usage)?))
             }
             Found::File(file, dir) => {
-                let plan = Plan {
+                let plan = PlanOptions {
                     defaults: daf_models::DEFAULTS,
                     smoke: self.target.smoke,
                     environment: &context.environment.settings,
@@ -123,7 +123,7 @@ impl PlanArgs {
     }
 
     /// Freezes a plan, unless the directory has the same one already.
-    fn freeze(&self, dir: &Path, planned: Manifest) -> Result<Sweep, Failure> {
+    fn freeze(&self, dir: &Path, planned: SweepManifest) -> Result<Sweep, Failure> {
         if !Sweep::is_at(dir) {
             return Ok(Sweep::create(dir, planned)?);
         }
@@ -163,7 +163,7 @@ impl PlanArgs {
     }
 }
 
-fn list(manifest: &Manifest, context: &mut Context) -> Result<(), Failure> {
+fn list(manifest: &SweepManifest, context: &mut Context) -> Result<(), Failure> {
     for (number, job) in (1..).zip(&manifest.jobs) {
         let number: usize = number;
         for (place, cell) in job.cells.iter().enumerate() {

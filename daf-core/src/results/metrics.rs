@@ -139,9 +139,10 @@ pub struct Measurements {
     pub at_threshold: Option<AtThreshold>,
     /// The run's thresholds.
     pub calibration: Option<Calibration>,
-    /// The scale of pixel scores that the pictures are colored by. It is that of the calibration, except
-    /// where thresholds were chosen with the test images, after these had been drawn.
-    pub colours: Option<Scale>,
+    /// The scale of pixel scores that the pictures are colored by. It is that of the calibration, except where thresholds
+    /// were chosen with the test images, after these had been drawn.
+    #[serde(rename = "colours")]
+    pub colors: Option<Scale>,
     /// Origins of the networks' initial weights.
     pub weights: Vec<Origin>,
     /// Height and width of the first score map, at which its pixels were compared.

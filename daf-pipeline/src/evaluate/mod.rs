@@ -128,8 +128,8 @@ struct Scored {
     /// Place of each image among the maps that were pushed; `None` without a mask.
     places: Vec<Option<usize>>,
     size: (u32, u32),
-    /// The scale that the pictures are coloured by.
-    colours: Option<Scale>,
+    /// The scale that the pictures are colored by.
+    colors: Option<Scale>,
     /// The name of each one's picture, if it was drawn.
     pictures: Vec<Option<String>>,
 }
@@ -208,7 +208,7 @@ fn score(
                     pixels: Pixels::new(pixels, settings.memory_mb << 20, &groups(items)),
                     places: Vec::with_capacity(items.len()),
                     size,
-                    colours: detector
+                    colors: detector
                         .calibration()
                         .and_then(|calibration| calibration.pixel.scale()),
                     pictures: Vec::with_capacity(items.len()),
@@ -346,7 +346,7 @@ impl Scored {
             by_category,
             by_defect,
             calibration,
-            colours: self.colours,
+            colors: self.colors,
             weights: network.origins,
             size: self.size,
             mask_rule: pipeline.evaluation.mask_rule.to_string(),

@@ -36,7 +36,7 @@ impl<'a> Pictures<'a> {
             output,
             colors: calibration
                 .and_then(|calibration| calibration.pixel.scale())
-                .map(|scale| scale.colours()),
+                .map(|scale| scale.colors()),
             names: picture_names(items),
             anomalous: items.iter().map(Item::is_anomalous).collect(),
         }

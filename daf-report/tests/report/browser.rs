@@ -1,6 +1,6 @@
-//! The report in a real browser, driven by chromedriver: `DAF_BROWSER` names one; without the variable the one on the
-//! path is tried, and the test is skipped, visibly, where there is none. `DAF_SCREENSHOTS` names a folder for pictures of
-//! the page.
+//! The report in a real browser, driven by chromedriver: `DAF_BROWSER` names one; without the variable the
+//! one on the path is tried, and the test is skipped, visibly, where there is none. `DAF_SCREENSHOTS` names a
+//! folder for pictures of the page.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

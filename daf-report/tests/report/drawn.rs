@@ -56,14 +56,14 @@ struct Drawn {
     map: ScoreMap,
 }
 
-/// Brushed metal, with a round defect if `defect` has a colour.
+/// Brushed metal, with a round defect if `defect` has a color.
 fn draw(noise: &mut Noise, defect: Option<[u8; 3]>, seen: f64) -> Drawn {
     let mut image = RgbImage::new(SIDE, SIDE);
     for y in 0..SIDE {
         let row = noise.next() * 24.0;
         for x in 0..SIDE {
-            let grey = (150.0 + row + 30.0 * f64::from(x) / f64::from(SIDE) + 8.0 * noise.next()) as u8;
-            image.put_pixel(x, y, Rgb([grey, grey, grey.saturating_add(6)]));
+            let gray = (150.0 + row + 30.0 * f64::from(x) / f64::from(SIDE) + 8.0 * noise.next()) as u8;
+            image.put_pixel(x, y, Rgb([gray, gray, gray.saturating_add(6)]));
         }
     }
     let mut mask = GrayImage::new(SIDE, SIDE);
@@ -74,10 +74,10 @@ fn draw(noise: &mut Noise, defect: Option<[u8; 3]>, seen: f64) -> Drawn {
         for x in 0..SIDE {
             let away = (f64::from(x) - centre[0]).hypot(f64::from(y) - centre[1]) / radius;
             let mut score = 0.18 + 0.12 * noise.next();
-            if let Some(colour) = defect {
+            if let Some(color) = defect {
                 score += seen * (-away * away / 1.6).exp();
                 if away < 1.0 {
-                    image.put_pixel(x, y, Rgb(colour));
+                    image.put_pixel(x, y, Rgb(color));
                     mask.put_pixel(x, y, Luma([255]));
                 }
             }
@@ -122,7 +122,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
         let score = f64::from(drawn.map.largest()) + alarm;
         let picture = format!("maps/{label}/{number:03}.png");
         let pieces = Pieces {
-            heat: drawn.map.heat(PIXEL.colours(), drawn.image.dimensions()),
+            heat: drawn.map.heat(PIXEL.colors(), drawn.image.dimensions()),
             mask: defect.map(|_| drawn.mask.clone()),
             image: drawn.image,
         };
@@ -308,7 +308,7 @@ fn measure(predictions: &[Prediction], maps: &PixelMaps) -> Measurements {
             .map(|kind| ((*kind).to_owned(), of(kind)))
             .collect(),
         calibration: Some(CALIBRATION),
-        colours: Some(PIXEL),
+        colors: Some(PIXEL),
         weights: vec![Origin {
             network: "teacher".into(),
             weights: "/cache/resnet18-f37072fd.pth".into(),

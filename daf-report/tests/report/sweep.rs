@@ -1,12 +1,13 @@
 use std::path::Path;
 
-use daf_sweep::{AxisNames, Manifest, Outcome, Outcomes, State};
+use daf_sweep::{AxisNames, CellResult, State, SweepManifest, SweepResults};
 use serde_json::json;
 
 use crate::drawn;
 
-/// Two strategies and two methods with two seeds each; the last method's last seed under the second strategy was never run.
-fn outcomes(folder: &Path) -> Outcomes {
+/// Two strategies and two methods with two seeds each; the last method's last seed under the second strategy
+/// was never run.
+fn results(folder: &Path) -> SweepResults {
     let axes = [
         ("strategy", vec!["DRA", "Simple <b>"]),
         ("method", vec!["DAF", "N|SA"]),
@@ -26,7 +27,7 @@ fn outcomes(folder: &Path) -> Outcomes {
         let dir = folder.join(format!("{number}"));
         std::fs::create_dir(&dir).unwrap();
         let run = (number < 7).then(|| drawn::run(&dir, 12, number as u64));
-        list.push(Outcome {
+        list.push(CellResult {
             number: number + 1,
             hash: format!("{number:016x}"),
             cell: cell.collect(),
@@ -47,7 +48,7 @@ fn outcomes(folder: &Path) -> Outcomes {
         "plots": [{ "title": "Robustness", "x": "strategy", "lines": "method", "metrics": ["pixel_ap", "image_auroc"] }],
         "panels": [{ "title": "Maps", "of": "method", "only": { "strategy": "DRA" }, "images": 4 }],
     });
-    let manifest = Manifest {
+    let manifest = SweepManifest {
         daf: "0.1.0".into(),
         title: "A sweep".into(),
         smoke: false,
@@ -55,13 +56,13 @@ fn outcomes(folder: &Path) -> Outcomes {
         view: serde_json::from_value(view).unwrap(),
         jobs: Vec::new(),
     };
-    Outcomes::new(manifest, list)
+    SweepResults::new(manifest, list)
 }
 
 #[test]
 fn a_sweep_has_tables_plots_and_panels_and_shows_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
-    let report = daf_report::sweep(&outcomes(folder.path())).unwrap();
+    let report = daf_report::sweep(&results(folder.path())).unwrap();
     let text = report.markdown();
     let line = |start: &str| {
         let found = text.lines().find(|line| line.starts_with(start));
@@ -120,13 +121,13 @@ fn a_sweep_has_tables_plots_and_panels_and_shows_what_is_missing() {
 #[test]
 fn a_sweep_of_which_nothing_was_run_has_a_page_too() {
     let folder = tempfile::tempdir().unwrap();
-    let full = outcomes(folder.path());
-    let list = full.list().iter().cloned().map(|outcome| Outcome {
+    let full = results(folder.path());
+    let list = full.list().iter().cloned().map(|result| CellResult {
         state: State::Waiting,
         metrics: None,
-        ..outcome
+        ..result
     });
-    let report = daf_report::sweep(&Outcomes::new(full.manifest().clone(), list.collect())).unwrap();
+    let report = daf_report::sweep(&SweepResults::new(full.manifest().clone(), list.collect())).unwrap();
     let page = report.html().unwrap();
     assert!(page.contains("no job that it needs is finished"), "{page}");
     assert!(!report.markdown().contains(" 0.0 ") && report.markdown().contains("not run yet"));

@@ -1,5 +1,5 @@
-//! What the real TensorBoard reads. `DAF_TENSORBOARD` names a Python that has it; without the variable `python3` is tried,
-//! and the test is skipped, visibly, where that has no TensorBoard.
+//! What the real TensorBoard reads. `DAF_TENSORBOARD` names a Python that has it; without the variable
+//! `python3` is tried, and the test is skipped, visibly, where that has no TensorBoard.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the jobs of a sweep measured.
+//! Results of the jobs of a sweep.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,41 +7,41 @@ use daf_core::atomic::write_file;
 use daf_core::results::{Measurements, Metric, Results};
 use daf_core::{Error, Result};
 
-use crate::manifest::Manifest;
+use crate::manifest::SweepManifest;
 use crate::sweep::{State, Sweep};
 use crate::view::{Checker, View};
 
-/// What became of every place of a grid.
+/// Results of all places of a grid.
 #[derive(Debug)]
-pub struct Outcomes {
-    pub(crate) manifest: Manifest,
-    pub(crate) list: Vec<Outcome>,
+pub struct SweepResults {
+    pub(crate) manifest: SweepManifest,
+    pub(crate) list: Vec<CellResult>,
     pub(crate) places: HashMap<Vec<String>, usize>,
 }
 
-/// What became of a place of the grid.
+/// Result of a place of the grid, which is that of its job.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct CellResult {
     /// Number of its job, from 1.
     pub number: usize,
     /// The job's hash.
     pub hash: String,
     /// A variant of every axis.
     pub cell: Vec<String>,
-    /// What became of the job.
+    /// State of the job.
     pub state: State,
-    /// What it measured.
+    /// Measurements of the job, once it is finished.
     pub metrics: Option<Measurements>,
     /// Its run directory.
     pub dir: PathBuf,
 }
 
 impl Sweep {
-    /// Reads what the jobs have left so far.
+    /// Reads the results of the jobs that there are so far.
     ///
     /// # Errors
     /// If a file is damaged.
-    pub fn collect(&self) -> Result<Outcomes> {
+    pub fn collect(&self) -> Result<SweepResults> {
         let mut list = Vec::new();
         for (number, job) in (1..).zip(&self.manifest().jobs) {
             let state = self.state(job)?;
@@ -50,7 +50,7 @@ impl Sweep {
                 State::Finished => Results::read(&dir)?.metrics,
                 _ => None,
             };
-            list.extend(job.cells.iter().map(|cell| Outcome {
+            list.extend(job.cells.iter().map(|cell| CellResult {
                 number,
                 hash: job.hash.clone(),
                 cell: cell.clone(),
@@ -59,23 +59,23 @@ impl Sweep {
                 dir: dir.clone(),
             }));
         }
-        Ok(Outcomes::new(self.manifest().clone(), list))
+        Ok(SweepResults::new(self.manifest().clone(), list))
     }
 }
 
-impl Outcomes {
-    /// Outcomes of the places of a grid, in any order.
+impl SweepResults {
+    /// Results of the places of a grid, given in any order.
     #[must_use]
-    pub fn new(manifest: Manifest, mut list: Vec<Outcome>) -> Self {
+    pub fn new(manifest: SweepManifest, mut list: Vec<CellResult>) -> Self {
         let place = |cell: &[String]| -> Vec<Option<usize>> {
             let axes = manifest.axes.iter().zip(cell);
             axes.map(|(axis, name)| axis.variants.iter().position(|known| known == name))
                 .collect()
         };
-        list.sort_by_key(|outcome| place(&outcome.cell));
+        list.sort_by_key(|result| place(&result.cell));
         let places = list.iter().enumerate();
         let places = places
-            .map(|(place, outcome)| (outcome.cell.clone(), place))
+            .map(|(place, result)| (result.cell.clone(), place))
             .collect();
         Self {
             manifest,
@@ -86,13 +86,13 @@ impl Outcomes {
 
     /// The manifest of the sweep.
     #[must_use]
-    pub const fn manifest(&self) -> &Manifest {
+    pub const fn manifest(&self) -> &SweepManifest {
         &self.manifest
     }
 
     /// The places of the grid, the last axis changing fastest.
     #[must_use]
-    pub fn list(&self) -> &[Outcome] {
+    pub fn list(&self) -> &[CellResult] {
         &self.list
     }
 
@@ -110,8 +110,8 @@ impl Outcomes {
         Ok(())
     }
 
-    /// Writes a line for every place of the grid as CSV: number and hash of its job, its variants, the job's state, and all
-    /// metrics, shares as 0 to 1. What is not known is empty, and the last column says why.
+    /// Writes a line for every place of the grid as CSV: number and hash of its job, its variants, the job's
+    /// state, and all metrics, shares as 0 to 1. What is not known is empty, and the last column says why.
     ///
     /// # Errors
     /// If the disk is full.
@@ -124,26 +124,26 @@ impl Outcomes {
         writer
             .write_record(head.chain(metrics).chain(["detail"]))
             .map_err(failed)?;
-        for outcome in &self.list {
-            let number = outcome.number.to_string();
-            let mut detail = match &outcome.state {
+        for result in &self.list {
+            let number = result.number.to_string();
+            let mut detail = match &result.state {
                 State::Failed(reason) => reason.clone(),
                 _ => String::new(),
             };
-            let values = Metric::ALL.map(|metric| match outcome.value(metric) {
+            let values = Metric::ALL.map(|metric| match result.value(metric) {
                 Ok(value) => value.to_string(),
                 Err(reason) => {
-                    if outcome.metrics.is_some() && !detail.contains(&reason) {
+                    if result.metrics.is_some() && !detail.contains(&reason) {
                         let gap = if detail.is_empty() { "" } else { "; " };
                         detail += &format!("{gap}{reason}");
                     }
                     String::new()
                 }
             });
-            let line = [number.as_str(), &outcome.hash].into_iter();
+            let line = [number.as_str(), &result.hash].into_iter();
             let line = line
-                .chain(outcome.cell.iter().map(String::as_str))
-                .chain([outcome.state.name()])
+                .chain(result.cell.iter().map(String::as_str))
+                .chain([result.state.name()])
                 .chain(values.iter().map(String::as_str));
             writer
                 .write_record(line.chain([detail.as_str()]))
@@ -156,11 +156,11 @@ impl Outcomes {
     }
 }
 
-impl Outcome {
+impl CellResult {
     /// A metric of the job.
     ///
     /// # Errors
-    /// Why it is missing.
+    /// The reason why it is missing.
     pub fn value(&self, metric: Metric) -> Result<f64, String> {
         match (&self.metrics, &self.state) {
             (Some(found), _) => metric.of(found),
