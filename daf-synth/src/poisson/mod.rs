@@ -19,7 +19,6 @@
 //! assert_ne!(destination.get_pixel(26, 36), &Rgb([200, 60, 60]));
 //! ```
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use daf_core::Rect;
@@ -71,30 +70,20 @@ pub fn seamless_clone(
     corner: (i64, i64),
     gradients: Gradients,
 ) -> Option<Rect> {
-    thread_local! {
-        static MEMORY: RefCell<Memory> = RefCell::default();
-    }
-    // Nothing in there calls back, so the memory is never borrowed twice.
-    MEMORY.with_borrow_mut(|memory| {
-        let place = memory.place(destination, patch, mask, corner)?;
-        match gradients {
-            Gradients::Normal => memory.guide(destination, patch, &place, |_, _| true),
-            Gradients::Mixed(MixedRule::Opencv) => {
-                memory.guide(destination, patch, &place, |patch, destination| {
-                    (patch[0] - patch[1]).abs() > (destination[0] - destination[1]).abs()
-                });
-            }
-            Gradients::Mixed(MixedRule::Magnitude) => {
-                let square = |[x, y]: [i32; 2]| x * x + y * y;
-                memory.guide(destination, patch, &place, |patch, destination| {
-                    square(patch) > square(destination)
-                });
-            }
-        }
-        memory.solver.solve();
-        memory.write(destination, &place);
-        Some(place.solved)
-    })
+    let place = Place::find(destination, patch, mask, corner)?;
+    let square = |[x, y]: [i32; 2]| x * x + y * y;
+    let mut solver = match gradients {
+        Gradients::Normal => place.guide(destination, patch, |_, _| true),
+        Gradients::Mixed(MixedRule::Opencv) => place.guide(destination, patch, |patch, destination| {
+            (patch[0] - patch[1]).abs() > (destination[0] - destination[1]).abs()
+        }),
+        Gradients::Mixed(MixedRule::Magnitude) => place.guide(destination, patch, |patch, destination| {
+            square(patch) > square(destination)
+        }),
+    };
+    solver.solve();
+    place.write(destination, &solver);
+    Some(place.solved)
 }
 
 /// Where the patch comes to lie.
@@ -104,33 +93,13 @@ struct Place {
     /// Its upper left pixel in the patch.
     patch_x: usize,
     patch_y: usize,
-}
-
-/// Working memory, kept per thread.
-#[derive(Default)]
-struct Memory {
     /// The eroded mask in the box, from 0 to 1, three times per pixel.
     weight: Vec<f32>,
-    /// Erosion along rows, before that along columns.
-    eroded: Vec<u8>,
-    column: Vec<u8>,
-    padded: Vec<u8>,
-    /// Weighted differences of the gradients: along x, along y, along y one row above.
-    along_x: Vec<f32>,
-    along_y: Vec<f32>,
-    above: Vec<f32>,
-    solver: Solver,
 }
 
-impl Memory {
+impl Place {
     /// Finds the box and erodes the mask in it.
-    fn place(
-        &mut self,
-        destination: &RgbImage,
-        patch: &RgbImage,
-        mask: &GrayImage,
-        corner: (i64, i64),
-    ) -> Option<Place> {
+    fn find(destination: &RgbImage, patch: &RgbImage, mask: &GrayImage, corner: (i64, i64)) -> Option<Self> {
         let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> Range<usize> {
             let size = i64::from(patch.min(mask));
             let low = corner.saturating_neg().max(1).min(size);
@@ -155,39 +124,26 @@ impl Memory {
         if width < 3 || height < 3 {
             return None;
         }
-        self.eroded.clear();
+        // The erosion reaches over the box's edge, where the mask is empty: first along rows, then along columns.
+        let mut eroded = vec![0; EROSION * width];
         for y in top..=bottom {
-            self.padded.clear();
-            self.padded.resize(width + 2 * EROSION, 0);
-            self.padded[EROSION..][..width].copy_from_slice(&line(y)[left..=right]);
-            self.eroded.extend((0..width).map(|x| {
-                let around: &[u8; 2 * EROSION + 1] = self.padded[x..].first_chunk().unwrap_or(&[0; 7]);
-                around.iter().fold(255, |least, m| least.min(*m))
-            }));
+            let mut padded = vec![0; width + 2 * EROSION];
+            padded[EROSION..][..width].copy_from_slice(&line(y)[left..=right]);
+            let least = |window: &[u8]| window.iter().fold(255, |least: u8, m| least.min(*m));
+            eroded.extend(padded.windows(2 * EROSION + 1).map(least));
         }
-        self.weight.clear();
-        for y in 0..height {
-            self.column.clear();
-            // The erosion reaches over the box's edge, where the mask is empty.
-            if y < EROSION || y + EROSION >= height {
-                self.column.resize(width, 0);
-            } else {
-                self.column.resize(width, 255);
-                for line in
-                    self.eroded[(y - EROSION) * width..][..(2 * EROSION + 1) * width].chunks_exact(width)
-                {
-                    self.column
-                        .iter_mut()
-                        .zip(line)
-                        .for_each(|(least, m)| *least = (*least).min(*m));
-                }
-            }
-            self.weight
-                .extend(self.column.iter().flat_map(|m| [f32::from(*m) / 255.0; 3]));
-        }
+        eroded.resize(eroded.len() + EROSION * width, 0);
+        let lines: Vec<&[u8]> = eroded.chunks_exact(width).collect();
+        let least =
+            |(lines, x): (&[&[u8]], usize)| lines.iter().fold(255, |least: u8, line| least.min(line[x]));
+        let weight = lines
+            .windows(2 * EROSION + 1)
+            .flat_map(|lines| (0..width).map(move |x| (lines, x)))
+            .flat_map(|at| [f32::from(least(at)) / 255.0; 3])
+            .collect();
         let (patch_x, patch_y) = (columns.start + left, top);
         let at = |offset: usize, corner: i64| u32::try_from(offset as i64 + corner).ok();
-        Some(Place {
+        Some(Self {
             solved: Rect {
                 x: at(patch_x, corner.0)?,
                 y: at(patch_y, corner.1)?,
@@ -196,82 +152,64 @@ impl Memory {
             },
             patch_x,
             patch_y,
+            weight,
         })
     }
 
-    /// Gives the solver the divergence of `weight·(∇patch − ∇destination)`, the second factor only where `patch_wins`,
+    /// The equation with the divergence of `weight·(∇patch − ∇destination)`, the second factor only where `patch_wins`,
     /// which gets both gradients as [x, y].
     fn guide(
-        &mut self,
+        &self,
         destination: &RgbImage,
         patch: &RgbImage,
-        place: &Place,
         patch_wins: impl Fn([i32; 2], [i32; 2]) -> bool,
-    ) {
-        let (width, height) = (place.solved.width as usize, place.solved.height as usize);
+    ) -> Solver {
+        let (width, height) = (self.solved.width as usize, self.solved.height as usize);
         let row = |image_width: u32, x: usize, y: usize| {
             let start = (y * image_width as usize + x) * 3;
             start..start + width * 3
         };
-        let patch_row = |y| &patch.as_raw()[row(patch.width(), place.patch_x, place.patch_y + y)];
-        let (x, y) = (place.solved.x as usize, place.solved.y as usize);
+        let patch_row = |y| &patch.as_raw()[row(patch.width(), self.patch_x, self.patch_y + y)];
+        let (x, y) = (self.solved.x as usize, self.solved.y as usize);
         let destination_row = |down| &destination.as_raw()[row(destination.width(), x, y + down)];
+        let minus = |a: u8, b: u8| i32::from(a) - i32::from(b);
         let values = (width - 1) * 3;
-        for memory in [&mut self.along_x, &mut self.along_y, &mut self.above] {
-            memory.clear();
-            memory.resize(values, 0.0);
-        }
-        self.solver.resize(width - 2, height - 2);
-        let patch_wins = &patch_wins;
+        // Weighted differences of the gradients: along x, along y, along y one row above.
+        let [mut along_x, mut along_y, mut above] = [(); 3].map(|()| vec![0.0; values]);
+        let mut solver = Solver::new(width - 2, height - 2);
         for y in 0..height - 1 {
-            std::mem::swap(&mut self.above, &mut self.along_y);
+            std::mem::swap(&mut above, &mut along_y);
             let weight = &self.weight[y * width * 3..][..values];
-            if weight.iter().all(|w| *w == 0.0) {
-                self.along_x.fill(0.0);
-                self.along_y.fill(0.0);
-            } else {
-                let (p, p_below) = (patch_row(y), patch_row(y + 1));
-                let (d, d_below) = (destination_row(y), destination_row(y + 1));
-                let (along_x, along_y) = (&mut self.along_x[..], &mut self.along_y[..]);
-                let minus = |a: u8, b: u8| i32::from(a) - i32::from(b);
-                // Slices of one length let the compiler drop the bounds checks.
-                let (p, p_right, p_below) = (&p[..values], &p[3..][..values], &p_below[..values]);
-                let (d, d_right, d_below) = (&d[..values], &d[3..][..values], &d_below[..values]);
-                let (along_x, along_y) = (&mut along_x[..values], &mut along_y[..values]);
-                let weight = &weight[..values];
-                for i in 0..values {
-                    let patch = [minus(p_right[i], p[i]), minus(p_below[i], p[i])];
-                    let destination = [minus(d_right[i], d[i]), minus(d_below[i], d[i])];
-                    let weight = if patch_wins(patch, destination) {
-                        weight[i]
-                    } else {
-                        0.0
-                    };
-                    along_x[i] = weight * (patch[0] - destination[0]) as f32;
-                    along_y[i] = weight * (patch[1] - destination[1]) as f32;
-                }
+            let (p, p_below) = (patch_row(y), patch_row(y + 1));
+            let (d, d_below) = (destination_row(y), destination_row(y + 1));
+            for i in 0..values {
+                let patch = [minus(p[i + 3], p[i]), minus(p_below[i], p[i])];
+                let destination = [minus(d[i + 3], d[i]), minus(d_below[i], d[i])];
+                let weight = if patch_wins(patch, destination) {
+                    weight[i]
+                } else {
+                    0.0
+                };
+                along_x[i] = weight * (patch[0] - destination[0]) as f32;
+                along_y[i] = weight * (patch[1] - destination[1]) as f32;
             }
             if y > 0 {
-                let inner = self.along_x[..values - 3]
-                    .iter()
-                    .zip(&self.along_x[3..])
-                    .zip(self.along_y[3..].iter().zip(&self.above[3..]))
-                    .map(|((left, here), (down, above))| here - left + down - above);
-                self.solver.set_row(y - 1, inner);
+                let inner = (3..values).map(|i| along_x[i] - along_x[i - 3] + along_y[i] - above[i]);
+                solver.set_row(y - 1, inner);
             }
         }
+        solver
     }
 
-    fn write(&self, destination: &mut RgbImage, place: &Place) {
-        let (columns, rows) = (place.solved.width as usize - 2, place.solved.height as usize - 2);
+    fn write(&self, destination: &mut RgbImage, solver: &Solver) {
+        let (columns, rows) = (self.solved.width as usize - 2, self.solved.height as usize - 2);
         let width = destination.width() as usize;
-        let (x, y) = (place.solved.x as usize + 1, place.solved.y as usize + 1);
+        let (x, y) = (self.solved.x as usize + 1, self.solved.y as usize + 1);
         for row in 0..rows {
             let start = ((y + row) * width + x) * 3;
             let line = &mut destination.as_mut()[start..start + columns * 3];
             // The conversion cuts off and saturates, as OpenCV's does.
-            self.solver
-                .row(row, line, |old, change| (f32::from(old) + change + SLACK) as u8);
+            solver.row(row, line, |old, change| (f32::from(old) + change + SLACK) as u8);
         }
     }
 }
