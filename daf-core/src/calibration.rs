@@ -7,8 +7,31 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::config::Validation;
 use crate::json::read_json;
+
+/// How thresholds are chosen: with normal images that are held out of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Validation {
+    /// Share of the normal images that is held out, 0 to 0.5; which ones depends on the seed. With 0, and where there are
+    /// too few images, thresholds rest on the images that were trained with and tend to be too low.
+    pub share: f64,
+    /// How a threshold is chosen: `extreme_value`, `quantile`, `synthetic` or `f1_max`. Only `f1_max` uses the labels of
+    /// the test split.
+    pub threshold: Rule,
+    /// Share of normal images that may score over the threshold, over 0 to 0.5; for `extreme_value` and `quantile`.
+    pub false_alarms: f64,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self {
+            share: 0.1,
+            threshold: Rule::default(),
+            false_alarms: 0.01,
+        }
+    }
+}
 
 /// Rule by which a threshold is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

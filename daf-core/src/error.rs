@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::registry::{Fault, Kind};
+use crate::kind::{Fault, Kind};
 
 /// Error type of the methods of parts: plugins use `?`, the pipeline adds the part's kind, name and place.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -110,6 +110,7 @@ pub mod engine;
 mod error;
 pub mod guard;
 pub mod json;
+mod kind;
 pub mod libtorch;
 pub mod observer;
 pub mod overlay;

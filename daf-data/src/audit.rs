@@ -121,7 +121,7 @@ pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, 
     for split in Split::ALL {
         let listing = dataset.survey(split);
         left_out.extend(listing.left_out);
-        let found = reading.pages.of_items(listing.items);
+        let found = Item::by_page(listing.items, reading.pages);
         items.extend(found.into_iter().map(|item| (split, item)));
         for fault in listing.faults {
             let reason = fault.to_string();

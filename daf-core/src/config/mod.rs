@@ -13,7 +13,6 @@ mod yaml;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::Rule;
 use crate::{Error, Result};
 
 pub use input::{ChannelOrder, Input, Normalization, Size};
@@ -59,30 +58,6 @@ impl TryFrom<String> for DeviceChoice {
                 .and_then(|index| index.parse().ok())
                 .map(Self::Cuda)
                 .ok_or_else(|| format!("expected `auto`, `cpu` or `cuda:N`, found `{other}`")),
-        }
-    }
-}
-
-/// How thresholds are chosen: with normal images that are held out of training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Validation {
-    /// Share of the normal images that is held out, 0 to 0.5; which ones depends on the seed. With 0, and where there are
-    /// too few images, thresholds rest on the images that were trained with and tend to be too low.
-    pub share: f64,
-    /// How a threshold is chosen: `extreme_value`, `quantile`, `synthetic` or `f1_max`. Only `f1_max` uses the labels of
-    /// the test split.
-    pub threshold: Rule,
-    /// Share of normal images that may score over the threshold, over 0 to 0.5; for `extreme_value` and `quantile`.
-    pub false_alarms: f64,
-}
-
-impl Default for Validation {
-    fn default() -> Self {
-        Self {
-            share: 0.1,
-            threshold: Rule::default(),
-            false_alarms: 0.01,
         }
     }
 }

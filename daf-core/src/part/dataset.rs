@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract;
 use crate::data::files::LeftOut;
-use crate::data::{self, InputImage, Reading};
+use crate::data::{self, InputImage, Pages, Reading};
 use crate::{BoxError, Error, Kind, Result};
 
 /// A list of images with what is known about them.
@@ -144,6 +144,25 @@ pub struct Item {
 }
 
 impl Item {
+    /// Images with each page of a file as an item of its own, as `pages` says.
+    #[must_use]
+    pub fn by_page(items: Vec<Self>, pages: Pages) -> Vec<Self> {
+        if pages == Pages::Refuse {
+            return items;
+        }
+        items
+            .into_iter()
+            .flat_map(|item| {
+                let found = pages.of_pair(&item.image, item.mask.as_deref()).into_iter();
+                found.map(move |(image, mask)| Self {
+                    image,
+                    mask,
+                    ..item.clone()
+                })
+            })
+            .collect()
+    }
+
     /// What separates several kinds of defects.
     pub const BETWEEN_KINDS: &str = ", ";
 

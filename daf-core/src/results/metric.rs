@@ -206,6 +206,13 @@ impl Metric {
     }
 }
 
+impl Metrics {
+    /// The metrics in the order in which tables show them, with the names of `metrics.json`.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        Metric::shares().filter_map(|metric| Some((metric.name(), metric.share(self)?)))
+    }
+}
+
 /// The name that tables give a metric, as the paper has it where it has one.
 #[must_use]
 pub fn short_name(metric: &str) -> &str {

@@ -7,7 +7,6 @@ use daf_metrics::{Interval, OperatingPoint, Unavailable};
 use serde::{Deserialize, Serialize};
 
 use super::Origin;
-use super::metric::Metric;
 use crate::calibration::{Calibration, Scale};
 use crate::part::dataset::kinds;
 
@@ -71,13 +70,6 @@ pub struct Metrics {
     pub pixel_iou_max: Value,
     /// AUPIMO: mean over the images of their pixel recall at very few false positives on normal images.
     pub aupimo: Value,
-}
-
-impl Metrics {
-    /// The metrics in the order in which tables show them, with the names of `metrics.json`.
-    pub fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        Metric::shares().filter_map(|metric| Some((metric.name(), metric.share(self)?)))
-    }
 }
 
 /// Confusion matrix of the test images at the threshold of the run's calibration.

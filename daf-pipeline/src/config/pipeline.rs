@@ -8,8 +8,8 @@ use tch::Device;
 use super::trainer::LARGEST_BATCH;
 use super::{Evaluation, Output, Trainer};
 use daf_core::block::{Mode, Precision};
-use daf_core::calibration::Rule;
-use daf_core::config::{DeviceChoice, Input, Layers, Plugins, Validation, fault};
+use daf_core::calibration::{Rule, Validation};
+use daf_core::config::{DeviceChoice, Input, Layers, Plugins, fault};
 use daf_core::data::{Depth, InputImage, Values};
 use daf_core::weights::WeightFolders;
 use daf_core::{Dataset, Item, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer};
@@ -121,7 +121,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Dataset::items`].
     pub fn items(&self, split: Split) -> Result<Vec<Item>> {
-        Ok(self.input.pages.of_items(self.data.list(split)?))
+        Ok(Item::by_page(self.data.list(split)?, self.input.pages))
     }
 
     /// The training images: those to learn from and those held out.

@@ -3,6 +3,7 @@
 mod absent;
 mod left_out;
 mod pattern;
+mod reason;
 mod spelling;
 mod walk;
 
@@ -13,8 +14,9 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 pub use absent::{contents, hint, missing, missing_file};
-pub use left_out::{LeftOut, Reason};
+pub use left_out::LeftOut;
 pub use pattern::{check_pattern, expand, is_pattern, literal_part};
+pub use reason::Reason;
 pub use spelling::{Spellings, locate, spelled};
 pub use walk::{Found, images};
 

@@ -2,51 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::codecs::{bmp::BmpDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 
-use super::{jpeg, pages, tiff};
+use super::header::{Header, MAX_BYTES, SampleType, check_size};
+use super::{jpeg, page_path, tiff};
 use crate::{Error, Result, guard};
 
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "png, jpeg, bmp, tiff or webp";
-
-/// Memory limit of one decoded image: 8192×8192 pixels of four 16-bit channels, and the decoder's own needs.
-pub(super) const MAX_BYTES: u64 = 1 << 30;
-
-/// Image header: format, size, channels, depth.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Header {
-    /// `png`, `jpeg`, `bmp`, `tiff` or `webp`, told from the content.
-    pub format: &'static str,
-    /// Pixels from left to right as stored, before any turn by the EXIF orientation.
-    pub width: u32,
-    /// Pixels from top to bottom as stored.
-    pub height: u32,
-    /// Values per pixel, alpha included; those behind a palette, not its index.
-    pub channels: u8,
-    /// Bits per value.
-    pub bits: u16,
-    /// Interpretation of the bits of a value.
-    pub sample: SampleType,
-    /// Pages of a TIFF file, reduced copies left out; frames of an animation; otherwise 1.
-    pub pages: usize,
-}
-
-/// Interpretation of the bits of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampleType {
-    /// Integers from 0 on.
-    Unsigned,
-    /// Integers of either sign.
-    Signed,
-    /// Floating-point numbers.
-    Float,
-}
 
 /// A file's pixels as stored, upright: 8 or 16 bit per channel, or `Rgb32F` with the file's own values where
 /// it holds floats, signed or 32-bit integers.
@@ -57,7 +24,7 @@ pub enum SampleType {
 /// As [`read_rgb`](super::read_rgb), except that values of any depth are taken.
 pub fn read_image(path: impl AsRef<Path>) -> Result<DynamicImage> {
     let path = path.as_ref();
-    let (file, page) = pages::split(path);
+    let (file, page) = page_path::split(path);
     let bytes = read_bytes(&file)?;
     let format = Format::of(&bytes, path)?;
     // Decoders panic on some damaged files, and one bad file must not end the work on all others.
@@ -84,7 +51,7 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<DynamicImage> {
 /// As [`read_image`], except that damage behind the header is not seen.
 pub fn read_header(path: impl AsRef<Path>) -> Result<Header> {
     let path = path.as_ref();
-    let (file, page) = pages::split(path);
+    let (file, page) = page_path::split(path);
     check_file(&file)?;
     let mut source = BufReader::new(File::open(&file).map_err(Error::io(&file))?);
     let mut start = Vec::new();
@@ -302,38 +269,6 @@ fn whole(mut decoder: impl ImageDecoder) -> Result<Decoded, String> {
     Ok((image, orientation))
 }
 
-/// Refuses an image whose pixels would take more memory than [`MAX_BYTES`].
-pub(super) fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), String> {
-    if width == 0 || height == 0 {
-        return Err(format!("expected an image with pixels, found {width}×{height}"));
-    }
-    if bytes > MAX_BYTES {
-        return Err(format!(
-            "expected an image of at most {} MiB when decoded, found {width}×{height} pixels with {} MiB; \
-             reduce or cut it first",
-            MAX_BYTES >> 20,
-            bytes >> 20
-        ));
-    }
-    Ok(())
-}
-
-/// RGB of cyan, magenta, yellow and black, given as what each of them leaves of the light.
-pub(super) fn rgb_of_inks([c, m, y, k]: [u8; 4]) -> [u8; 3] {
-    [c, m, y].map(|left| ((u32::from(left) * u32::from(k) + 127) / 255) as u8)
-}
-
-/// RGB of YCbCr over the full range, with the coefficients of JFIF.
-pub(super) fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
-    [
-        y + 1.402 * cr,
-        y - 0.344_136 * cb - 0.714_136 * cr,
-        y + 1.772 * cb,
-    ]
-    .map(|value| value.round() as u8)
-}
-
 /// Description of a file that is no readable image, for the message, with a remedy.
 fn recognized(bytes: &[u8]) -> Option<&'static str> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
@@ -379,6 +314,3 @@ fn recognized(bytes: &[u8]) -> Option<&'static str> {
     ];
     known.into_iter().find_map(|(is, what)| is.then_some(what))
 }
-
-/// The file of a path that may name a page.
-pub(super) type FileOfPage = (PathBuf, Option<usize>);

@@ -17,7 +17,7 @@ use mozjpeg_sys::{
     jpeg_std_error,
 };
 
-use super::decode::{Header, SampleType, check_size, rgb_of_inks, rgb_of_ycbcr};
+use super::header::{Header, SampleType, check_size, rgb_of_inks, rgb_of_ycbcr};
 
 /// Scans of a progressive file, at most; a file can hold thousands, each of which takes as long as decoding
 /// the image.

@@ -7,7 +7,8 @@ use image::{DynamicImage, GrayImage, Luma, RgbImage, Rgba, RgbaImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::decode::{SampleType, read_header, read_image};
+use super::decode::{read_header, read_image};
+use super::header::SampleType;
 use super::pages::Pages;
 use crate::{Error, Result};
 

@@ -11,9 +11,11 @@
 //! | pages | one at a time: `stack.tif#2` is the second page of `stack.tif` |
 
 mod decode;
+mod header;
 mod jpeg;
 mod levels;
 mod mask;
+mod page_path;
 mod pages;
 mod resize;
 mod tiff;
@@ -24,7 +26,8 @@ use image::RgbImage;
 
 use crate::Result;
 
-pub use decode::{FORMATS, Header, SampleType, read_header, read_image};
+pub use decode::{FORMATS, read_header, read_image};
+pub use header::{Header, SampleType};
 pub use levels::{Alpha, Depth, InputImage, InputView, Reading, Values};
 pub use mask::{Mask, MaskValues, read_mask, read_mask_any, read_mask_values};
 pub use pages::Pages;

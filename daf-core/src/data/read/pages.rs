@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::decode::{FileOfPage, read_header};
-use crate::Item;
+use super::decode::read_header;
+use super::page_path::numbered;
 
 /// Treatment of files with several pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -21,30 +21,22 @@ pub enum Pages {
     All,
 }
 
-/// The file and the page that a path names: `stack.tif#2` is page 2 of `stack.tif`, unless there is a file of
-/// that very name.
-pub(super) fn split(path: &Path) -> FileOfPage {
-    let whole = || (path.to_path_buf(), None);
-    let Some((name, page)) = (path.file_name().and_then(|name| name.to_str()))
-        .and_then(|name| name.rsplit_once('#'))
-        .filter(|(name, _)| !name.is_empty())
-    else {
-        return whole();
-    };
-    match page.parse() {
-        Ok(page) if page > 0 && !path.exists() => (path.with_file_name(name), Some(page)),
-        _ => whole(),
-    }
-}
-
-/// The path of a page.
-fn numbered(path: &Path, page: usize) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!("#{page}"));
-    name.into()
-}
-
 impl Pages {
+    /// The paths of an image and its mask for each page of the image. A mask of several pages goes with its image page by
+    /// page, one of a single page with each of them.
+    #[must_use]
+    pub fn of_pair(self, image: &Path, mask: Option<&Path>) -> Vec<(PathBuf, Option<PathBuf>)> {
+        let images = self.of_file(image);
+        let mask_has_pages = images[0] != image && mask.is_some_and(|mask| count(mask) > 1);
+        (1..)
+            .zip(images)
+            .map(|(page, image)| match mask {
+                Some(mask) if mask_has_pages => (image, Some(numbered(mask, page))),
+                mask => (image, mask.map(Path::to_path_buf)),
+            })
+            .collect()
+    }
+
     /// The paths of the images that a file stands for: itself, or those of its pages if it is a TIFF file of
     /// several. A file that cannot be read stays as it is, and is an error when it is opened.
     #[must_use]
@@ -55,31 +47,6 @@ impl Pages {
             (Self::First, _) => vec![numbered(path, 1)],
             _ => (1..=found).map(|page| numbered(path, page)).collect(),
         }
-    }
-
-    /// Pages of all images of a data set. A mask of several pages goes with its image page by page, one of a
-    /// single page with each of them.
-    #[must_use]
-    pub fn of_items(self, items: Vec<Item>) -> Vec<Item> {
-        if self == Self::Refuse {
-            return items;
-        }
-        items
-            .into_iter()
-            .flat_map(|item| {
-                let images = self.of_file(&item.image);
-                let mask_has_pages =
-                    images[0] != item.image && item.mask.as_deref().is_some_and(|mask| count(mask) > 1);
-                (1..).zip(images).map(move |(page, image)| Item {
-                    image,
-                    mask: match &item.mask {
-                        Some(mask) if mask_has_pages => Some(numbered(mask, page)),
-                        mask => mask.clone(),
-                    },
-                    ..item.clone()
-                })
-            })
-            .collect()
     }
 }
 
@@ -188,16 +155,11 @@ mod tests {
             ("mask.tif", &[(255, false)]),
         ]);
         let path = |name: &str| folder.path().join(name);
-        let item = |mask: &str| {
-            let mut item = Item::normal(path("stack.tif"));
-            item.mask = Some(path(mask));
-            item
-        };
         let found = |mask: &str| {
             Pages::All
-                .of_items(vec![item(mask)])
+                .of_pair(&path("stack.tif"), Some(&path(mask)))
                 .into_iter()
-                .map(|item| (item.image, item.mask.unwrap()))
+                .map(|(image, mask)| (image, mask.unwrap()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(
@@ -214,6 +176,9 @@ mod tests {
                 (path("stack.tif#2"), path("mask.tif"))
             ]
         );
-        assert_eq!(Pages::Refuse.of_items(vec![item("mask.tif")]).len(), 1);
+        assert_eq!(
+            Pages::Refuse.of_pair(&path("stack.tif"), None),
+            [(path("stack.tif"), None)]
+        );
     }
 }

@@ -14,7 +14,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::{IfdPointer, Tag};
 use tiff::{Directory, TiffError, TiffFormatError, TiffUnsupportedError};
 
-use super::decode::{Header, MAX_BYTES, SampleType, check_size, rgb_of_inks, rgb_of_ycbcr};
+use super::header::{Header, MAX_BYTES, SampleType, check_size, rgb_of_inks, rgb_of_ycbcr};
 use super::jpeg;
 
 /// Pages of a file, at most.
