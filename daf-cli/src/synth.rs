@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use daf_core::{Outcome, overlay};
+use daf_core::{Synthesis, overlay};
 use daf_pipeline::Pipeline;
 use daf_pipeline::samples::{Sample, Samples, picture};
 use serde_json::json;
@@ -110,7 +110,7 @@ impl Preview {
 /// Share of the pixels that are damaged; `None` for an image that was left as it is.
 fn share(sample: &Sample) -> Option<f64> {
     match &sample.outcome {
-        Some(Outcome::Damaged(synthetic)) => {
+        Some(Synthesis::Anomalous(synthetic)) => {
             let pixels = synthetic.mask.as_raw();
             Some(pixels.iter().filter(|v| **v > 0).count() as f64 / pixels.len() as f64)
         }

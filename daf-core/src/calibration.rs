@@ -18,7 +18,7 @@ pub struct Validation {
     pub share: f64,
     /// How a threshold is chosen: `extreme_value`, `quantile`, `synthetic` or `f1_max`. Only `f1_max` uses the labels of
     /// the test split.
-    pub threshold: Rule,
+    pub threshold: ThresholdRule,
     /// Share of normal images that may score over the threshold, over 0 to 0.5; for `extreme_value` and `quantile`.
     pub false_alarms: f64,
 }
@@ -27,7 +27,7 @@ impl Default for Validation {
     fn default() -> Self {
         Self {
             share: 0.1,
-            threshold: Rule::default(),
+            threshold: ThresholdRule::default(),
             false_alarms: 0.01,
         }
     }
@@ -36,7 +36,7 @@ impl Default for Validation {
 /// Rule by which a threshold is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Rule {
+pub enum ThresholdRule {
     /// From a Gumbel distribution fitted to the scores of normal images: works from a dozen images on.
     #[default]
     ExtremeValue,
@@ -178,7 +178,7 @@ impl From<Stored> for Chosen {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
     /// Rule by which the thresholds were chosen.
-    pub rule: Rule,
+    pub rule: ThresholdRule,
     /// The images they were chosen with.
     pub source: Source,
     /// Number of normal images among them.
@@ -206,8 +206,10 @@ impl Basis {
                 Source::CrossValidation,
                 folds(images).map(|fold| fold.len()).sum(),
             ),
-            Rule::Synthetic => (Source::Synthetic, held_out),
-            Rule::ExtremeValue | Rule::Quantile | Rule::F1Max => (Source::HeldOut, held_out),
+            ThresholdRule::Synthetic => (Source::Synthetic, held_out),
+            ThresholdRule::ExtremeValue | ThresholdRule::Quantile | ThresholdRule::F1Max => {
+                (Source::HeldOut, held_out)
+            }
         };
         Self {
             rule: settings.threshold,
@@ -227,7 +229,7 @@ impl Basis {
             count => (format!("{count} normal images"), "were"),
         };
         let share = percent(self.false_alarms);
-        if self.normal_images < FEWEST && self.rule != Rule::F1Max {
+        if self.normal_images < FEWEST && self.rule != ThresholdRule::F1Max {
             let are = if self.normal_images == 1 { "is" } else { "are" };
             return Some(format!(
                 "there {are} only {images} to choose thresholds with, and {FEWEST} are the fewest: no image gets a verdict"
@@ -244,16 +246,16 @@ impl Basis {
             Source::CrossValidation => "that were left out in turn",
             _ => "held out of training",
         };
-        if self.rule == Rule::Quantile && self.normal_images as f64 * self.false_alarms < 1.0 {
+        if self.rule == ThresholdRule::Quantile && self.normal_images as f64 * self.false_alarms < 1.0 {
             return Some(format!(
                 "the thresholds rest on {images} {what}, too few for a quantile of {share} %, which takes at \
                  least {:.0}: they lie close to the largest score",
                 (1.0 / self.false_alarms).ceil()
             ));
         }
-        if self.rule != Rule::F1Max && self.normal_images < Self::FEWEST_TO_FIT {
+        if self.rule != ThresholdRule::F1Max && self.normal_images < Self::FEWEST_TO_FIT {
             let tell = match self.rule {
-                Rule::Synthetic => "are a rough estimate".to_owned(),
+                ThresholdRule::Synthetic => "are a rough estimate".to_owned(),
                 _ => format!("tell only roughly which score {share} % of normal images exceed"),
             };
             return Some(format!(
@@ -289,13 +291,15 @@ impl fmt::Display for Basis {
         }
         let allowed = percent(self.false_alarms);
         match self.rule {
-            Rule::ExtremeValue => write!(
+            ThresholdRule::ExtremeValue => write!(
                 f,
                 "by an extreme-value fit so that {allowed} % of normal images exceed it"
             ),
-            Rule::Quantile => write!(f, "as a quantile so that {allowed} % of normal images exceed it"),
-            Rule::Synthetic => f.write_str("where F1 is largest"),
-            Rule::F1Max => {
+            ThresholdRule::Quantile => {
+                write!(f, "as a quantile so that {allowed} % of normal images exceed it")
+            }
+            ThresholdRule::Synthetic => f.write_str("where F1 is largest"),
+            ThresholdRule::F1Max => {
                 f.write_str("where F1 is largest on the test images, so the figures at it are too good")
             }
         }
@@ -556,14 +560,14 @@ mod tests {
             };
             Basis::of(&settings, images, true)
         };
-        let few = of(Rule::ExtremeValue, 20);
+        let few = of(ThresholdRule::ExtremeValue, 20);
         assert_eq!((few.source, few.normal_images), (Source::Training, 20));
         assert!(
             few.doubt()
                 .unwrap()
                 .contains("20 normal images that were trained with")
         );
-        let some = of(Rule::ExtremeValue, 60);
+        let some = of(ThresholdRule::ExtremeValue, 60);
         assert_eq!((some.source, some.normal_images), (Source::HeldOut, 6));
         assert!(
             some.doubt()
@@ -574,11 +578,16 @@ mod tests {
             some.to_string()
                 .ends_with("so that 1 % of normal images exceed it")
         );
-        assert_eq!(of(Rule::ExtremeValue, 120).doubt(), None);
-        assert!(of(Rule::Quantile, 500).doubt().unwrap().contains("at least 100"));
-        assert_eq!(of(Rule::Quantile, 1000).doubt(), None);
-        assert_eq!(of(Rule::Synthetic, 120).source, Source::Synthetic);
-        let one = of(Rule::ExtremeValue, 1).doubt().unwrap();
+        assert_eq!(of(ThresholdRule::ExtremeValue, 120).doubt(), None);
+        assert!(
+            of(ThresholdRule::Quantile, 500)
+                .doubt()
+                .unwrap()
+                .contains("at least 100")
+        );
+        assert_eq!(of(ThresholdRule::Quantile, 1000).doubt(), None);
+        assert_eq!(of(ThresholdRule::Synthetic, 120).source, Source::Synthetic);
+        let one = of(ThresholdRule::ExtremeValue, 1).doubt().unwrap();
         assert!(one.starts_with("there is only one normal image to choose thresholds with"));
     }
 

@@ -13,7 +13,7 @@
 //! let detector = Detector::open("runs/bottle", DeviceChoice::Auto)?;
 //! let image = RgbImage::new(640, 480); // from a camera, or detector.read("bottle.png")?
 //! let found = detector.detect(&image)?;
-//! println!("score {:.3}, worst pixel {:.3}", found.score, found.map.largest());
+//! println!("score {:.3}, worst pixel {:.3}", found.score, found.map.max());
 //! if found.is_anomalous() == Some(true) {
 //!     println!("over the threshold");
 //! }
@@ -134,7 +134,7 @@ pub use part::dataset::{Dataset, Item, Listing, Split};
 #[doc(inline)]
 pub use part::shape::{Region, Shape};
 #[doc(inline)]
-pub use part::synthesizer::{Donors, Outcome, Rect, Synthesizer, Synthetic};
+pub use part::synthesizer::{Donors, Rect, Synthesis, Synthesizer, Synthetic};
 #[doc(inline)]
 pub use part::texture::{Fill, Texture};
 #[doc(inline)]

@@ -28,7 +28,7 @@ pub struct ScoreMap {
 impl ScoreMap {
     /// The largest score.
     #[must_use]
-    pub fn largest(&self) -> f32 {
+    pub fn max(&self) -> f32 {
         self.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }
 
@@ -37,7 +37,7 @@ impl ScoreMap {
     pub fn range(&self) -> (f32, f32) {
         (
             self.scores.iter().copied().fold(f32::INFINITY, f32::min),
-            self.largest(),
+            self.max(),
         )
     }
 

@@ -162,7 +162,7 @@ pub(crate) fn any_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
 ///
 /// ```
 /// use daf_core::{BoxError, image::RgbImage, rand::Rng, typetag};
-/// use daf_core::{Donors, Outcome, Synthesizer};
+/// use daf_core::{Donors, Synthesis, Synthesizer};
 /// use schemars::JsonSchema;
 /// use serde::{Deserialize, Serialize};
 ///
@@ -176,8 +176,8 @@ pub(crate) fn any_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
 /// impl Synthesizer for Untouched {
 ///     fn synthesize(
 ///         &self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng,
-///     ) -> Result<Outcome, BoxError> {
-///         Ok(Outcome::Unchanged)
+///     ) -> Result<Synthesis, BoxError> {
+///         Ok(Synthesis::Unchanged)
 ///     }
 /// }
 ///

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use daf_core::image::RgbImage;
 use daf_core::rand::SeedableRng;
-use daf_core::{Fill, Kind, Outcome, Region, Shape, Synthesizer, registry};
+use daf_core::{Fill, Kind, Region, Shape, Synthesis, Synthesizer, registry};
 use daf_synth::shape::Perlin;
 use daf_synth::shape::perlin::Lattice;
 use daf_synth::texture::Procedural;
@@ -54,7 +54,7 @@ fn strategies(folder: &Path) -> Vec<(String, Box<dyn Synthesizer>)> {
         .collect()
 }
 
-fn sample(part: &dyn Synthesizer, normal: &RgbImage, number: u64) -> Outcome {
+fn sample(part: &dyn Synthesizer, normal: &RgbImage, number: u64) -> Synthesis {
     part.synthesize(normal, normal, &mut stream(number))
         .expect("a sample")
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use daf_core::image::{DynamicImage, RgbImage, imageops};
 use daf_core::rand::{Rng, RngExt, SeedableRng};
-use daf_core::{BoxError, Donors, Outcome, Synthesizer, data};
+use daf_core::{BoxError, Donors, Synthesis, Synthesizer, data};
 // Links the crate, so that its parts are registered.
 use daf_synth as _;
 use rand_chacha::ChaCha8Rng;
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .map_err(|e| e.to_string())?;
         let (x, y) = (i64::from(i % TRIPLES * 3 * SIZE), i64::from(i / TRIPLES * SIZE));
         imageops::replace(&mut drawn, &normal, x, y);
-        if let Outcome::Damaged(synthetic) = outcome {
+        if let Synthesis::Anomalous(synthetic) = outcome {
             imageops::replace(&mut drawn, &synthetic.image, x + i64::from(SIZE), y);
             let mask = DynamicImage::ImageLuma8(synthetic.mask).into_rgb8();
             imageops::replace(&mut drawn, &mask, x + 2 * i64::from(SIZE), y);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::{Rng, SeedableRng};
-use daf_core::{BoxError, Donors, Outcome, Synthesizer, Synthetic};
+use daf_core::{BoxError, Donors, Synthesis, Synthesizer, Synthetic};
 use daf_synth::Nsa;
 use daf_synth::foreground::ObjectModel;
 use daf_synth::nsa::Preset;
@@ -30,8 +30,8 @@ fn draw(part: &dyn Synthesizer, normal: &RgbImage, donor: &One, seed: u64) -> Op
         .synthesize(normal, donor, &mut ChaCha8Rng::seed_from_u64(seed))
         .unwrap()
     {
-        Outcome::Damaged(synthetic) => Some(synthetic),
-        Outcome::Unchanged => None,
+        Synthesis::Anomalous(synthetic) => Some(synthetic),
+        Synthesis::Unchanged => None,
     }
 }
 

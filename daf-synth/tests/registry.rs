@@ -4,7 +4,7 @@
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::SeedableRng;
 use daf_core::registry::{self, Component};
-use daf_core::{Fill, Kind, Outcome, Region, Shape, Synthesizer, Synthetic, Texture, schemars};
+use daf_core::{Fill, Kind, Region, Shape, Synthesis, Synthesizer, Synthetic, Texture, schemars};
 // Links the crate, so that its parts are registered.
 use daf_synth as _;
 use proptest::prelude::*;
@@ -60,8 +60,8 @@ fn normal(width: u32, height: u32, grey: bool) -> RgbImage {
 
 fn synthesize(part: &dyn Synthesizer, normal: &RgbImage, rng: &mut ChaCha8Rng) -> Option<Synthetic> {
     match part.synthesize(normal, normal, rng).unwrap() {
-        Outcome::Damaged(synthetic) => Some(synthetic),
-        Outcome::Unchanged => None,
+        Synthesis::Anomalous(synthetic) => Some(synthetic),
+        Synthesis::Unchanged => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::{Rng, SeedableRng};
-use daf_core::{BoxError, Donors, Outcome, Synthesizer, Synthetic, schemars, typetag};
+use daf_core::{BoxError, Donors, Synthesis, Synthesizer, Synthetic, schemars, typetag};
 use daf_synth as _;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -18,8 +18,8 @@ fn damaged(part: &dyn Synthesizer, normal: &RgbImage, seed: u64) -> Synthetic {
         .synthesize(normal, normal, &mut ChaCha8Rng::seed_from_u64(seed))
         .unwrap()
     {
-        Outcome::Damaged(synthetic) => synthetic,
-        Outcome::Unchanged => panic!("unchanged for seed {seed}"),
+        Synthesis::Anomalous(synthetic) => synthetic,
+        Synthesis::Unchanged => panic!("unchanged for seed {seed}"),
     }
 }
 
@@ -343,8 +343,8 @@ fn a_mixture_draws_by_weight_and_keeps_the_class() {
     for seed in 0..800 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         match mixture.synthesize(&normal, &normal, &mut rng).unwrap() {
-            Outcome::Unchanged => counts[2] += 1,
-            Outcome::Damaged(found) => counts[1 - usize::from(found.class)] += 1,
+            Synthesis::Unchanged => counts[2] += 1,
+            Synthesis::Anomalous(found) => counts[1 - usize::from(found.class)] += 1,
         }
     }
     for (count, expected) in counts.into_iter().zip([300, 100, 400]) {
@@ -360,8 +360,8 @@ daf_core::register!(Synthesizer: Spreading = "spreading");
 
 #[typetag::serde(name = Spreading::NAME)]
 impl Synthesizer for Spreading {
-    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
-        Ok(Outcome::Unchanged)
+    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Synthesis, BoxError> {
+        Ok(Synthesis::Unchanged)
     }
     fn blends(&self) -> bool {
         true
@@ -464,7 +464,7 @@ fn donors_are_other_images_at_another_place() {
     let outcome = strategy
         .synthesize(&normal, &others, &mut ChaCha8Rng::seed_from_u64(1))
         .unwrap();
-    let Outcome::Damaged(found) = outcome else {
+    let Synthesis::Anomalous(found) = outcome else {
         panic!()
     };
     for (pixel, mask) in found.image.pixels().zip(found.mask.iter()) {

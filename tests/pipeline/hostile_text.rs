@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
+use daf_core::calibration::{Basis, Calibration, Chosen, Scale, Source, ThresholdRule};
 use daf_core::config::Layers;
 use daf_core::results::Results;
 use daf_core::{Dataset, Split, weights};
@@ -175,7 +175,7 @@ fn run_files() -> Vec<(&'static str, String)> {
         image: Chosen::Scale(scale),
         pixel: Chosen::Scale(scale),
         basis: Basis {
-            rule: Rule::ExtremeValue,
+            rule: ThresholdRule::ExtremeValue,
             source: Source::HeldOut,
             normal_images: 12,
             anomalous_images: 0,

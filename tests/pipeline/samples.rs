@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use daf_core::data::Reading;
 use daf_core::data::geometry::{Framing, Geometry};
-use daf_core::{Dataset, Outcome, Split, Synthesizer};
+use daf_core::{Dataset, Split, Synthesis, Synthesizer};
 use daf_data::Demo;
-use daf_pipeline::samples::{Loader, Normals, Sample, SampleSettings, Samples};
+use daf_pipeline::samples::{Loader, Sample, SampleSettings, Samples, TrainValSplit};
 use serde_json::json;
 
 fn samples(synthesizer: Option<&str>, seed: u64, cache: u64) -> Arc<Samples> {
@@ -30,7 +30,7 @@ fn samples_of(geometry: Geometry, synthesizer: Option<&str>, seed: u64, cache: u
         cache_bytes: cache,
     };
     let data: Arc<dyn Dataset> = Arc::new(data);
-    let normals = Normals::of(data.items(Split::Train).unwrap(), 0.0, seed).unwrap();
+    let normals = TrainValSplit::of(data.items(Split::Train).unwrap(), 0.0, seed).unwrap();
     Arc::new(Samples::new(data, normals.train, synthesizer, settings).unwrap())
 }
 
@@ -39,13 +39,13 @@ fn bytes(sample: &Sample) -> Vec<u8> {
     let mut bytes = sample.index.to_le_bytes().to_vec();
     bytes.extend(sample.normal.as_raw());
     match &sample.outcome {
-        Some(Outcome::Damaged(synthetic)) => {
+        Some(Synthesis::Anomalous(synthetic)) => {
             bytes.extend(synthetic.image.as_raw());
             bytes.extend(synthetic.mask.as_raw());
             bytes.push(synthetic.class);
             bytes.extend(synthetic.target.iter().flatten().flat_map(|v| v.to_le_bytes()));
         }
-        Some(Outcome::Unchanged) => bytes.push(1),
+        Some(Synthesis::Unchanged) => bytes.push(1),
         None => bytes.push(0),
     }
     bytes
@@ -100,7 +100,7 @@ fn an_epoch_has_every_image_once_and_each_its_own_damage() {
     let damage: Vec<_> = drawn
         .iter()
         .filter_map(|sample| match &sample.outcome {
-            Some(Outcome::Damaged(synthetic)) => Some(synthetic.mask.as_raw()),
+            Some(Synthesis::Anomalous(synthetic)) => Some(synthetic.mask.as_raw()),
             _ => None,
         })
         .collect();
@@ -138,7 +138,7 @@ fn tiles_are_drawn_anew_and_the_filling_of_a_letterbox_is_never_damaged() {
     let mut damaged = 0;
     for epoch in 0..20 {
         let sample = letterbox.sample(epoch, 0).unwrap();
-        let Some(Outcome::Damaged(synthetic)) = sample.outcome else {
+        let Some(Synthesis::Anomalous(synthetic)) = sample.outcome else {
             continue;
         };
         damaged += 1;
@@ -159,7 +159,7 @@ fn held_out_images_depend_on_the_seed_alone_and_leave_one_to_learn_from() {
         size: 64,
         ..Demo::default()
     };
-    let held = |share, seed| Normals::of(data.items(Split::Train).unwrap(), share, seed).unwrap();
+    let held = |share, seed| TrainValSplit::of(data.items(Split::Train).unwrap(), share, seed).unwrap();
     assert_eq!(held(0.25, 1), held(0.25, 1));
     assert_ne!(held(0.25, 1), held(0.25, 2));
     for (share, count) in [(0.0, 0), (0.04, 0), (0.2, 0), (0.25, 5), (1.0, 19)] {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use daf_core::calibration::{Calibration, Rule, Source};
+use daf_core::calibration::{Calibration, Source, ThresholdRule};
 use daf_core::config::DeviceChoice;
 use daf_core::data::InputImage;
 use daf_core::image::{GrayImage, Luma, Rgb, RgbImage, imageops};
@@ -202,7 +202,7 @@ fn thresholds_come_from_held_out_images_and_give_the_same_verdict_everywhere() {
     let calibration = Calibration::read(&dir).unwrap().unwrap();
     assert_eq!(
         (calibration.basis.rule, calibration.basis.source),
-        (Rule::ExtremeValue, Source::HeldOut)
+        (ThresholdRule::ExtremeValue, Source::HeldOut)
     );
     assert_eq!(
         (

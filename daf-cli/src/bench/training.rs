@@ -6,7 +6,7 @@ use daf_core::block::Mode;
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, Fit, Model};
 use daf_pipeline::Pipeline;
-use daf_pipeline::samples::{Loader, Normals, Sample, Samples, batch};
+use daf_pipeline::samples::{Loader, Sample, Samples, TrainValSplit, batch};
 use daf_pipeline::train::{OptimizerState, Phase, Place, step};
 
 use super::clock::{Clock, Peak, Stage, milliseconds};
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 pub(super) struct Training<'a> {
     pipeline: &'a Pipeline,
     device: Device,
-    normals: Normals,
+    normals: TrainValSplit,
 }
 
 impl<'a> Training<'a> {

@@ -3,7 +3,7 @@
 use daf_core::image::{GrayImage, Luma, RgbImage};
 use daf_core::rand::{Rng, RngExt};
 use daf_core::schemars::{self, JsonSchema};
-use daf_core::{BoxError, Donors, Outcome, Rect, Synthesizer, Synthetic, typetag};
+use daf_core::{BoxError, Donors, Synthesis, Rect, Synthesizer, Synthetic, typetag};
 use serde::{Deserialize, Serialize};
 
 /// A round stain with a soft edge, lighter or darker than what it lies on.
@@ -41,7 +41,7 @@ impl Synthesizer for MyPart {
         normal: &RgbImage,
         _: &dyn Donors,
         rng: &mut dyn Rng,
-    ) -> Result<Outcome, BoxError> {
+    ) -> Result<Synthesis, BoxError> {
         let (width, height) = normal.dimensions();
         let radius = draw(self.radius, rng) * f64::from(width.min(height));
         let strength = draw(self.strength, rng) * 255.0;
@@ -69,14 +69,14 @@ impl Synthesizer for MyPart {
             }
         }
         Ok(match Rect::around(&mask) {
-            Some(touched) => Outcome::Damaged(Synthetic {
+            Some(touched) => Synthesis::Anomalous(Synthetic {
                 image,
                 mask,
                 target: None,
                 touched,
                 class: 0,
             }),
-            None => Outcome::Unchanged,
+            None => Synthesis::Unchanged,
         })
     }
 
@@ -119,7 +119,7 @@ mod tests {
                     part.synthesize(&normal, &normal, &mut SmallRng::seed_from_u64(seed))
                         .unwrap()
                 };
-                if let (Outcome::Damaged(first), Outcome::Damaged(second)) = (make(), make()) {
+                if let (Synthesis::Anomalous(first), Synthesis::Anomalous(second)) = (make(), make()) {
                     first.check(&normal, part.blends()).unwrap();
                     assert_eq!((&first.image, &first.mask), (&second.image, &second.mask));
                     assert_ne!(first.image, normal);

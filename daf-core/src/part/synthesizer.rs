@@ -24,7 +24,7 @@ pub trait Synthesizer: Debug + Send + Sync {
         normal: &RgbImage,
         donors: &dyn Donors,
         rng: &mut dyn Rng,
-    ) -> Result<Outcome, BoxError>;
+    ) -> Result<Synthesis, BoxError>;
 
     /// Whether pixels outside the mask (but inside [`Synthetic::touched`]) may change, as Poisson blending does.
     fn blends(&self) -> bool {
@@ -65,12 +65,12 @@ impl dyn Synthesizer + '_ {
         donors: &dyn Donors,
         rng: &mut dyn Rng,
         at: impl Into<String>,
-    ) -> Result<Outcome, BoxError> {
+    ) -> Result<Synthesis, BoxError> {
         let name = self.typetag_name();
         let outcome = contract::call(Kind::Synthesizer, name, at, || {
             self.synthesize(normal, donors, rng)
         })?;
-        if let Outcome::Damaged(synthetic) = &outcome {
+        if let Synthesis::Anomalous(synthetic) = &outcome {
             let broken = |what| Broken::new(Kind::Synthesizer, name, what);
             synthetic.check(normal, self.blends()).map_err(broken)?;
             let (class, classes) = (synthetic.class, self.classes());
@@ -87,9 +87,9 @@ impl dyn Synthesizer + '_ {
 
 /// What became of the image.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum Synthesis {
     /// It has a defect now.
-    Damaged(Synthetic),
+    Anomalous(Synthetic),
     /// It was left as it is: the strategy found no place for a defect, or keeps a share of the images normal.
     Unchanged,
 }

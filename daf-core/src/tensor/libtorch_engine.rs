@@ -158,9 +158,10 @@ impl Libtorch {
             i64::from(config.input.size.width()),
         );
         let count = inputs.len() * (size.0 * size.1) as usize;
-        let pixels =
-            threads::go_on_alone_if_small(self.device, count, || network.postprocessor.pixels(&maps, size))
-                .map_err(|error| config.scorer.fault("scoring images", error))?;
+        let pixels = threads::stay_single_threaded_if_small(self.device, count, || {
+            network.postprocessor.pixels(&maps, size)
+        })
+        .map_err(|error| config.scorer.fault("scoring images", error))?;
         let images = maps.images.as_ref().map(to_f64).transpose()?;
         let images = images.map_or_else(
             || vec![None; inputs.len()],
@@ -179,7 +180,7 @@ impl Libtorch {
         let size = [maps.len() as i64, i64::from(*height), i64::from(*width)];
         let scores: Vec<f32> = maps.iter().flat_map(|map| &map.scores).copied().collect();
         let pixels = Tensor::from_slice(&scores).f_view(size)?.to_device(self.device);
-        let scores = threads::go_on_alone_if_small(self.device, scores.len(), || {
+        let scores = threads::stay_single_threaded_if_small(self.device, scores.len(), || {
             network.postprocessor.finish(&pixels)
         })
         .map_err(|error| self.config.scorer.fault("scoring images", error))?;

@@ -16,7 +16,7 @@ impl Detector {
     /// let detector = Detector::open("runs/bottle", DeviceChoice::Auto)?;
     /// let image = detector.read("bottle.png")?;
     /// let found = detector.detect(&image)?;
-    /// println!("score {:.3}, worst pixel {:.3}", found.score, found.map.largest());
+    /// println!("score {:.3}, worst pixel {:.3}", found.score, found.map.max());
     /// # Ok(())
     /// # }
     /// ```

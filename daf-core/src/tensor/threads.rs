@@ -74,25 +74,25 @@ const SMALL: usize = 1 << 17;
 /// On a CPU for which libtorch has two threads, operations on few are not shared among them, except through [`each`] and
 /// [`both`], which should have most of the work: waking a second thread takes longer than what it is to do, a hundred times in
 /// an image. Meanwhile libtorch has one thread for threads that ask it for the first time.
-pub fn alone_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
+pub fn single_threaded_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
     struct Threads(i32);
     impl Drop for Threads {
         fn drop(&mut self) {
             tch::set_num_threads(self.0);
         }
     }
-    if pixels > SMALL || WAY.get() != Way::Pairs || pair(device).is_none() {
+    if pixels > SMALL || POLICY.get() != ThreadPolicy::Pairs || pair(device).is_none() {
         return work();
     }
-    let _before = (Change::to(Way::Alone), Threads(tch::get_num_threads()));
+    let _before = (Change::to(ThreadPolicy::Alone), Threads(tch::get_num_threads()));
     tch::set_num_threads(1);
     work()
 }
 
 /// The same for what comes behind a network, where that has worked so.
-pub(crate) fn go_on_alone_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
+pub(crate) fn stay_single_threaded_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
     if running().is_some() {
-        alone_if_small(device, pixels, work)
+        single_threaded_if_small(device, pixels, work)
     } else {
         work()
     }
@@ -100,10 +100,10 @@ pub(crate) fn go_on_alone_if_small<R>(device: Device, pixels: usize, work: impl 
 
 /// Does work whose operations are large, as those of training are: each is shared among all threads of libtorch, which wait awake
 /// for the next.
-pub fn shared<R>(work: impl FnOnce() -> R) -> R {
+pub fn with_all_threads<R>(work: impl FnOnce() -> R) -> R {
     // Threads beside theirs have them wait asleep.
     running().take();
-    let _before = Change::to(Way::Shared);
+    let _before = Change::to(ThreadPolicy::Shared);
     work()
 }
 
@@ -112,17 +112,17 @@ pub fn in_pairs(device: Device) -> bool {
     if !MANAGED.load(Ordering::Relaxed) {
         return false;
     }
-    let two = match WAY.get() {
-        Way::Pairs => tch::get_num_threads() == 2,
-        Way::Alone => true,
-        Way::Shared => false,
+    let two = match POLICY.get() {
+        ThreadPolicy::Pairs => tch::get_num_threads() == 2,
+        ThreadPolicy::Alone => true,
+        ThreadPolicy::Shared => false,
     };
     device == Device::Cpu && two && !macs::is_counting()
 }
 
 /// How a thread uses the two that libtorch has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum ThreadPolicy {
     /// Both for an operation, but for pairs of items one each.
     Pairs,
     /// One, but for pairs of items one each.
@@ -132,21 +132,21 @@ enum Way {
 }
 
 thread_local! {
-    static WAY: Cell<Way> = const { Cell::new(Way::Pairs) };
+    static POLICY: Cell<ThreadPolicy> = const { Cell::new(ThreadPolicy::Pairs) };
 }
 
 /// Another way until this is dropped.
-struct Change(Way);
+struct Change(ThreadPolicy);
 
 impl Change {
-    fn to(way: Way) -> Self {
-        Self(WAY.replace(way))
+    fn to(way: ThreadPolicy) -> Self {
+        Self(POLICY.replace(way))
     }
 }
 
 impl Drop for Change {
     fn drop(&mut self) {
-        WAY.set(self.0);
+        POLICY.set(self.0);
     }
 }
 
@@ -236,7 +236,7 @@ pub(crate) mod tests {
             tch::get_num_threads()
         };
         let threads = |pixels| {
-            alone_if_small(Device::Cpu, pixels, || {
+            single_threaded_if_small(Device::Cpu, pixels, || {
                 (tch::get_num_threads(), both(Device::Cpu, meet, meet))
             })
         };
@@ -247,14 +247,16 @@ pub(crate) mod tests {
         assert_eq!(small, (1, (1, 1)));
         assert_eq!(large, (2, (1, 1)));
         assert_eq!(after, 2);
-        let many = with_threads(3, || alone_if_small(Device::Cpu, SMALL, tch::get_num_threads));
+        let many = with_threads(3, || {
+            single_threaded_if_small(Device::Cpu, SMALL, tch::get_num_threads)
+        });
         assert_eq!(many, 3);
     }
 
     #[test]
     fn what_is_shared_is_done_by_all_threads_of_libtorch() {
         let threads = || each(Device::Cpu, [(); 2], |()| tch::get_num_threads());
-        let (pairs, shared, again) = with_threads(2, || (threads(), shared(threads), threads()));
+        let (pairs, shared, again) = with_threads(2, || (threads(), with_all_threads(threads), threads()));
         assert_eq!(
             (&pairs[..], &shared[..], &again[..]),
             (&[1, 1][..], &[2, 2][..], &[1, 1][..])

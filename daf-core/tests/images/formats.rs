@@ -17,12 +17,12 @@ struct Case {
     #[serde(default)]
     reading: Written,
     #[serde(flatten)]
-    outcome: Outcome,
+    outcome: Synthesis,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Outcome {
+enum Synthesis {
     Kept {
         width: u32,
         height: u32,
@@ -101,9 +101,9 @@ impl Case {
         let found = reading.open(&path).map(|image| image.rgb);
         let fault = |what: String| Some(format!("{file}, {reading:?}: {what}"));
         match (outcome, found) {
-            (Outcome::Kept { .. }, Err(error)) => fault(error.to_string()),
-            (Outcome::Refused { refused }, Ok(_)) => fault(format!("is read, expected {refused:?}")),
-            (Outcome::Refused { refused }, Err(error)) => {
+            (Synthesis::Kept { .. }, Err(error)) => fault(error.to_string()),
+            (Synthesis::Refused { refused }, Ok(_)) => fault(format!("is read, expected {refused:?}")),
+            (Synthesis::Refused { refused }, Err(error)) => {
                 let message = error.to_string();
                 // A name may hold any word.
                 let reason = message.replace(file, "");
@@ -117,7 +117,7 @@ impl Case {
                 }
             }
             (
-                Outcome::Kept {
+                Synthesis::Kept {
                     width,
                     height,
                     pixels,

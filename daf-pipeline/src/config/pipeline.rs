@@ -8,13 +8,13 @@ use tch::Device;
 use super::trainer::LARGEST_BATCH;
 use super::{Evaluation, Output, Trainer};
 use daf_core::block::{Mode, Precision};
-use daf_core::calibration::{Rule, Validation};
+use daf_core::calibration::{ThresholdRule, Validation};
 use daf_core::config::{DeviceChoice, Input, Layers, Plugins, fault};
 use daf_core::data::{Depth, InputImage, Values};
 use daf_core::weights::WeightFolders;
 use daf_core::{Dataset, Item, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer};
 
-use crate::samples::{Normals, SampleSettings, Samples};
+use crate::samples::{SampleSettings, Samples, TrainValSplit};
 
 /// Images whose values `input.depth: auto` looks at, at most.
 const LOOKED_AT: usize = 1000;
@@ -128,8 +128,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// If they cannot be listed or there are none.
-    pub fn normals(&self) -> Result<Normals> {
-        Normals::of(self.items(Split::Train)?, self.validation.share, self.seed)
+    pub fn normals(&self) -> Result<TrainValSplit> {
+        TrainValSplit::of(self.items(Split::Train)?, self.validation.share, self.seed)
     }
 
     /// An image of the data set as the network's input is made from it.
@@ -244,7 +244,7 @@ impl Pipeline {
             "a share over 0 and at most 0.5",
             &alarms,
         )?;
-        if self.validation.threshold == Rule::Synthetic && self.synthesizer.is_none() {
+        if self.validation.threshold == ThresholdRule::Synthetic && self.synthesizer.is_none() {
             return Err(fault(
                 "validation.threshold",
                 "`synthetic` damages held-out images, but there is no synthesizer",

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use daf_core::config::Layers;
 use daf_core::{
-    BoxError, BuildContext, Dataset, Donors, Item, Method, Model, Outcome, Postprocessor, Result, Scorer,
-    Split, Synthesizer, register, typetag,
+    BoxError, BuildContext, Dataset, Donors, Item, Method, Model, Postprocessor, Result, Scorer, Split,
+    Synthesis, Synthesizer, register, typetag,
 };
 
 use super::Pipeline;
@@ -46,8 +46,8 @@ register!(Synthesizer: Calm = "calm");
 
 #[typetag::serde(name = Calm::NAME)]
 impl Synthesizer for Calm {
-    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
-        Ok(Outcome::Unchanged)
+    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Synthesis, BoxError> {
+        Ok(Synthesis::Unchanged)
     }
     fn check(&self) -> Result<(), BoxError> {
         if self.beta < 0.0 {
@@ -68,8 +68,8 @@ register!(Synthesizer: Chain = "chain");
 
 #[typetag::serde(name = Chain::NAME)]
 impl Synthesizer for Chain {
-    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
-        Ok(Outcome::Unchanged)
+    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Synthesis, BoxError> {
+        Ok(Synthesis::Unchanged)
     }
 }
 

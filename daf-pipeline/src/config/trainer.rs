@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use daf_core::Result;
 use daf_core::config::{Decay, NotNegative, PositiveShare, Share, fault};
 
-use super::{Every, Moment};
+use super::{CheckpointInterval, Milestone};
 
 /// How long and how fast to learn.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ pub struct Trainer {
     pub normal_share: Share,
     /// How much work an interrupted run may lose: `100 steps`, `2 epochs` or `60 s`; by default the shorter of an epoch
     /// and 60 s.
-    pub checkpoint_every: Option<Every>,
+    pub checkpoint_every: Option<CheckpointInterval>,
     /// Memory for decoded images in MiB; those that do not fit are read again every time.
     pub cache_mb: u64,
     /// Memory for the features of undamaged images in MiB, on the device of the training. A frozen teacher need not compute
@@ -135,9 +135,9 @@ impl Default for Optimizer {
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
     /// Length of the linear rise from 0.
-    pub warmup: Moment,
+    pub warmup: Milestone,
     /// When the rate is multiplied by `gamma`, counted from the start.
-    pub milestones: Vec<Moment>,
+    pub milestones: Vec<Milestone>,
     /// The factor at each milestone.
     pub gamma: PositiveShare,
     /// Share of the rate, 0 to 1, that is left at the end of a fall along half a cosine, which begins after the warm-up;
@@ -148,7 +148,7 @@ pub struct Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            warmup: Moment::After(0),
+            warmup: Milestone::After(0),
             milestones: Vec::new(),
             gamma: PositiveShare::new(0.2),
             cosine_to: None,

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::run::Run;
 use daf_core::atomic::{Replacement, file_name, remove_folder, write_csv, write_json};
-use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
+use daf_core::calibration::{Basis, Calibration, Chosen, Scale, Source, ThresholdRule};
 use daf_core::config::DeviceChoice;
 use daf_core::data::InputImage;
 use daf_core::overlay::Pieces;
@@ -72,7 +72,7 @@ pub fn evaluate(run: &Run, device: DeviceChoice, progress: impl FnMut(usize, usi
     let seconds = started.elapsed().as_secs_f64();
 
     let calibration = match (detector.calibration(), pipeline.validation.threshold) {
-        (Some(calibration), Rule::F1Max) => Some(scored.recalibrated(calibration, &items)),
+        (Some(calibration), ThresholdRule::F1Max) => Some(scored.recalibrated(calibration, &items)),
         (calibration, _) => calibration.cloned(),
     };
     // Thresholds of the test split go into the run only if it was trained to have them: those of held-out images cannot be had
@@ -80,7 +80,7 @@ pub fn evaluate(run: &Run, device: DeviceChoice, progress: impl FnMut(usize, usi
     let kept = calibration.clone().filter(|_| {
         detector
             .calibration()
-            .is_some_and(|of| of.basis.rule == Rule::F1Max)
+            .is_some_and(|of| of.basis.rule == ThresholdRule::F1Max)
     });
     let scale = calibration
         .as_ref()
@@ -278,7 +278,7 @@ impl Scored {
             }
         };
         let mut chosen = calibration.clone();
-        chosen.basis.rule = Rule::F1Max;
+        chosen.basis.rule = ThresholdRule::F1Max;
         if let Ok(best) = daf_metrics::f1_max(&self.scores, &labels) {
             moved(&mut chosen.image, best.threshold);
             let anomalous = labels.iter().filter(|anomalous| **anomalous).count();

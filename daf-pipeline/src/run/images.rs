@@ -13,7 +13,7 @@ use super::Run;
 use daf_core::atomic::write_csv;
 use daf_core::{Error, Item, Result, Split};
 
-use crate::samples::Normals;
+use crate::samples::TrainValSplit;
 
 /// The normal images of a run.
 pub(super) const IMAGES: &str = "images.csv";
@@ -71,7 +71,7 @@ fn fingerprint(path: &Path) -> std::io::Result<(u64, String)> {
     ))
 }
 
-fn list(normals: &Normals) -> Vec<Image> {
+fn list(normals: &TrainValSplit) -> Vec<Image> {
     let train = normals.train.par_iter().map(|item| Image::of(item, false));
     let held_out = normals.validation.par_iter().map(|item| Image::of(item, true));
     train.chain(held_out).collect()
@@ -82,7 +82,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::OtherImages`] if they are not those that it began with.
-    pub(crate) fn normals(&self) -> Result<Normals> {
+    pub(crate) fn normals(&self) -> Result<TrainValSplit> {
         let known = self.images()?;
         let normals = self.divide(known.as_deref().unwrap_or_default())?;
         let difference = known.and_then(|known| difference(&known, &list(&normals)));
@@ -112,7 +112,7 @@ impl Run {
     }
 
     /// Keeps the list of the run's images.
-    pub(crate) fn keep_images(&self, normals: &Normals) -> Result<()> {
+    pub(crate) fn keep_images(&self, normals: &TrainValSplit) -> Result<()> {
         write_csv(&self.dir.join(IMAGES), &list(normals))
     }
 
@@ -144,14 +144,14 @@ impl Run {
         self.keep_images(&normals)
     }
 
-    fn divide(&self, known: &[Image]) -> Result<Normals> {
+    fn divide(&self, known: &[Image]) -> Result<TrainValSplit> {
         let roles: BTreeMap<&str, bool> = (known.iter())
             .map(|image| (image.image.as_str(), image.held_out))
             .collect();
         let settings = &self.pipeline;
         let (share, seed) = (settings.validation.share, settings.seed);
         let items = settings.items(Split::Train)?;
-        Normals::divided(items, share, seed, |item| roles.get(name(item).as_str()).copied())
+        TrainValSplit::divided(items, share, seed, |item| roles.get(name(item).as_str()).copied())
     }
 
     fn images(&self) -> Result<Option<Vec<Image>>> {

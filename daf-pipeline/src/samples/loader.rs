@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 use super::{Sample, Samples};
 use daf_core::config::Input;
 use daf_core::{
-    Batch, Error, FeatureCache, Outcome, Result, Synthesized, images_to_tensor, masks_to_tensor, upload,
+    Batch, Error, FeatureCache, Result, Synthesis, Synthesized, images_to_tensor, masks_to_tensor, upload,
 };
 
 /// Samples in order, made by threads.
@@ -124,7 +124,7 @@ pub fn batch(
 
 fn synthesized(samples: &[Sample], input: &Input, device: Device) -> Result<Synthesized> {
     let damage = |sample: &Sample| match &sample.outcome {
-        Some(Outcome::Damaged(synthetic)) => Some(synthetic.clone()),
+        Some(Synthesis::Anomalous(synthetic)) => Some(synthetic.clone()),
         _ => None,
     };
     let damages: Vec<_> = samples.iter().map(damage).collect();

@@ -15,21 +15,23 @@ use daf_core::calibration::{self, FEWEST_HELD_OUT};
 use daf_core::contract::Broken;
 use daf_core::data::Reading;
 use daf_core::data::geometry::{Frame, Geometry, Window};
-use daf_core::{BoxError, Dataset, Donors, Error, Item, Kind, Outcome, Rect, Result, Synthesizer, Synthetic};
+use daf_core::{
+    BoxError, Dataset, Donors, Error, Item, Kind, Rect, Result, Synthesis, Synthesizer, Synthetic,
+};
 
 pub use loader::{Loader, batch};
 pub use picture::picture;
 
 /// The normal images of a training split: those to learn from and those held out, to choose thresholds with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Normals {
+pub struct TrainValSplit {
     /// To learn from, in the data set's order.
     pub train: Vec<Item>,
     /// Held out, in the data set's order.
     pub validation: Vec<Item>,
 }
 
-impl Normals {
+impl TrainValSplit {
     /// Draws the images that are [`held_out`](daf_core::calibration::held_out); which ones depends on the seed alone.
     ///
     /// # Errors
@@ -123,7 +125,7 @@ pub struct Sample {
     /// The image, at the size of the network's input.
     pub normal: Arc<RgbImage>,
     /// What the synthesizer made of it; `None` without a synthesizer.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<Synthesis>,
 }
 
 /// The content of an image and the way that it took.
@@ -220,7 +222,7 @@ impl Samples {
             }
             let (epoch, index) = (number / self.len(), number % self.len());
             let sample = self.draw_sample(epoch as u64, index, 0.0)?;
-            damaged |= matches!(sample.outcome, Some(Outcome::Damaged(_)));
+            damaged |= matches!(sample.outcome, Some(Synthesis::Anomalous(_)));
         }
         if damaged {
             return Ok(());
@@ -250,7 +252,7 @@ impl Samples {
         };
         let stays_normal = share > 0.0 && rng.random_bool(share);
         let outcome = if stays_normal {
-            Outcome::Unchanged
+            Synthesis::Unchanged
         } else {
             let at = format!("on {}, epoch {epoch}", self.items[index].image.display());
             let outcome = synthesizer
@@ -322,13 +324,13 @@ impl Samples {
 }
 
 /// Takes back what was done to the part of the image that only fills up the network's input.
-fn confine(outcome: Outcome, normal: &RgbImage, inside: Rect) -> Outcome {
+fn confine(outcome: Synthesis, normal: &RgbImage, inside: Rect) -> Synthesis {
     let (width, height) = normal.dimensions();
-    let Outcome::Damaged(mut synthetic) = outcome else {
+    let Synthesis::Anomalous(mut synthetic) = outcome else {
         return outcome;
     };
     if (inside.width, inside.height) == (width, height) {
-        return Outcome::Damaged(synthetic);
+        return Synthesis::Anomalous(synthetic);
     }
     for (x, y, pixel) in synthetic.image.enumerate_pixels_mut() {
         if !inside.contains(x, y) {
@@ -348,11 +350,11 @@ fn confine(outcome: Outcome, normal: &RgbImage, inside: Rect) -> Outcome {
         }
     }
     match Rect::around(&synthetic.mask) {
-        Some(_) => Outcome::Damaged(Synthetic {
+        Some(_) => Synthesis::Anomalous(Synthetic {
             touched: inside,
             ..synthetic
         }),
-        None => Outcome::Unchanged,
+        None => Synthesis::Unchanged,
     }
 }
 

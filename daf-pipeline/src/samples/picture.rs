@@ -1,4 +1,4 @@
-use daf_core::Outcome;
+use daf_core::Synthesis;
 use daf_core::image::RgbImage;
 use daf_core::overlay::{outline, sheet, shrunk};
 
@@ -12,7 +12,7 @@ pub fn picture(samples: &[Sample]) -> RgbImage {
     const SIDE: u32 = 192;
     let pictures = |sample: &Sample| {
         let normal = shrunk(&*sample.normal, SIDE);
-        let Some(Outcome::Damaged(synthetic)) = &sample.outcome else {
+        let Some(Synthesis::Anomalous(synthetic)) = &sample.outcome else {
             return [normal.clone(), normal.clone(), normal];
         };
         let image = shrunk(&synthetic.image, SIDE);

@@ -8,25 +8,25 @@ use tch::Device;
 use super::fit::TrainingImages;
 use crate::run::Run;
 use daf_core::calibration::{
-    Basis, Calibration, Chosen, Rule, Source, extreme_value, folds, spread, upper_quantile,
+    Basis, Calibration, Chosen, Source, ThresholdRule, extreme_value, folds, spread, upper_quantile,
 };
 use daf_core::data::InputView;
 use daf_core::observer::Observer;
-use daf_core::{Detection, Detector, Error, Fit, Item, Libtorch, Outcome, Result};
+use daf_core::{Detection, Detector, Error, Fit, Item, Libtorch, Result, Synthesis};
 
 use crate::Pipeline;
-use crate::samples::Normals;
+use crate::samples::TrainValSplit;
 
 /// The epoch whose random streams damage the images of the synthetic validation; no training gets there.
 const EPOCH: u64 = u32::MAX as u64 - 1;
 
 /// Scores the held-out images and chooses thresholds. If none were held out, a model that does not learn by steps is fitted anew to
 /// some of the training images and scores the others; one that learns scores those that it was trained with. With
-/// [`Rule::F1Max`] they are those of [`Rule::ExtremeValue`] until the test split has been scored.
+/// [`ThresholdRule::F1Max`] they are those of [`ThresholdRule::ExtremeValue`] until the test split has been scored.
 pub(super) fn calibrate(
     run: &Run,
     detector: &Detector,
-    normals: &Normals,
+    normals: &TrainValSplit,
     device: Device,
     observer: &mut dyn Observer,
 ) -> Result<Calibration> {
@@ -43,7 +43,7 @@ pub(super) fn calibrate(
         (true, _) => (&normals.train, Source::Training),
         (false, _) => (&normals.validation, Source::HeldOut),
     };
-    let synthetic = settings.threshold == Rule::Synthetic;
+    let synthetic = settings.threshold == ThresholdRule::Synthetic;
     let batch = pipeline.evaluation.batch_size;
     let all = items.len() * if synthetic { 2 } else { 1 };
 
@@ -73,7 +73,7 @@ pub(super) fn calibrate(
         let samples = pipeline.samples(items.clone(), 0.0)?;
         let mut inputs: Vec<Arc<RgbImage>> = Vec::new();
         for index in 0..items.len() {
-            if let Some(Outcome::Damaged(synthetic)) = samples.sample(EPOCH, index)?.outcome {
+            if let Some(Synthesis::Anomalous(synthetic)) = samples.sample(EPOCH, index)?.outcome {
                 inputs.push(Arc::new(synthetic.image));
             }
             if inputs.len() == batch || index + 1 == items.len() && !inputs.is_empty() {
@@ -108,10 +108,12 @@ pub(super) fn calibrate(
             return Chosen::missing(reason);
         }
         let threshold = match settings.threshold {
-            Rule::ExtremeValue | Rule::F1Max => extreme_value(normal, settings.false_alarms),
-            Rule::Quantile => upper_quantile(normal, settings.false_alarms),
+            ThresholdRule::ExtremeValue | ThresholdRule::F1Max => {
+                extreme_value(normal, settings.false_alarms)
+            }
+            ThresholdRule::Quantile => upper_quantile(normal, settings.false_alarms),
             // Where nothing could be damaged, what is known of normal images has to do.
-            Rule::Synthetic => {
+            ThresholdRule::Synthetic => {
                 f1_threshold(normal, damaged).or_else(|| extreme_value(normal, settings.false_alarms))
             }
         };
@@ -194,6 +196,6 @@ struct Scored {
 impl Scored {
     fn push(&mut self, found: &Detection) {
         self.images.push(found.score);
-        self.largest.push(f64::from(found.map.largest()));
+        self.largest.push(f64::from(found.map.max()));
     }
 }

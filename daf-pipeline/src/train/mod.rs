@@ -21,7 +21,7 @@ use daf_core::results::{HISTORY, Record, SHORTENED, SYNTHESIS, Shortened};
 use daf_core::weights::WeightFolders;
 use daf_core::{Detector, Error, FeatureCache, Fit, Libtorch, Result, store};
 
-use crate::config::Every;
+use crate::config::CheckpointInterval;
 use crate::samples::{Loader, Samples, batch, picture};
 
 use calibrate::calibrate;
@@ -199,16 +199,16 @@ struct Due {
 }
 
 impl Due {
-    fn new(every: Option<Every>, plan: &Plan) -> Self {
+    fn new(every: Option<CheckpointInterval>, plan: &Plan) -> Self {
         let epochs = |epochs: u64| {
             (epochs.saturating_mul(plan.images as u64))
                 .div_ceil(plan.batch_size as u64)
                 .max(1)
         };
         let (every_steps, every) = match every {
-            Some(Every::Steps(steps)) => (Some(steps), None),
-            Some(Every::Epochs(count)) => (Some(epochs(count)), None),
-            Some(Every::Time(time)) => (None, Some(time)),
+            Some(CheckpointInterval::Steps(steps)) => (Some(steps), None),
+            Some(CheckpointInterval::Epochs(count)) => (Some(epochs(count)), None),
+            Some(CheckpointInterval::Time(time)) => (None, Some(time)),
             None => (Some(epochs(1)), Some(Duration::from_secs(60))),
         };
         Self {

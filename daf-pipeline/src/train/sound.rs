@@ -8,7 +8,7 @@ use daf_core::observer::Observer;
 use daf_core::{BoxError, Error, Result, data};
 
 use crate::Pipeline;
-use crate::samples::{Normals, Samples};
+use crate::samples::{Samples, TrainValSplit};
 
 /// Images that are opened before the observer hears of them.
 const TOGETHER: usize = 64;
@@ -35,7 +35,7 @@ impl Pipeline {
 /// for.
 pub(super) fn check(
     pipeline: &Pipeline,
-    normals: &Normals,
+    normals: &TrainValSplit,
     samples: &Samples,
     observer: &mut dyn Observer,
 ) -> Result<()> {

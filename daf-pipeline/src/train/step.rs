@@ -40,7 +40,7 @@ pub fn step(
     place: Place<'_>,
     ended: impl FnMut(Phase),
 ) -> Result<Vec<(String, f64)>> {
-    threads::shared(|| learn(model, optimizer, batch, factor, place, ended))
+    threads::with_all_threads(|| learn(model, optimizer, batch, factor, place, ended))
 }
 
 fn learn(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use daf_core::atomic::{write_csv, write_file, write_json};
-use daf_core::calibration::{Basis, Calibration, Chosen, Rule, Scale, Source};
+use daf_core::calibration::{Basis, Calibration, Chosen, Scale, Source, ThresholdRule};
 use daf_core::overlay::Pieces;
 use daf_core::results::{
     AtThreshold, Curves, Manifest, Measurements, Metrics, Origin, Prediction, Record, Results, Value,
@@ -26,7 +26,7 @@ const CALIBRATION: Calibration = Calibration {
     image: Chosen::Scale(IMAGE),
     pixel: Chosen::Scale(PIXEL),
     basis: Basis {
-        rule: Rule::ExtremeValue,
+        rule: ThresholdRule::ExtremeValue,
         source: Source::HeldOut,
         normal_images: 40,
         anomalous_images: 0,
@@ -119,7 +119,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
         } else {
             0.02 * noise.next()
         };
-        let score = f64::from(drawn.map.largest()) + alarm;
+        let score = f64::from(drawn.map.max()) + alarm;
         let picture = format!("maps/{label}/{number:03}.png");
         let pieces = Pieces {
             heat: drawn.map.heat(PIXEL.colors(), drawn.image.dimensions()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
-use daf_core::{BoxError, Donors, Outcome, Shape, Synthesizer, Synthetic, typetag};
+use daf_core::{BoxError, Donors, Shape, Synthesis, Synthesizer, Synthetic, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,9 +58,9 @@ impl Synthesizer for Compose {
         normal: &RgbImage,
         donors: &dyn Donors,
         rng: &mut dyn Rng,
-    ) -> Result<Outcome, BoxError> {
+    ) -> Result<Synthesis, BoxError> {
         let Some(region) = self.shape.draw_checked(normal, rng)? else {
-            return Ok(Outcome::Unchanged);
+            return Ok(Synthesis::Unchanged);
         };
         let texture = self.texture.texture();
         let mut fill = texture.draw_checked(normal, &region, donors, rng)?;
@@ -69,7 +69,7 @@ impl Synthesizer for Compose {
         }
         let mut image = normal.clone();
         blend(&mut image, &region, &fill, self.opacity.draw(rng));
-        Ok(Outcome::Damaged(Synthetic {
+        Ok(Synthesis::Anomalous(Synthetic {
             image,
             touched: region.bounds(),
             mask: region.into_mask(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
-use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
+use daf_core::{BoxError, Donors, Synthesis, Synthesizer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ macro_rules! composition {
                 normal: &RgbImage,
                 donors: &dyn Donors,
                 rng: &mut dyn Rng,
-            ) -> Result<Outcome, BoxError> {
+            ) -> Result<Synthesis, BoxError> {
                 self.compose().synthesize(normal, donors, rng)
             }
 
@@ -230,14 +230,14 @@ impl Synthesizer for CutPasteUnion {
         normal: &RgbImage,
         donors: &dyn Donors,
         rng: &mut dyn Rng,
-    ) -> Result<Outcome, BoxError> {
+    ) -> Result<Synthesis, BoxError> {
         let is_scar = rng.random::<f64>() < self.scar_share;
         let mut outcome = if is_scar {
             self.scar.synthesize(normal, donors, rng)
         } else {
             self.patch.synthesize(normal, donors, rng)
         }?;
-        if let Outcome::Damaged(synthetic) = &mut outcome {
+        if let Synthesis::Anomalous(synthetic) = &mut outcome {
             synthetic.class = u8::from(is_scar);
         }
         Ok(outcome)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
-use daf_core::{BoxError, Donors, Outcome, Rect, Synthesizer, Synthetic, typetag};
+use daf_core::{BoxError, Donors, Rect, Synthesis, Synthesizer, Synthetic, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,19 +48,19 @@ impl Synthesizer for Foreground {
         normal: &RgbImage,
         donors: &dyn Donors,
         rng: &mut dyn Rng,
-    ) -> Result<Outcome, BoxError> {
+    ) -> Result<Synthesis, BoxError> {
         let object = self.model.find(normal);
         let at = "as a part of `foreground`";
         for _ in 0..self.tries {
             // A strategy that leaves an image as it is may mean it, e.g. to keep a share of them normal.
-            let Outcome::Damaged(found) = self.of.synthesize_checked(normal, donors, rng, at)? else {
-                return Ok(Outcome::Unchanged);
+            let Synthesis::Anomalous(found) = self.of.synthesize_checked(normal, donors, rng, at)? else {
+                return Ok(Synthesis::Unchanged);
             };
             if let Some(restricted) = restrict(found, normal, &object, self.least) {
-                return Ok(Outcome::Damaged(restricted));
+                return Ok(Synthesis::Anomalous(restricted));
             }
         }
-        Ok(Outcome::Unchanged)
+        Ok(Synthesis::Unchanged)
     }
 
     fn blends(&self) -> bool {
@@ -166,7 +166,7 @@ mod tests {
             normal: &RgbImage,
             _: &dyn Donors,
             rng: &mut dyn Rng,
-        ) -> Result<Outcome, BoxError> {
+        ) -> Result<Synthesis, BoxError> {
             let touched = Rect {
                 x: rng.random_range(0..normal.width() - 12),
                 y: rng.random_range(0..normal.height() - 10),
@@ -182,7 +182,7 @@ mod tests {
                 }
             }
             let target = Some(mask.iter().map(|m| f32::from(*m) / 510.0).collect());
-            Ok(Outcome::Damaged(Synthetic {
+            Ok(Synthesis::Anomalous(Synthetic {
                 image,
                 mask,
                 target,
@@ -225,7 +225,7 @@ mod tests {
             let outcome = strategy
                 .synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(seed))
                 .unwrap();
-            let Outcome::Damaged(found) = outcome else {
+            let Synthesis::Anomalous(found) = outcome else {
                 panic!("20 tries are enough")
             };
             assert_eq!(found.class, 7);
@@ -258,7 +258,7 @@ mod tests {
             let outcome = strategy
                 .synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(seed))
                 .unwrap();
-            let Outcome::Damaged(found) = outcome else {
+            let Synthesis::Anomalous(found) = outcome else {
                 panic!()
             };
             assert_eq!(found.mask.iter().filter(|m| **m > 0).count(), 100);
@@ -278,7 +278,7 @@ mod tests {
         let outcome = strategy
             .synthesize(&normal, &normal, &mut ChaCha8Rng::seed_from_u64(1))
             .unwrap();
-        assert!(matches!(outcome, Outcome::Unchanged));
+        assert!(matches!(outcome, Synthesis::Unchanged));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
-use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
+use daf_core::{BoxError, Donors, Synthesis, Synthesizer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ impl Synthesizer for Mixture {
         normal: &RgbImage,
         donors: &dyn Donors,
         rng: &mut dyn Rng,
-    ) -> Result<Outcome, BoxError> {
+    ) -> Result<Synthesis, BoxError> {
         let total: f64 = self.of.iter().map(|part| part.weight).sum();
         let mut left = rng.random::<f64>() * total;
         // Rounding may leave a little over after the last: it is the last one's, unless that is never to be drawn.
@@ -73,7 +73,7 @@ impl Synthesizer for Mixture {
                 let at = "as a part of `mixture`";
                 part.synthesizer.synthesize_checked(normal, donors, rng, at)
             }
-            None => Ok(Outcome::Unchanged),
+            None => Ok(Synthesis::Unchanged),
         }
     }
 

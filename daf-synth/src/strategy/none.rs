@@ -2,7 +2,7 @@
 
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
-use daf_core::{BoxError, Donors, Outcome, Synthesizer, typetag};
+use daf_core::{BoxError, Donors, Synthesis, Synthesizer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,8 @@ daf_core::register!(Synthesizer: Unaltered = "none");
 
 #[typetag::serde(name = Unaltered::NAME)]
 impl Synthesizer for Unaltered {
-    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
-        Ok(Outcome::Unchanged)
+    fn synthesize(&self, _: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Synthesis, BoxError> {
+        Ok(Synthesis::Unchanged)
     }
 
     fn classes(&self) -> u8 {

@@ -10,7 +10,7 @@ mod stroke;
 use daf_core::image::{GrayImage, RgbImage};
 use daf_core::rand::{Rng, RngExt};
 use daf_core::schemars::{self, JsonSchema};
-use daf_core::{BoxError, Donors, Outcome, Rect, Synthesizer, Synthetic, typetag};
+use daf_core::{BoxError, Donors, Rect, Synthesis, Synthesizer, Synthetic, typetag};
 use serde::{Deserialize, Serialize};
 
 use stroke::{Canvas, Pen};
@@ -60,7 +60,12 @@ impl Default for Scratch {
 
 #[typetag::serde(name = Scratch::NAME)]
 impl Synthesizer for Scratch {
-    fn synthesize(&self, normal: &RgbImage, _: &dyn Donors, rng: &mut dyn Rng) -> Result<Outcome, BoxError> {
+    fn synthesize(
+        &self,
+        normal: &RgbImage,
+        _: &dyn Donors,
+        rng: &mut dyn Rng,
+    ) -> Result<Synthesis, BoxError> {
         let mut canvas = Canvas::new(normal.width(), normal.height());
         let cracks = rng.random_bool(self.cracks);
         for _ in 0..rng.random_range(self.strokes.0..=self.strokes.1) {
@@ -75,14 +80,14 @@ impl Synthesizer for Scratch {
         let mut mask = GrayImage::new(normal.width(), normal.height());
         canvas.apply(&mut image, &mut mask);
         Ok(match Rect::around(&mask) {
-            Some(touched) => Outcome::Damaged(Synthetic {
+            Some(touched) => Synthesis::Anomalous(Synthetic {
                 image,
                 mask,
                 target: None,
                 touched,
                 class: u8::from(cracks),
             }),
-            None => Outcome::Unchanged,
+            None => Synthesis::Unchanged,
         })
     }
 

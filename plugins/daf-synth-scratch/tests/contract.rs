@@ -2,7 +2,7 @@
 
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::{SeedableRng, rngs::SmallRng};
-use daf_core::{Kind, Outcome, Synthesizer, Synthetic, registry};
+use daf_core::{Kind, Synthesis, Synthesizer, Synthetic, registry};
 use daf_synth_scratch::Scratch;
 use proptest::prelude::*;
 
@@ -11,8 +11,8 @@ fn damage(part: &dyn Synthesizer, normal: &RgbImage, seed: u64) -> Option<Synthe
         .synthesize(normal, normal, &mut SmallRng::seed_from_u64(seed))
         .unwrap()
     {
-        Outcome::Damaged(synthetic) => Some(synthetic),
-        Outcome::Unchanged => None,
+        Synthesis::Anomalous(synthetic) => Some(synthetic),
+        Synthesis::Unchanged => None,
     }
 }
 

@@ -7,7 +7,7 @@ use daf_core::image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use daf_core::rand::Rng;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::{
-    BoxError, Dataset, Donors, Fill, Item, Outcome, Rect, Region, Shape, Split, Synthesizer, Synthetic,
+    BoxError, Dataset, Donors, Fill, Item, Rect, Region, Shape, Split, Synthesis, Synthesizer, Synthetic,
     Texture, typetag,
 };
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ fn mask(size: (u32, u32), value: u8) -> GrayImage {
 
 #[typetag::serde(name = LiarSynthesizer::NAME)]
 impl Synthesizer for LiarSynthesizer {
-    fn synthesize(&self, normal: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Outcome, BoxError> {
+    fn synthesize(&self, normal: &RgbImage, _: &dyn Donors, _: &mut dyn Rng) -> Result<Synthesis, BoxError> {
         let size = normal.dimensions();
         let other = (size.0 / 2, size.1);
         let mut synthetic = Synthetic {
@@ -86,13 +86,13 @@ impl Synthesizer for LiarSynthesizer {
             Lie::Touched => synthetic.touched.width = 4,
             Lie::Class => synthetic.class = 99,
             Lie::Target => synthetic.target = Some(vec![1.5; normal.pixels().len()]),
-            Lie::Unchanged => return Ok(Outcome::Unchanged),
+            Lie::Unchanged => return Ok(Synthesis::Unchanged),
             Lie::Panic => panic!("a liar's panic"),
             Lie::Loop => loop {
                 thread::sleep(Duration::from_millis(10));
             },
         }
-        Ok(Outcome::Damaged(synthetic))
+        Ok(Synthesis::Anomalous(synthetic))
     }
 }
 

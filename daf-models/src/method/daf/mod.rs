@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use daf_core::block::{Blocks, Init, Mode, channels_last};
 use daf_core::macs::add_published_only;
-use daf_core::threads::{alone_if_small, each};
+use daf_core::threads::{each, single_threaded_if_small};
 use daf_core::weights::Weights;
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Comparator, Decoder, DecoderInput, DiscrepancyMeasure,
@@ -287,9 +287,11 @@ impl Model for DafModel {
         let (n, _, h, w) = images.size4()?;
         add_published_only(self.published_only * n as u64);
         let images = channels_last(images);
-        Ok(alone_if_small(images.device(), (n * h * w) as usize, || {
-            self.maps(&images)
-        }))
+        Ok(single_threaded_if_small(
+            images.device(),
+            (n * h * w) as usize,
+            || self.maps(&images),
+        ))
     }
 }
 

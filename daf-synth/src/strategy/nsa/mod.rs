@@ -2,7 +2,7 @@
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
-use daf_core::{BoxError, Donors, Outcome, Rect, Synthesizer, Synthetic, typetag};
+use daf_core::{BoxError, Donors, Rect, Synthesis, Synthesizer, Synthetic, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -207,11 +207,11 @@ impl Synthesizer for Nsa {
         normal: &RgbImage,
         donors: &dyn Donors,
         rng: &mut dyn Rng,
-    ) -> Result<Outcome, BoxError> {
+    ) -> Result<Synthesis, BoxError> {
         let settings = self.settings();
         let source = donors.draw(rng)?;
         if normal.is_empty() || source.is_empty() {
-            return Ok(Outcome::Unchanged);
+            return Ok(Synthesis::Unchanged);
         }
         let objects = (settings.object != ObjectModel::Everywhere {})
             .then(|| Objects::new(settings.object.find(&source), settings.object.find(normal)));
@@ -220,7 +220,7 @@ impl Synthesizer for Nsa {
             objects,
         };
         let damaged = (0..DRAWS).find_map(|_| settings.damage(normal, &scene, rng));
-        Ok(damaged.map_or(Outcome::Unchanged, Outcome::Damaged))
+        Ok(damaged.map_or(Synthesis::Unchanged, Synthesis::Anomalous))
     }
 
     /// Poisson blending changes pixels around a patch, and changes within the tolerance are not in the mask.

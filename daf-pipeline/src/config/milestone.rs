@@ -8,14 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A moment of a training: a number of epochs or steps from its start, in the unit of its length, or a share of the
 /// length, such as `80 %`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Moment {
+pub enum Milestone {
     /// So many epochs or steps.
     After(u64),
     /// So many hundredths of the length, 0 to 100.
     Percent(f64),
 }
 
-impl Moment {
+impl Milestone {
     /// The moment in a training of this length, rounded down.
     #[must_use]
     pub fn of(self, length: u64) -> u64 {
@@ -27,13 +27,13 @@ impl Moment {
     }
 }
 
-impl From<u64> for Moment {
+impl From<u64> for Milestone {
     fn from(moment: u64) -> Self {
         Self::After(moment)
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for Milestone {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::After(moment) => serializer.serialize_u64(*moment),
@@ -42,32 +42,32 @@ impl Serialize for Moment {
     }
 }
 
-impl<'de> Deserialize<'de> for Moment {
+impl<'de> Deserialize<'de> for Milestone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
 
         impl Visitor<'_> for Either {
-            type Value = Moment;
+            type Value = Milestone;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number of epochs or steps, or a share such as `80 %`")
             }
 
-            fn visit_u64<E: Error>(self, moment: u64) -> Result<Moment, E> {
-                Ok(Moment::After(moment))
+            fn visit_u64<E: Error>(self, moment: u64) -> Result<Milestone, E> {
+                Ok(Milestone::After(moment))
             }
 
-            fn visit_i64<E: Error>(self, moment: i64) -> Result<Moment, E> {
+            fn visit_i64<E: Error>(self, moment: i64) -> Result<Milestone, E> {
                 u64::try_from(moment)
-                    .map(Moment::After)
+                    .map(Milestone::After)
                     .map_err(|_| E::custom(format!("must not be negative, found {moment}")))
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Moment, E> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Milestone, E> {
                 text.strip_suffix('%')
                     .and_then(|number| number.trim().parse().ok())
                     .filter(|percent| (0.0..=100.0).contains(percent))
-                    .map(Moment::Percent)
+                    .map(Milestone::Percent)
                     .ok_or_else(|| {
                         E::custom(format!(
                             "expected a number or a share of `0 %` to `100 %`, found `{text}`"
@@ -80,9 +80,9 @@ impl<'de> Deserialize<'de> for Moment {
     }
 }
 
-impl JsonSchema for Moment {
+impl JsonSchema for Milestone {
     fn schema_name() -> Cow<'static, str> {
-        "Moment".into()
+        "Milestone".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_share_counts_from_the_length() {
-        let read = |yaml: &str| serde_json::from_str::<Moment>(yaml);
+        let read = |yaml: &str| serde_json::from_str::<Milestone>(yaml);
         assert_eq!(read("650").unwrap().of(1200), 650);
         assert_eq!(read("\"80 %\"").unwrap().of(700), 560);
         assert_eq!(read("\"12.5%\"").unwrap().of(8), 1);

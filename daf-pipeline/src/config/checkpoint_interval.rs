@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A span of training: `100 steps`, `2 epochs` or `60 s`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub enum Every {
+pub enum CheckpointInterval {
     /// So many steps.
     Steps(u64),
     /// So many epochs.
@@ -18,7 +18,7 @@ pub enum Every {
     Time(Duration),
 }
 
-impl fmt::Display for Every {
+impl fmt::Display for CheckpointInterval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Steps(steps) => write!(f, "{steps} steps"),
@@ -28,7 +28,7 @@ impl fmt::Display for Every {
     }
 }
 
-impl FromStr for Every {
+impl FromStr for CheckpointInterval {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || {
@@ -65,22 +65,22 @@ impl FromStr for Every {
     }
 }
 
-impl From<Every> for String {
-    fn from(every: Every) -> Self {
+impl From<CheckpointInterval> for String {
+    fn from(every: CheckpointInterval) -> Self {
         every.to_string()
     }
 }
 
-impl TryFrom<String> for Every {
+impl TryFrom<String> for CheckpointInterval {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
     }
 }
 
-impl JsonSchema for Every {
+impl JsonSchema for CheckpointInterval {
     fn schema_name() -> Cow<'static, str> {
-        "Every".into()
+        "CheckpointInterval".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({ "type": "string", "pattern": "^[0-9.]+ (steps?|epochs?|s)$" })
