@@ -559,7 +559,7 @@ fn every_stage_of_a_pipeline_is_measured() {
         ("collate", 2, 1),
         ("forward", 2, 1),
         ("backward", 2, 1),
-        ("optimiser", 2, 1),
+        ("optimizer", 2, 1),
         ("training_step", 2, 1),
         ("score", 1, 10),
         ("score_batch", 2, 1),

@@ -89,7 +89,7 @@ struct Seen {
     size: Option<(u32, u32)>,
     origin: Option<Origin>,
     /// Whether every pixel is grey.
-    grey: Option<bool>,
+    gray: Option<bool>,
     pixels: Option<[u8; 32]>,
     thumbnail: Option<Thumbnail>,
     /// The smallest and the largest level of any channel.
@@ -259,7 +259,7 @@ impl Seen {
                 white,
             });
         }
-        self.grey = Some(image.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3]));
+        self.gray = Some(image.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3]));
         self.thumbnail = Thumbnail::of(&image);
         if let Some((color, others)) = one_color(&image) {
             self.findings.push(Finding::OneColor {

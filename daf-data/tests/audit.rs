@@ -365,21 +365,21 @@ fn what_a_file_is_tells_good_from_bad() {
              alone"
         ]
     );
-    let grey = |root: &Path, file: &str, seed| {
+    let gray = |root: &Path, file: &str, seed| {
         save(
             root,
             file,
             daf_core::image::DynamicImage::from(noise(32, 24, seed)).into_luma8(),
         );
     };
-    let told = tell(&png, &grey);
+    let told = tell(&png, &gray);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("by the number of channels alone"), "{told:?}");
-    let grey_in_three = |root: &Path, file: &str, seed| {
-        let grey = daf_core::image::DynamicImage::from(noise(32, 24, seed)).into_luma8();
-        save(root, file, daf_core::image::DynamicImage::from(grey).into_rgb8());
+    let gray_in_three = |root: &Path, file: &str, seed| {
+        let gray = daf_core::image::DynamicImage::from(noise(32, 24, seed)).into_luma8();
+        save(root, file, daf_core::image::DynamicImage::from(gray).into_rgb8());
     };
-    let told = tell(&png, &grey_in_three);
+    let told = tell(&png, &gray_in_three);
     assert!(
         told[0].contains("are grey, all 6 normal test images are in color"),
         "{told:?}"

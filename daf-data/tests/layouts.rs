@@ -554,7 +554,7 @@ fn several_data_sets_are_one_and_each_opens_its_own_images() {
 }
 
 #[test]
-fn deep_and_grey_images_come_as_three_channels_whatever_the_case_of_their_extension() {
+fn deep_and_gray_images_come_as_three_channels_whatever_the_case_of_their_extension() {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
     let deep = ImageBuffer::from_fn(4, 3, |x, _| Luma([x as u16 * 257 * 60]));

@@ -165,11 +165,8 @@ impl ImageCard {
         let prediction = exhibit.prediction;
         Self {
             name: exhibit.name(),
-            label: labelled(prediction, &prediction.label),
-            kinds: prediction
-                .kinds()
-                .map(|kind| labelled(prediction, kind))
-                .collect(),
+            label: labeled(prediction, &prediction.label),
+            kinds: prediction.kinds().map(|kind| labeled(prediction, kind)).collect(),
             place: exhibit.place,
             score: significant(prediction.score),
             score_key: prediction.score.to_string(),
@@ -182,7 +179,7 @@ impl ImageCard {
 }
 
 /// A label of an image, after its category if it has one.
-fn labelled(prediction: &Prediction, label: &str) -> String {
+fn labeled(prediction: &Prediction, label: &str) -> String {
     match &prediction.category {
         Some(category) => format!("{category}/{label}"),
         None => label.to_owned(),

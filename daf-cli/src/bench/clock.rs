@@ -24,8 +24,9 @@ pub(crate) enum Stage {
     /// Gradients
     Backward,
     /// Checking the gradients and changing the weights
-    Optimiser,
-    /// Forward, backward and optimiser, of a batch on the device
+    #[value(alias = "optimiser")]
+    Optimizer,
+    /// Forward, backward and optimizer, of a batch on the device
     TrainingStep,
     /// One image in memory to its map and score in memory
     Score,
@@ -57,7 +58,7 @@ impl Stage {
         Self::Collate,
         Self::Forward,
         Self::Backward,
-        Self::Optimiser,
+        Self::Optimizer,
         Self::TrainingStep,
         Self::FirstEpoch,
         Self::Training,
@@ -72,7 +73,7 @@ impl Stage {
             Self::Collate => "collate",
             Self::Forward => "forward",
             Self::Backward => "backward",
-            Self::Optimiser => "optimiser",
+            Self::Optimizer => "optimizer",
             Self::TrainingStep => "training_step",
             Self::Score => "score",
             Self::ScoreBatch => "score_batch",
@@ -87,7 +88,7 @@ impl Stage {
     pub(crate) const fn group(self) -> &'static str {
         match self {
             Self::Decode | Self::Resize => "loading",
-            Self::Synthesize | Self::Collate | Self::Forward | Self::Backward | Self::Optimiser => "training",
+            Self::Synthesize | Self::Collate | Self::Forward | Self::Backward | Self::Optimizer => "training",
             Self::TrainingStep => "training",
             Self::Score | Self::ScoreBatch | Self::Write => "detecting",
             Self::FirstEpoch | Self::Training | Self::Detect => "end to end",

@@ -75,7 +75,7 @@ impl<'a> Training<'a> {
     fn steps(&self, learner: &mut Learner, batch: &Batch, clock: &mut Clock) -> Result<(), Failure> {
         let images = batch.indices.len();
         clock.batches(Stage::TrainingStep, images, |_| learner.step(batch, |_| ()))?;
-        let parts = [Stage::Forward, Stage::Backward, Stage::Optimiser];
+        let parts = [Stage::Forward, Stage::Backward, Stage::Optimizer];
         if !parts.iter().any(|stage| clock.wants(*stage)) {
             return Ok(());
         }

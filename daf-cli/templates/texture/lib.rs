@@ -43,10 +43,10 @@ impl Texture for MyPart {
         let (low, high) = self.period;
         let period = low + (high - low) * rng.random::<f64>();
         let (sine, cosine) = (rng.random::<f64>() * std::f64::consts::TAU).sin_cos();
-        let colours: [[u8; 3]; 2] = rng.random();
+        let colors: [[u8; 3]; 2] = rng.random();
         let stripes = RgbImage::from_fn(normal.width(), normal.height(), |x, y| {
             let across = f64::from(x) * cosine + f64::from(y) * sine;
-            Rgb(colours[usize::from((across / period).rem_euclid(1.0) < 0.5)])
+            Rgb(colors[usize::from((across / period).rem_euclid(1.0) < 0.5)])
         });
         Ok(Fill::Image(Arc::new(stripes)))
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stripes_have_the_size_of_the_image_and_two_colours() {
+    fn stripes_have_the_size_of_the_image_and_two_colors() {
         let normal = RgbImage::new(64, 48);
         let region = Region::of(GrayImage::from_pixel(64, 48, Luma([255]))).unwrap();
         for seed in 0..20 {
@@ -87,8 +87,8 @@ mod tests {
             let image = make();
             assert_eq!(image, make());
             assert_eq!(image.dimensions(), normal.dimensions());
-            let colours: std::collections::HashSet<_> = image.pixels().collect();
-            assert_eq!(colours.len(), 2, "seed {seed}");
+            let colors: std::collections::HashSet<_> = image.pixels().collect();
+            assert_eq!(colors.len(), 2, "seed {seed}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 pub use input::{ChannelOrder, Input, Normalization, Size};
 pub use layers::{Layers, read_file};
 pub use plugins::{Dependency, Plugins};
-pub use range::{Count, Decay, NotNegative, OddSize, Positive, PositiveShare, Share};
+pub use range::{Count, NotNegative, OddSize, PartialShare, Positive, PositiveShare, Share};
 pub use setting::{Plain, Setting, Settings};
 pub(crate) use words::typed;
 

@@ -90,8 +90,8 @@ range!(
 );
 
 range!(
-    /// The share of a running mean that is kept from step to step.
-    Decay(f64) = "a share of 0 to under 1",
+    /// A share of less than the whole.
+    PartialShare(f64) = "a share of 0 to under 1",
     |value| value >= 0.0 && value < 1.0,
     { "type": "number", "minimum": 0, "exclusiveMaximum": 1 }
 );

@@ -30,7 +30,7 @@ impl Thumbnail {
                 // The first pixel whose place times SIDE reaches the area's.
                 let edge = |column: usize| 3 * (column * width).div_ceil(SIDE);
                 let pixels = row[edge(column)..edge(column + 1)].chunks_exact(3);
-                *sum += pixels.map(|p| u64::from(grey([p[0], p[1], p[2]]))).sum::<u64>();
+                *sum += pixels.map(|p| u64::from(gray([p[0], p[1], p[2]]))).sum::<u64>();
             }
         }
         let lines = |place: usize, length: usize| {
@@ -117,7 +117,7 @@ impl<'a> Index<'a> {
 const GREY: u64 = 256;
 
 /// Brightness as JPEG has it, times [`GREY`]: the color that compression drops does not change it.
-fn grey(pixel: [u8; 3]) -> u32 {
+fn gray(pixel: [u8; 3]) -> u32 {
     let [red, green, blue] = pixel.map(u32::from);
     77 * red + 150 * green + 29 * blue
 }
@@ -149,7 +149,7 @@ pub(super) fn same_shot(a: &RgbImage, b: &RgbImage) -> bool {
             let line = |image: &RgbImage| -> [f64; BLOCK as usize] {
                 std::array::from_fn(|x| {
                     let Rgb(pixel) = *image.get_pixel(column * BLOCK + x as u32, y);
-                    f64::from(grey(pixel)) / GREY as f64
+                    f64::from(gray(pixel)) / GREY as f64
                 })
             };
             let (line_a, line_b) = (line(a), line(b));

@@ -78,8 +78,8 @@ impl Trait {
                 .quality
                 .map(|quality| format!("of JPEG quality {quality}")),
             Self::Color => seen
-                .grey
-                .map(|grey| if grey { "grey" } else { "in color" }.to_owned()),
+                .gray
+                .map(|gray| if gray { "grey" } else { "in color" }.to_owned()),
             Self::Camera => origin.map(|of| match &of.exif {
                 None => "without EXIF data".to_owned(),
                 Some(Exif { camera: None, .. }) => "with EXIF data that name no camera".to_owned(),

@@ -1,4 +1,5 @@
 use daf_core::block::Blocks;
+use daf_core::config::{OddSize, Positive};
 use daf_core::kernel::{is_faster, to_vec_f32};
 use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
 use daf_kernels::{LANES, ssim};
@@ -17,23 +18,23 @@ use crate::window::{Border, Window, channels_innermost};
 #[serde(deny_unknown_fields, default)]
 pub struct Ssim {
     /// Side of the window in feature positions; odd.
-    pub window: i64,
+    pub window: OddSize,
     /// Standard deviation of the window in feature positions.
-    pub sigma: f64,
+    pub sigma: Positive,
     /// First stabilising constant, λ1. The paper prints 1e-1; the official code has 1e-4.
-    pub c1: f64,
+    pub c1: Positive,
     /// Second stabilising constant, λ2.
-    pub c2: f64,
+    pub c2: Positive,
 }
 daf_core::register!(DiscrepancyMeasure: Ssim = "ssim");
 
 impl Default for Ssim {
     fn default() -> Self {
         Self {
-            window: 11,
-            sigma: 1.5,
-            c1: 1e-4,
-            c2: 9e-4,
+            window: OddSize::new(11),
+            sigma: Positive::new(1.5),
+            c1: Positive::new(1e-4),
+            c2: Positive::new(9e-4),
         }
     }
 }
@@ -52,18 +53,8 @@ impl DiscrepancyMeasure for Ssim {
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        if !(1..WIDEST).contains(&self.window) || self.window % 2 == 0 {
-            return Err(format!(
-                "`window` must be an odd number of 1 to {}, found {}",
-                WIDEST - 1,
-                self.window
-            )
-            .into());
-        }
-        for (name, value) in [("sigma", self.sigma), ("c1", self.c1), ("c2", self.c2)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(format!("`{name}` must be positive, found {value}").into());
-            }
+        if *self.window >= WIDEST {
+            return Err(format!("`window` must be at most {}, found {}", WIDEST - 1, self.window).into());
         }
         Ok(())
     }
@@ -92,14 +83,14 @@ impl Comparator for Ssim {
 impl Ssim {
     /// Structural similarity of two N×h×w×C features, N×h×w×C.
     fn similarity(&self, teacher: &Tensor, student: &Tensor) -> Tensor {
-        let window = Window::gaussian(self.sigma, (self.window / 2) as usize, Border::Reflect);
+        let window = Window::gaussian(*self.sigma, (*self.window / 2) as usize, Border::Reflect);
         let channels = teacher.size()[3] as usize;
         if channels.is_multiple_of(LANES) && is_faster(&[teacher, student]) {
             return self.in_one_pass(&window, teacher, student);
         }
         // The official code divides by the maximum, which is the same after a ReLU and explodes on signed features.
         let scaled = |x: &Tensor| x / (x.abs().amax([1, 2], true) + 1e-10);
-        similarity(&window, [self.c1, self.c2], &scaled(teacher), &scaled(student))
+        similarity(&window, [*self.c1, *self.c2], &scaled(teacher), &scaled(student))
     }
 
     /// The same in one pass over the features, where the operations below take some twenty.
@@ -114,7 +105,7 @@ impl Ssim {
             .zip(student.chunks_exact(image))
             .zip(similarity.chunks_exact_mut(image))
         {
-            let constants = [self.c1 as f32, self.c2 as f32];
+            let constants = [*self.c1 as f32, *self.c2 as f32];
             ssim::similarity(&window, constants, x, y, c as usize, result);
         }
         Tensor::from_slice(&similarity).view([-1, h, w, c])

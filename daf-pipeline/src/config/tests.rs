@@ -528,7 +528,7 @@ fn ranges_and_parts_are_blamed_on_the_layer_that_set_them() {
 }
 
 #[test]
-fn a_key_missing_over_a_null_is_blamed_on_the_layer_that_set_its_neighbour() {
+fn a_key_missing_over_a_null_is_blamed_on_the_layer_that_set_its_neighbor() {
     assert_eq!(
         refused("synthesizer: null", "", &["synthesizer.beta=0.5"]),
         "--set synthesizer.beta: synthesizer.type: missing (`daf-cli list` shows what there is)"

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use daf_core::Result;
-use daf_core::config::{Decay, NotNegative, PositiveShare, Share, fault};
+use daf_core::config::{NotNegative, PartialShare, PositiveShare, Share, fault};
 
 use super::{CheckpointInterval, Milestone};
 
@@ -72,7 +72,7 @@ pub enum Optimizer {
         learning_rate: NotNegative,
         /// Shares of the gradient's mean and of its square's mean that are kept from step to step.
         #[serde(default = "adam_betas")]
-        betas: (Decay, Decay),
+        betas: (PartialShare, PartialShare),
         /// Share of a weight that is added to its gradient.
         #[serde(default = "no_decay")]
         weight_decay: NotNegative,
@@ -99,8 +99,8 @@ const fn adamw_decay() -> NotNegative {
 const fn adam_rate() -> NotNegative {
     NotNegative::new(1e-3)
 }
-const fn adam_betas() -> (Decay, Decay) {
-    (Decay::new(0.9), Decay::new(0.999))
+const fn adam_betas() -> (PartialShare, PartialShare) {
+    (PartialShare::new(0.9), PartialShare::new(0.999))
 }
 const fn no_decay() -> NotNegative {
     NotNegative::new(0.0)

@@ -549,14 +549,11 @@ mod tests {
 
     #[test]
     fn a_picture_takes_the_place_of_no_piece_of_another() {
-        let labelled = |defect: &str, image: &str| Item {
+        let labeled = |defect: &str, image: &str| Item {
             defect: Some(defect.into()),
             ..Item::normal(image)
         };
-        let names = picture_names(&[
-            labelled("hole", "a/deep.png"),
-            labelled("hole/deep", "a/mask.png"),
-        ]);
+        let names = picture_names(&[labeled("hole", "a/deep.png"), labeled("hole/deep", "a/mask.png")]);
         assert_eq!(names, ["hole/deep.png", "hole/deep/mask-2.png"]);
     }
 

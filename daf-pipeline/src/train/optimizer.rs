@@ -344,7 +344,7 @@ fn named_parameters(vars: &VarStore) -> impl Iterator<Item = (String, Tensor)> {
 mod tests {
     use super::*;
     use daf_core::block::channels_last;
-    use daf_core::config::{Decay, NotNegative};
+    use daf_core::config::{NotNegative, PartialShare};
     use daf_core::weights;
 
     /// A variable of its own store, whose gradients are given.
@@ -371,7 +371,7 @@ mod tests {
         },
         Optimizer::Adam {
             learning_rate: NotNegative::new(0.01),
-            betas: (Decay::new(0.5), Decay::new(0.99)),
+            betas: (PartialShare::new(0.5), PartialShare::new(0.99)),
             weight_decay: NotNegative::new(0.1),
         },
         Optimizer::Sgd {

@@ -67,12 +67,12 @@ fn draw(noise: &mut Noise, defect: Option<[u8; 3]>, seen: f64) -> Drawn {
         }
     }
     let mut mask = GrayImage::new(SIDE, SIDE);
-    let centre = [noise.next(), noise.next()].map(|at| (0.2 + 0.6 * at) * f64::from(SIDE));
+    let center = [noise.next(), noise.next()].map(|at| (0.2 + 0.6 * at) * f64::from(SIDE));
     let radius = 5.0 + 9.0 * noise.next();
     let mut scores = Vec::new();
     for y in 0..SIDE {
         for x in 0..SIDE {
-            let away = (f64::from(x) - centre[0]).hypot(f64::from(y) - centre[1]) / radius;
+            let away = (f64::from(x) - center[0]).hypot(f64::from(y) - center[1]) / radius;
             let mut score = 0.18 + 0.12 * noise.next();
             if let Some(color) = defect {
                 score += seen * (-away * away / 1.6).exp();

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_takes_the_colour_of_its_new_place() {
+    fn a_step_takes_the_color_of_its_new_place() {
         let mut destination = RgbImage::from_pixel(80, 80, Rgb([100, 50, 200]));
         let patch = RgbImage::from_fn(60, 60, |x, y| {
             Rgb(if (20..40).contains(&x) && (20..40).contains(&y) {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grey_mask_weights_the_gradients() {
+    fn a_gray_mask_weights_the_gradients() {
         let destination = RgbImage::from_pixel(80, 80, Rgb([100; 3]));
         let patch = RgbImage::from_fn(60, 60, |x, _| Rgb([if x < 30 { 0 } else { 100 }; 3]));
         let step = |weight: u8| {

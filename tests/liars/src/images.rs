@@ -28,7 +28,7 @@ enum Lie {
     MaskSize,
     ImageSize,
     MaskOne,
-    MaskGrey,
+    MaskGray,
     EmptyMask,
     Outside,
     Touched,
@@ -76,7 +76,7 @@ impl Synthesizer for LiarSynthesizer {
             Lie::MaskSize => synthetic.mask = mask(other, 255),
             Lie::ImageSize => synthetic.image = RgbImage::new(other.0, other.1),
             Lie::MaskOne => synthetic.mask = mask(size, 1),
-            Lie::MaskGrey => synthetic.mask = mask(size, 128),
+            Lie::MaskGray => synthetic.mask = mask(size, 128),
             Lie::EmptyMask => synthetic.mask = mask(size, 0),
             Lie::Outside => {
                 synthetic.touched.y = 0;

@@ -75,7 +75,7 @@ fn of_image(image: &DynamicImage, lossy: bool) -> Result<Mask, String> {
         }
     }
     let rgb = image.to_rgb8();
-    let is_grey = rgb.pixels().all(|pixel| {
+    let is_gray = rgb.pixels().all(|pixel| {
         let [r, g, b] = pixel.0;
         // Lossy compression colors grey a little.
         r.max(g).max(b) - r.min(g).min(b) <= if lossy { 32 } else { 0 }
@@ -84,7 +84,7 @@ fn of_image(image: &DynamicImage, lossy: bool) -> Result<Mask, String> {
         pixels,
         values: MaskValues::Labels,
     };
-    if !is_grey {
+    if !is_gray {
         refuse_photo(&DynamicImage::from(rgb.clone()).into_luma8())?;
         return Ok(labels(if lossy {
             let over_half = |x, y| rgb.get_pixel(x, y).0.iter().any(|value| *value > 127);
@@ -93,22 +93,22 @@ fn of_image(image: &DynamicImage, lossy: bool) -> Result<Mask, String> {
             not_black(image)
         }));
     }
-    let mut grey = image.to_luma8();
+    let mut gray = image.to_luma8();
     if !matches!(image, DynamicImage::ImageRgb32F(_)) {
         // The lowest numbers of a deep file are black at 8 bit.
         let not_black = not_black(image);
-        grey.iter_mut()
+        gray.iter_mut()
             .zip(not_black.iter())
             .for_each(|(level, is_marked)| *level = (*level).max(is_marked & 1));
     }
-    refuse_photo(&grey)?;
-    let largest = grey.iter().copied().max().unwrap_or(0);
-    let over_half = marked(grey.width(), grey.height(), |x, y| {
-        grey.get_pixel(x, y).0[0] > 127
+    refuse_photo(&gray)?;
+    let largest = gray.iter().copied().max().unwrap_or(0);
+    let over_half = marked(gray.width(), gray.height(), |x, y| {
+        gray.get_pixel(x, y).0[0] > 127
     });
     if lossy {
         // Noise goes with white; where there is none, or far away from it, a level was drawn.
-        let drawn = beside(&grey, &over_half, BLOCK)
+        let drawn = beside(&gray, &over_half, BLOCK)
             .filter(|(_, value)| largest < 128 || BETWEEN.contains(value))
             .map(|(_, value)| value)
             .max();
@@ -123,7 +123,7 @@ fn of_image(image: &DynamicImage, lossy: bool) -> Result<Mask, String> {
             }),
         };
     }
-    if largest <= 127 || has_classes(&grey, &over_half) {
+    if largest <= 127 || has_classes(&gray, &over_half) {
         return Ok(labels(not_black(image)));
     }
     Ok(Mask {
@@ -174,11 +174,11 @@ fn not_black(image: &DynamicImage) -> GrayImage {
 /// The places and values of pixels that are neither black nor over half of the range, farther than `reach`
 /// from any that is.
 fn beside<'a>(
-    grey: &'a GrayImage,
+    gray: &'a GrayImage,
     over_half: &GrayImage,
     reach: usize,
 ) -> impl Iterator<Item = ((u32, u32), u8)> + use<'a> {
-    let width = grey.width() as usize;
+    let width = gray.width() as usize;
     let rows = over_half.as_raw().chunks(width.max(1));
     let along_rows: Vec<bool> = rows
         .flat_map(|row| spread(row.iter().map(|value| *value > 0), reach))
@@ -186,7 +186,7 @@ fn beside<'a>(
     let columns: Vec<Vec<bool>> = (0..width)
         .map(|x| spread(along_rows.iter().skip(x).step_by(width).copied(), reach))
         .collect();
-    grey.enumerate_pixels()
+    gray.enumerate_pixels()
         .filter(move |(x, y, Luma([value]))| (1..=127).contains(value) && !columns[*x as usize][*y as usize])
         .map(|(x, y, Luma([value]))| ((x, y), *value))
 }
@@ -214,21 +214,21 @@ fn spread(line: impl Iterator<Item = bool>, reach: usize) -> Vec<bool> {
 
 /// Whether a pixel and all around it have one value: inside a painted area, not on an edge, a ramp or in
 /// noise.
-fn is_flat(grey: &GrayImage, (x, y): (u32, u32)) -> bool {
+fn is_flat(gray: &GrayImage, (x, y): (u32, u32)) -> bool {
     let span = |place: u32, length: u32| place.saturating_sub(1)..(place + 2).min(length);
-    let value = grey.get_pixel(x, y);
-    span(y, grey.height()).all(|y| span(x, grey.width()).all(|x| grey.get_pixel(x, y) == value))
+    let value = gray.get_pixel(x, y);
+    span(y, gray.height()).all(|y| span(x, gray.width()).all(|x| gray.get_pixel(x, y) == value))
 }
 
 /// Whether values up to half of the range, but not black, are numbers of classes: those of painted areas, or
 /// few, in more than the edges of what is over half. Others are soft edges, or the noise of a lossy format
 /// that the mask was once stored in.
-fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
+fn has_classes(gray: &GrayImage, over_half: &GrayImage) -> bool {
     // Values with a painted area somewhere, and those without.
     let (mut painted, mut found) = ([false; 128], [false; 128]);
-    for (place, value) in beside(grey, over_half, EDGE) {
+    for (place, value) in beside(gray, over_half, EDGE) {
         found[usize::from(value)] = true;
-        painted[usize::from(value)] |= is_flat(grey, place);
+        painted[usize::from(value)] |= is_flat(gray, place);
     }
     let dark = usize::from(*BETWEEN.start());
     if painted[dark..].contains(&true) {
@@ -236,9 +236,9 @@ fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
     }
     if !found[dark..].contains(&true) {
         // Almost black alone. In white there is noise as well.
-        let mut whites = grey.iter().filter(|value| *value > BETWEEN.end());
+        let mut whites = gray.iter().filter(|value| *value > BETWEEN.end());
         let white = whites.next();
-        let is_near = || beside(grey, over_half, BLOCK).next().is_none();
+        let is_near = || beside(gray, over_half, BLOCK).next().is_none();
         if whites.any(|value| Some(value) != white) || (!painted.contains(&true) && is_near()) {
             return false;
         }
@@ -251,16 +251,16 @@ fn has_classes(grey: &GrayImage, over_half: &GrayImage) -> bool {
 
 /// Refuses an image of many values, a quarter of which are neither black nor white, unless they make areas as
 /// classes do.
-fn refuse_photo(grey: &GrayImage) -> Result<(), String> {
+fn refuse_photo(gray: &GrayImage) -> Result<(), String> {
     let (mut counts, mut flat) = ([0_u64; 256], 0);
-    for (x, y, Luma([value])) in grey.enumerate_pixels() {
+    for (x, y, Luma([value])) in gray.enumerate_pixels() {
         counts[usize::from(*value)] += 1;
-        flat += u64::from(BETWEEN.contains(value) && is_flat(grey, (x, y)));
+        flat += u64::from(BETWEEN.contains(value) && is_flat(gray, (x, y)));
     }
     let between = &counts[usize::from(*BETWEEN.start())..=usize::from(*BETWEEN.end())];
     let values = between.iter().filter(|count| **count > 0).count();
     let pixels: u64 = between.iter().sum();
-    let all = grey.as_raw().len() as u64;
+    let all = gray.as_raw().len() as u64;
     if values > 32 && pixels * 4 > all && flat * 10 < pixels {
         return Err(format!(
             "not a mask: {values} levels of grey between black and white take {} % of it, as in a photo; expected black \
@@ -306,9 +306,9 @@ mod tests {
         shapes(|shape| shape > 0)
     }
 
-    fn over_half(grey: &GrayImage) -> GrayImage {
-        marked(grey.width(), grey.height(), |x, y| {
-            grey.get_pixel(x, y).0[0] > 127
+    fn over_half(gray: &GrayImage) -> GrayImage {
+        marked(gray.width(), gray.height(), |x, y| {
+            gray.get_pixel(x, y).0[0] > 127
         })
     }
 
@@ -317,10 +317,10 @@ mod tests {
     }
 
     /// As a JPEG file of this quality gives it back.
-    fn through_jpeg(grey: &GrayImage, quality: u8) -> GrayImage {
+    fn through_jpeg(gray: &GrayImage, quality: u8) -> GrayImage {
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, quality)
-            .encode_image(grey)
+            .encode_image(gray)
             .unwrap();
         image::load_from_memory(&bytes).unwrap().into_luma8()
     }
@@ -454,8 +454,8 @@ mod tests {
     #[test]
     fn a_lossy_mask_of_classes_is_refused_with_the_level() {
         for values in [[0, 1, 0, 0], [0, 20, 20, 0], [0, 100, 255, 0], [0, 60, 120, 0]] {
-            let grey = painted(values);
-            let message = of_image(&grey.into(), true).unwrap_err();
+            let gray = painted(values);
+            let message = of_image(&gray.into(), true).unwrap_err();
             let level = values.iter().filter(|level| **level < 128).max().unwrap();
             assert!(message.contains(&format!("level {level} of 255")), "{message}");
             assert!(message.contains("save it as png"), "{message}");
@@ -468,9 +468,9 @@ mod tests {
             let level = |c: u32| (40 + (x * 2 + y * (c + 1) + (x * y * 7 + c) % 13) % 180) as u8;
             Rgb([level(0), level(1), level(2)])
         });
-        let grey = DynamicImage::from(photo.clone()).into_luma8();
+        let gray = DynamicImage::from(photo.clone()).into_luma8();
         for lossy in [false, true] {
-            for image in [DynamicImage::from(photo.clone()), grey.clone().into()] {
+            for image in [DynamicImage::from(photo.clone()), gray.clone().into()] {
                 let message = of_image(&image, lossy).unwrap_err();
                 assert!(message.contains("as in a photo"), "{message}");
             }

@@ -274,11 +274,11 @@ fn images_and_masks_are_turned_as_their_exif_orientation_says() {
 
 #[test]
 fn a_header_tells_format_channels_and_depth() {
-    let grey = DynamicImage::from(ImageBuffer::from_pixel(6, 4, Luma([300_u16])));
+    let gray = DynamicImage::from(ImageBuffer::from_pixel(6, 4, Luma([300_u16])));
     let color = DynamicImage::from(hashed(6, 4));
     for (image, format, expected) in [
-        (&grey, ImageFormat::Png, ("png", 1, 16)),
-        (&grey, ImageFormat::Tiff, ("tiff", 1, 16)),
+        (&gray, ImageFormat::Png, ("png", 1, 16)),
+        (&gray, ImageFormat::Tiff, ("tiff", 1, 16)),
         (&color, ImageFormat::Jpeg, ("jpeg", 3, 8)),
         (&color, ImageFormat::Bmp, ("bmp", 3, 8)),
     ] {

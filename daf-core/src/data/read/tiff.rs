@@ -73,7 +73,7 @@ pub(super) fn decode(mut bytes: Vec<u8>, page: Option<usize>) -> Result<(Dynamic
     let values = match page.compression {
         JPEG => DecodingResult::U8(page.jpeg(&bytes)?),
         _ => {
-            page.show_as_grey(&mut bytes, at)?;
+            page.show_as_gray(&mut bytes, at)?;
             page.values(&bytes)?
         }
     };
@@ -330,7 +330,7 @@ impl Page {
     }
 
     /// Makes this page the first one of the file, and its values those of grey.
-    fn show_as_grey(&self, bytes: &mut [u8], at: IfdPointer) -> Result<(), String> {
+    fn show_as_gray(&self, bytes: &mut [u8], at: IfdPointer) -> Result<(), String> {
         let damaged = || "the tiff is damaged: its directory has no end".to_owned();
         let file = Fields {
             is_little: bytes.starts_with(b"II"),
@@ -792,7 +792,7 @@ mod tests {
     }
 
     /// A grey image of 4×2 pixels; entries replace those of the same tag.
-    fn grey(other: &[(u16, u16, u32)]) -> Vec<u8> {
+    fn gray(other: &[(u16, u16, u32)]) -> Vec<u8> {
         let mut entries = vec![
             (256, 3, 4),
             (257, 3, 2),
@@ -819,18 +819,18 @@ mod tests {
     #[test]
     fn what_the_directory_says_of_values_is_followed() {
         let plain = vec![0, 10, 20, 30, 40, 50, 60, 255];
-        assert_eq!(values(grey(&[])), plain);
+        assert_eq!(values(gray(&[])), plain);
         let inverted: Vec<u8> = plain.iter().map(|value| 255 - value).collect();
-        assert_eq!(values(grey(&[(262, 3, 0)])), inverted);
-        assert_eq!(values(grey(&[(262, 4, 0)])), inverted, "a longer type");
+        assert_eq!(values(gray(&[(262, 3, 0)])), inverted);
+        assert_eq!(values(gray(&[(262, 4, 0)])), inverted, "a longer type");
         let reversed: Vec<u8> = plain.iter().map(|value| value.reverse_bits()).collect();
-        assert_eq!(values(grey(&[(266, 3, 2)])), reversed);
+        assert_eq!(values(gray(&[(266, 3, 2)])), reversed);
         // Predictors go with LZW and Deflate only.
-        assert_eq!(values(grey(&[(317, 3, 2)])), plain);
+        assert_eq!(values(gray(&[(317, 3, 2)])), plain);
         // 16 bit: half as many pixels.
-        let deep = decode(grey(&[(256, 3, 2), (258, 3, 16)]), None).unwrap().0;
+        let deep = decode(gray(&[(256, 3, 2), (258, 3, 16)]), None).unwrap().0;
         assert_eq!(deep.into_luma16().into_raw(), [0x0A00, 0x1E14, 0x3228, 0xFF3C]);
-        let signed = decode(grey(&[(339, 3, 2)]), None).unwrap().0.into_rgb32f();
+        let signed = decode(gray(&[(339, 3, 2)]), None).unwrap().0.into_rgb32f();
         assert_eq!(signed.get_pixel(3, 1).0, [-1.0; 3]);
     }
 
@@ -850,14 +850,14 @@ mod tests {
             ),
             (&[(256, 3, 0)], "0x2"),
         ] {
-            let reason = decode(grey(entries), None).unwrap_err();
+            let reason = decode(gray(entries), None).unwrap_err();
             assert!(reason.contains(words), "{words}: {reason}");
         }
     }
 
     #[test]
     fn damaged_directories_are_refused() {
-        let whole = grey(&[]);
+        let whole = gray(&[]);
         for length in 0..whole.len() {
             assert!(decode(whole[..length].to_vec(), None).is_err(), "{length}");
         }

@@ -1,5 +1,6 @@
+use daf_core::Stage;
 use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec};
-use daf_core::{BoxError, Stage};
+use daf_core::config::Count;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -9,31 +10,22 @@ use tch::{Kind, Tensor};
 #[serde(deny_unknown_fields, default)]
 pub struct Auxiliary {
     /// By what the channels of a stage are divided inside its head.
-    pub reduction: i64,
+    pub reduction: Count,
 }
 
 impl Default for Auxiliary {
     fn default() -> Self {
-        Self { reduction: 4 }
+        Self {
+            reduction: Count::new(4),
+        }
     }
 }
 
 impl Auxiliary {
-    pub(super) fn check(&self) -> Result<(), BoxError> {
-        if self.reduction < 1 {
-            return Err(format!(
-                "`auxiliary.reduction` must be at least 1, found {}",
-                self.reduction
-            )
-            .into());
-        }
-        Ok(())
-    }
-
     /// Multiply-adds of the heads for an image of this height and width.
     pub(super) fn multiply_adds(&self, stages: &[Stage], (height, width): (i64, i64)) -> u64 {
         let head = |stage: &Stage| {
-            let inner = (stage.channels / self.reduction).max(1);
+            let inner = (stage.channels / *self.reduction).max(1);
             (height / stage.stride) * (width / stage.stride) * inner * (9 * stage.channels + 1)
         };
         stages.iter().map(head).sum::<i64>() as u64
@@ -42,7 +34,7 @@ impl Auxiliary {
     pub(super) fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Heads {
         let head = |(number, stage): (i64, &Stage)| {
             let blocks = blocks.sub(&number.to_string());
-            let inner = (stage.channels / self.reduction).max(1);
+            let inner = (stage.channels / *self.reduction).max(1);
             (
                 blocks.conv_norm("conv", "bn", ConvSpec::same(stage.channels, inner, 3).with_bias()),
                 blocks.conv("head", ConvSpec::same(inner, 1, 1).with_bias()),

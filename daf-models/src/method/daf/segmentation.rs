@@ -1,4 +1,4 @@
-use daf_core::BoxError;
+use daf_core::config::NotNegative;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
@@ -8,7 +8,7 @@ use tch::{Kind, Reduction, Tensor};
 #[serde(deny_unknown_fields, default)]
 pub struct Segmentation {
     /// How many normal pixels count per damaged pixel.
-    pub negative_ratio: f64,
+    pub negative_ratio: NotNegative,
     /// Which pixels are weighed with which image's mask.
     pub mining: Mining,
 }
@@ -16,7 +16,7 @@ pub struct Segmentation {
 impl Default for Segmentation {
     fn default() -> Self {
         Self {
-            negative_ratio: 3.0,
+            negative_ratio: NotNegative::new(3.0),
             mining: Mining::PerPixel,
         }
     }
@@ -35,21 +35,6 @@ pub enum Mining {
 }
 
 impl Segmentation {
-    /// Checks ranges.
-    ///
-    /// # Errors
-    /// If the ratio is negative or not finite.
-    pub fn check(&self) -> Result<(), BoxError> {
-        if !(self.negative_ratio >= 0.0 && self.negative_ratio.is_finite()) {
-            return Err(format!(
-                "`segmentation.negative_ratio` must not be negative, found {}",
-                self.negative_ratio
-            )
-            .into());
-        }
-        Ok(())
-    }
-
     /// Prepares the targets of a batch, N×1×H×W in 0..=1, for several predictions.
     #[must_use]
     pub fn targets(&self, target: &Tensor) -> Targets {
@@ -63,7 +48,7 @@ impl Segmentation {
         };
         let positives = positive.sum(Kind::Double).double_value(&[]);
         let negatives = positive.numel() as f64 - positives;
-        let mined = negatives.min(positives * self.negative_ratio).floor();
+        let mined = negatives.min(positives * *self.negative_ratio).floor();
         Targets {
             target,
             negative: 1.0 - &positive,

@@ -313,12 +313,12 @@ impl Patches {
         let (rows, columns) = (self.places(height, self.stride), self.places(width, self.stride));
         let spread = |places: &[i64], side: i64| {
             let float = (Kind::Float, images.device());
-            let centre = (self.size - 1) as f64 / 2.0;
-            let centres = Tensor::from_slice(places)
+            let center = (self.size - 1) as f64 / 2.0;
+            let centers = Tensor::from_slice(places)
                 .to_device(images.device())
                 .to_kind(Kind::Float)
-                + centre;
-            let offsets = Tensor::arange(side, float).unsqueeze(1) - centres.unsqueeze(0);
+                + center;
+            let offsets = Tensor::arange(side, float).unsqueeze(1) - centers.unsqueeze(0);
             let deviation = self.size as f64 / 4.0;
             (offsets.square() / (-2.0 * deviation * deviation)).softmax(1, Kind::Float)
         };

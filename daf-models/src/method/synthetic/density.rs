@@ -40,8 +40,8 @@ impl Density {
         }
         let x = embeddings.detach().to_kind(Kind::Double);
         let mean = x.mean_dim(0, false, Kind::Double);
-        let centred = x - &mean;
-        let covariance = centred.tr().matmul(&centred) / n as f64;
+        let centered = x - &mean;
+        let covariance = centered.tr().matmul(&centered) / n as f64;
         let sum = |tensor: &Tensor| tensor.sum(Kind::Double).double_value(&[]);
         // The target of the shrinkage is the identity times the mean variance.
         let variance = sum(&covariance.diag(0)) / dimensions as f64;
@@ -54,7 +54,7 @@ impl Density {
         }
         let identity = Tensor::eye(dimensions, (Kind::Double, covariance.device()));
         let distance = sum(&(&covariance - &identity * variance).square());
-        let fourth = sum(&centred.square().sum_dim_intlist(1, false, Kind::Double).square());
+        let fourth = sum(&centered.square().sum_dim_intlist(1, false, Kind::Double).square());
         let noise = (fourth / n as f64 - sum(&covariance.square())) / n as f64;
         let shrinkage = if distance > 0.0 {
             (noise / distance).clamp(0.0, 1.0)

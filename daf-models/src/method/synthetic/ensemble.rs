@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::method::Daf;
+use daf_core::config::Positive;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
 use daf_core::{
@@ -33,13 +34,13 @@ daf_core::register!(Method: Ensemble = "ensemble");
 pub struct Member {
     /// What its maps are multiplied with: over 0, 1 if left out.
     #[serde(default = "one")]
-    pub weight: f64,
+    pub weight: Positive,
     /// The method, any one.
     pub method: Arc<dyn Method>,
 }
 
-const fn one() -> f64 {
-    1.0
+const fn one() -> Positive {
+    Positive::new(1.0)
 }
 
 impl Default for Ensemble {
@@ -106,7 +107,7 @@ impl Method for Ensemble {
             Ok(Built {
                 number,
                 name: member.method.typetag_name(),
-                weight: member.weight,
+                weight: *member.weight,
                 learns: member.method.learns(),
                 model,
                 names,
@@ -130,9 +131,6 @@ impl Method for Ensemble {
         }
         for (number, member) in (1..).zip(&self.members) {
             let at = place(number, member);
-            if !(member.weight > 0.0 && member.weight.is_finite()) {
-                return Err(format!("{at}: `weight` must be over 0, found {}", member.weight).into());
-            }
             member.method.check().map_err(|error| format!("{at}: {error}"))?;
         }
         Ok(())
@@ -286,7 +284,10 @@ mod tests {
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
     fn of(methods: Vec<(f64, Arc<dyn Method>)>) -> Ensemble {
-        let member = |(weight, method)| Member { weight, method };
+        let member = |(weight, method)| Member {
+            weight: Positive::new(weight),
+            method,
+        };
         Ensemble {
             members: methods.into_iter().map(member).collect(),
         }
@@ -388,10 +389,6 @@ mod tests {
         let nsa = || -> Arc<dyn Method> { Arc::new(Nsa::default()) };
         let fault = |ensemble: Ensemble| ensemble.check().unwrap_err().to_string();
         assert_eq!(fault(of(vec![])), "`members` must hold at least one method");
-        assert_eq!(
-            fault(of(vec![(1.0, nsa()), (0.0, nsa())])),
-            "member 2 (`nsa`): `weight` must be over 0, found 0"
-        );
         let narrow = Arc::new(SegmentationOnly {
             width: 0,
             ..SegmentationOnly::default()

@@ -73,12 +73,12 @@ impl Axis {
     /// An interval around a uniform centre, clipped to `size` pixels: start and length.
     fn place(&self, size: u32, rng: &mut dyn Rng) -> (u32, u32) {
         let least = *self.bounds.start();
-        let centre = if least < size.saturating_sub(least) {
+        let center = if least < size.saturating_sub(least) {
             rng.random_range(least..size - least)
         } else {
             size / 2
         };
-        let (start, end) = (centre.saturating_sub(self.half), (centre + self.half).min(size));
+        let (start, end) = (center.saturating_sub(self.half), (center + self.half).min(size));
         (start, (end - start).max(1))
     }
 

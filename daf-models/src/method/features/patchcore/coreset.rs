@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 /// A distance to the nearest taken row can only shrink, so an old one is a bound from above: only the row with the largest
 /// bound is brought up to date, and taken if it stays the largest (Minoux, 1978). The rows are the same as without, and
 /// most distances are never computed.
-pub(crate) fn k_centre(
+pub(crate) fn k_center(
     points: &[f32],
     width: usize,
     candidates: &[usize],
@@ -19,9 +19,9 @@ pub(crate) fn k_centre(
 ) -> Vec<usize> {
     let row = |index: usize| &points[index * width..(index + 1) * width];
     let mut taken = vec![first];
-    let mut centres = row(first).to_vec();
+    let mut centers = row(first).to_vec();
     // Squared distances are not negative, so their bits sort as they do. Of equals the one that comes first is taken.
-    let bound = |&index: &usize| (squared_distance(row(index), &centres).to_bits(), Reverse(index));
+    let bound = |&index: &usize| (squared_distance(row(index), &centers).to_bits(), Reverse(index));
     let mut bounds: BinaryHeap<_> = candidates.iter().map(bound).collect();
     // How many centres the bound of a row knows.
     let mut known = vec![1; points.len() / width];
@@ -33,13 +33,13 @@ pub(crate) fn k_centre(
         }
         if known[index] == taken.len() {
             taken.push(index);
-            centres.extend_from_slice(row(index));
+            centers.extend_from_slice(row(index));
             top.0 = 0;
             continue;
         }
-        let newer = centres[known[index] * width..].chunks_exact(width);
-        let nearest = newer.fold(f32::from_bits(bits), |least, centre| {
-            least.min(squared_distance(row(index), centre))
+        let newer = centers[known[index] * width..].chunks_exact(width);
+        let nearest = newer.fold(f32::from_bits(bits), |least, center| {
+            least.min(squared_distance(row(index), center))
         });
         known[index] = taken.len();
         top.0 = nearest.to_bits();
@@ -77,7 +77,7 @@ mod tests {
         let mut taken = vec![first];
         while taken.len() < count {
             let nearest = |&index: &usize| {
-                let distances = taken.iter().map(|&centre| distance(index, centre));
+                let distances = taken.iter().map(|&center| distance(index, center));
                 distances.fold(f64::INFINITY, f64::min)
             };
             let farthest = candidates.iter().map(|index| (nearest(index), *index));
@@ -99,7 +99,7 @@ mod tests {
             let exact = slow::numbers(&points);
             let rounded: Vec<f32> = exact.iter().map(|value| *value as f32).collect();
             let candidates: Vec<usize> = (0..200).filter(|index| index % 7 != 3).collect();
-            let found = k_centre(&rounded, width as usize, &candidates, 11, 60);
+            let found = k_center(&rounded, width as usize, &candidates, 11, 60);
             assert_eq!(found, plainly(&exact, width as usize, &candidates, 11, 60));
             assert!(found.iter().all(|index| candidates.contains(index)));
         }
@@ -108,6 +108,6 @@ mod tests {
     #[test]
     fn equal_rows_are_taken_once() {
         let points = [0.0, 1.0, 1.0, 0.0, 5.0];
-        assert_eq!(k_centre(&points, 1, &[0, 1, 2, 3, 4], 3, 5), [3, 4, 1]);
+        assert_eq!(k_center(&points, 1, &[0, 1, 2, 3, 4], 3, 5), [3, 4, 1]);
     }
 }

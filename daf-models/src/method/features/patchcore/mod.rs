@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::backbone::ResNet18;
 use crate::teacher::Teacher;
 use daf_core::block::channels_last;
+use daf_core::config::{Count, OddSize, PartialShare, PositiveShare};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Device, Kind, Tensor};
@@ -17,7 +18,7 @@ use daf_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use coreset::k_centre;
+use coreset::k_center;
 use outlier::local_outlier_factors;
 
 /// PatchCore: keeps features of normal patches; how far those of an image lie from the nearest is the score.
@@ -40,14 +41,15 @@ pub struct PatchCore {
     pub stages: Vec<usize>,
     /// Side of the neighbourhood that features are averaged over; odd, 1 takes them as they are. Positions outside the
     /// image count as 0.
-    pub patch: i64,
+    pub patch: OddSize,
     /// Share of the training images' patches that is kept, over 0 to 1.
-    pub coreset: f64,
+    pub coreset: PositiveShare,
     /// Length of the random projections in which patches are compared while the coreset is chosen; `null` compares the
     /// features themselves. Memory while fitting is eight bytes times this per patch.
-    pub projection: Option<i64>,
+    pub projection: Option<Count>,
     /// How many of the kept patches around the nearest one the image's score is weighed with; 0 does not weigh.
-    pub neighbours: i64,
+    #[serde(rename = "neighbours")]
+    pub neighbors: i64,
     /// Leaves out what looks like a defect among the training images (SoftPatch); `null` trusts them.
     pub denoise: Option<Denoise>,
 }
@@ -61,9 +63,10 @@ daf_core::register!(Method: PatchCore = "patchcore", recipe = include_str!("../p
 #[serde(deny_unknown_fields, default)]
 pub struct Denoise {
     /// Share of the patches that is left out, 0 to below 1.
-    pub share: f64,
-    /// How many neighbours a patch is compared with.
-    pub neighbours: i64,
+    pub share: PartialShare,
+    /// Number of neighbors that a patch is compared with.
+    #[serde(rename = "neighbours")]
+    pub neighbors: Count,
     /// Whether distances are multiplied by the factors of the patches that are kept.
     pub weigh: bool,
 }
@@ -73,10 +76,10 @@ impl Default for PatchCore {
         Self {
             backbone: Arc::new(ResNet18::default()),
             stages: vec![2, 3],
-            patch: 3,
-            coreset: 0.01,
-            projection: Some(128),
-            neighbours: 9,
+            patch: OddSize::new(3),
+            coreset: PositiveShare::new(0.01),
+            projection: Some(Count::new(128)),
+            neighbors: 9,
             denoise: None,
         }
     }
@@ -85,8 +88,8 @@ impl Default for PatchCore {
 impl Default for Denoise {
     fn default() -> Self {
         Self {
-            share: 0.15,
-            neighbours: 6,
+            share: PartialShare::new(0.15),
+            neighbors: Count::new(6),
             weigh: true,
         }
     }
@@ -120,31 +123,10 @@ impl Method for PatchCore {
             )
             .into());
         }
-        if self.patch < 1 || self.patch % 2 == 0 {
-            return Err(format!("`patch` must be odd and at least 1, found {}", self.patch).into());
+        if self.neighbors < 0 || self.neighbors == 1 {
+            return Err(format!("`neighbours` must be 0 or at least 2, found {}", self.neighbors).into());
         }
-        if !(self.coreset > 0.0 && self.coreset <= 1.0) {
-            return Err(format!("`coreset` must be over 0 and at most 1, found {}", self.coreset).into());
-        }
-        if let Some(length) = self.projection.filter(|&length| length < 1) {
-            return Err(format!("`projection` must be at least 1 or null, found {length}").into());
-        }
-        if self.neighbours < 0 || self.neighbours == 1 {
-            return Err(format!("`neighbours` must be 0 or at least 2, found {}", self.neighbours).into());
-        }
-        match &self.denoise {
-            Some(denoise) if !(0.0..1.0).contains(&denoise.share) => Err(format!(
-                "`denoise.share` must be at least 0 and below 1, found {}",
-                denoise.share
-            )
-            .into()),
-            Some(denoise) if denoise.neighbours < 1 => Err(format!(
-                "`denoise.neighbours` must be at least 1, found {}",
-                denoise.neighbours
-            )
-            .into()),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -158,7 +140,7 @@ struct Memory {
     patch: i64,
     coreset: f64,
     projection: Option<i64>,
-    neighbours: i64,
+    neighbors: i64,
     denoise: Option<Denoise>,
     store: VarStore,
     /// The kept patches, M×C.
@@ -186,10 +168,10 @@ impl Memory {
         Ok(Self {
             backbone: Teacher::build("backbone", method.backbone.as_ref(), context)?,
             stages: method.stages.iter().map(|stage| stage - 1).collect(),
-            patch: method.patch,
-            coreset: method.coreset,
-            projection: method.projection,
-            neighbours: method.neighbours,
+            patch: *method.patch,
+            coreset: *method.coreset,
+            projection: method.projection.map(|length| *length),
+            neighbors: method.neighbors,
             denoise: method.denoise,
             store,
             features,
@@ -241,8 +223,8 @@ impl Memory {
         let by_image = |values: &Tensor| values.view([patches.images, -1]);
         let factors = by_image(&self.factors.index_select(0, indices));
         let (scores, places) = (by_image(distances) * factors).max_dim(1, false);
-        let neighbours = self.neighbours.min(self.features.size()[0]);
-        if neighbours < 2 {
+        let neighbors = self.neighbors.min(self.features.size()[0]);
+        if neighbors < 2 {
             return scores;
         }
         let places = places.unsqueeze(1);
@@ -254,12 +236,12 @@ impl Memory {
         );
         let kept = self.features.index_select(0, &own);
         let around = Tensor::cdist(&kept, &self.features, 2.0, 2)
-            .topk(neighbours, 1, false, true)
+            .topk(neighbors, 1, false, true)
             .1;
         let around =
             self.features
                 .index_select(0, &around.flatten(0, -1))
-                .view([patches.images, neighbours, -1]);
+                .view([patches.images, neighbors, -1]);
         let to_all = lengths(&(worst.unsqueeze(1) - around), 2);
         let to_nearest = lengths(&(&worst - kept), 1);
         let share = (to_nearest - to_all.logsumexp([1].as_slice(), false)).exp();
@@ -335,9 +317,9 @@ impl Model for Memory {
             None => ((0..all).collect(), vec![1.0; all]),
             Some(denoise) => {
                 let by_position = joined.view([count, per_image, width]).transpose(0, 1);
-                let factors = local_outlier_factors(&by_position.contiguous(), denoise.neighbours);
+                let factors = local_outlier_factors(&by_position.contiguous(), *denoise.neighbors);
                 let factors = Vec::<f32>::try_from(factors.tr().contiguous().view(-1))?;
-                let candidates = without_largest(&factors, denoise.share);
+                let candidates = without_largest(&factors, *denoise.share);
                 let weighed = if denoise.weigh { factors } else { vec![1.0; all] };
                 (candidates, weighed)
             }
@@ -347,7 +329,7 @@ impl Model for Memory {
         let wanted = ((all as f64 * self.coreset).ceil() as usize).min(candidates.len());
         let points = Vec::<f32>::try_from(joined.contiguous().view(-1))?;
         drop(joined);
-        let mut taken = k_centre(&points, width as usize, &candidates, first, wanted);
+        let mut taken = k_center(&points, width as usize, &candidates, first, wanted);
         drop(points);
         // In the order of the images, so that they can be taken from one batch after the other.
         taken.sort_unstable();

@@ -9,34 +9,34 @@ const AT_ONCE: i64 = 1 << 24;
 /// looks at so many neighbours, fewer where there are not as many others; a point alone has 1.
 ///
 /// Breunig et al., 2000, with scikit-learn's guard against points that lie on each other.
-pub(crate) fn local_outlier_factors(points: &Tensor, neighbours: i64) -> Tensor {
+pub(crate) fn local_outlier_factors(points: &Tensor, neighbors: i64) -> Tensor {
     let (groups, count) = (points.size()[0], points.size()[1]);
-    let neighbours = neighbours.min(count - 1);
-    if neighbours < 1 {
+    let neighbors = neighbors.min(count - 1);
+    if neighbors < 1 {
         return Tensor::ones([groups, count], (Kind::Float, points.device()));
     }
     let at_once = (AT_ONCE / (count * count)).max(1);
     let factors: Vec<Tensor> = points
         .split(at_once, 0)
         .iter()
-        .map(|points| factors(points, neighbours))
+        .map(|points| factors(points, neighbors))
         .collect();
     Tensor::cat(&factors, 0)
 }
 
-fn factors(points: &Tensor, neighbours: i64) -> Tensor {
+fn factors(points: &Tensor, neighbors: i64) -> Tensor {
     let (groups, count) = (points.size()[0], points.size()[1]);
     // Without matrix products, in which the distance of equal points is not 0.
     let distances = Tensor::cdist(points, points, 2.0, 2);
     let own = Tensor::eye(count, (Kind::Bool, points.device()));
     let distances = distances.masked_fill(&own, f64::INFINITY);
-    let (distances, indices) = distances.topk(neighbours, -1, false, true);
+    let (distances, indices) = distances.topk(neighbors, -1, false, true);
     let flat = indices.view([groups, -1]);
-    let of_neighbours = |values: &Tensor| values.gather(1, &flat, false).view([groups, count, neighbours]);
+    let of_neighbors = |values: &Tensor| values.gather(1, &flat, false).view([groups, count, neighbors]);
     let mean = |values: Tensor| values.mean_dim(-1, false, Kind::Float);
-    let reach = distances.select(-1, neighbours - 1);
-    let density = 1.0 / (mean(distances.maximum(&of_neighbours(&reach))) + 1e-10);
-    mean(of_neighbours(&density)) / density
+    let reach = distances.select(-1, neighbors - 1);
+    let density = 1.0 / (mean(distances.maximum(&of_neighbors(&reach))) + 1e-10);
+    mean(of_neighbors(&density)) / density
 }
 
 #[cfg(test)]
@@ -45,7 +45,7 @@ mod tests {
     use crate::method::features::slow;
 
     /// The definition, for one group.
-    fn plainly(points: &[Vec<f64>], neighbours: usize) -> Vec<f64> {
+    fn plainly(points: &[Vec<f64>], neighbors: usize) -> Vec<f64> {
         let distance = |a: usize, b: usize| -> f64 {
             let squares = points[a].iter().zip(&points[b]).map(|(a, b)| (a - b).powi(2));
             squares.sum::<f64>().sqrt()
@@ -53,19 +53,19 @@ mod tests {
         let near = |point: usize| -> Vec<usize> {
             let mut others: Vec<usize> = (0..points.len()).filter(|&other| other != point).collect();
             others.sort_by(|&a, &b| distance(point, a).total_cmp(&distance(point, b)));
-            others.truncate(neighbours);
+            others.truncate(neighbors);
             others
         };
-        let reach = |point: usize| distance(point, near(point)[neighbours - 1]);
+        let reach = |point: usize| distance(point, near(point)[neighbors - 1]);
         let density = |point: usize| {
             let reached = near(point)
                 .into_iter()
                 .map(|other| distance(point, other).max(reach(other)));
-            neighbours as f64 / reached.sum::<f64>()
+            neighbors as f64 / reached.sum::<f64>()
         };
         let factor = |point| {
             let densities: f64 = near(point).into_iter().map(density).sum();
-            densities / neighbours as f64 / density(point)
+            densities / neighbors as f64 / density(point)
         };
         (0..points.len()).map(factor).collect()
     }

@@ -1,5 +1,6 @@
 use daf_core::block::Mode;
 use daf_core::config::Input;
+use daf_core::config::{Count, PartialShare, PositiveShare};
 use daf_core::{Dataset, Split};
 use daf_data::Demo;
 
@@ -65,8 +66,8 @@ fn memory_map_and_score_agree_with_loops() {
     slow::seed(11);
     let images = images();
     let method = PatchCore {
-        coreset: 0.3,
-        neighbours: 4,
+        coreset: PositiveShare::new(0.3),
+        neighbors: 4,
         ..PatchCore::default()
     };
     let memory = fitted(&method, &images);
@@ -118,7 +119,7 @@ fn memory_map_and_score_agree_with_loops() {
     }
     // Without neighbours the score is the largest distance.
     let unweighed = Memory {
-        neighbours: 0,
+        neighbors: 0,
         ..memory
     };
     let found = slow::no_grad(|| unweighed.infer(&tested))
@@ -154,11 +155,11 @@ fn denoising_leaves_out_the_patches_with_the_largest_factors_at_their_position()
     slow::seed(13);
     let images = images();
     let method = PatchCore {
-        coreset: 1.0,
+        coreset: PositiveShare::new(1.0),
         projection: None,
         denoise: Some(Denoise {
-            share: 0.25,
-            neighbours: 3,
+            share: PartialShare::new(0.25),
+            neighbors: Count::new(3),
             weigh: true,
         }),
         ..PatchCore::default()
@@ -232,7 +233,7 @@ fn denoising_keeps_defects_among_the_training_images_out_of_the_memory() {
     let images = Images(vec![images]);
     let kept_defects = |denoise| {
         let method = PatchCore {
-            coreset: 1.0,
+            coreset: PositiveShare::new(1.0),
             projection: None,
             denoise,
             ..PatchCore::default()
@@ -276,29 +277,12 @@ fn settings_out_of_range_are_named() {
         change(&mut method);
         method
     };
-    let denoise = |share, neighbours| {
-        Some(Denoise {
-            share,
-            neighbours,
-            weigh: true,
-        })
-    };
-    let mut noisy = [PatchCore::default(), PatchCore::default()];
-    noisy[0].denoise = denoise(1.0, 6);
-    noisy[1].denoise = denoise(0.1, 0);
-    let [share, neighbours] = noisy;
     for (method, field) in [
         (with(|method| method.stages = vec![]), "`stages`"),
         (with(|method| method.stages = vec![3, 2]), "`stages`"),
         (with(|method| method.stages = vec![0, 2]), "`stages`"),
         (with(|method| method.stages = vec![4]), "`stages`"),
-        (with(|method| method.patch = 2), "`patch`"),
-        (with(|method| method.coreset = 0.0), "`coreset`"),
-        (with(|method| method.coreset = f64::NAN), "`coreset`"),
-        (with(|method| method.projection = Some(0)), "`projection`"),
-        (with(|method| method.neighbours = 1), "`neighbours`"),
-        (share, "`denoise.share`"),
-        (neighbours, "`denoise.neighbours`"),
+        (with(|method| method.neighbors = 1), "`neighbours`"),
     ] {
         let error = method.check().unwrap_err().to_string();
         assert!(error.contains(field), "{error}");
