@@ -179,7 +179,7 @@ pub use part::texture::{Fill, Texture};
 #[cfg(feature = "torch")]
 #[doc(inline)]
 pub use part::{
-    backbone::{Backbone, Extractor, Stage},
+    backbone::{Backbone, Extractor, Stage, common_stride},
     decoder::{Decoder, DecoderInput, Segmenter},
     discrepancy::{Comparator, Comparison, DiscrepancyMeasure, FeaturePair, NormalFeatures},
     method::{Batch, BuildContext, Fit, Losses, Method, Model, NormalImages, Store, Synthesized},

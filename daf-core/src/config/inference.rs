@@ -7,6 +7,7 @@ use tch::Device;
 use super::pipeline::part;
 use super::{DeviceChoice, Evaluation, Input};
 use crate::block::{Mode, Precision};
+use crate::data::Normalization;
 use crate::weights::WeightFolders;
 use crate::{BuildContext, Kind, Method, Model, Pipeline, Result, Scorer};
 
@@ -72,7 +73,7 @@ impl Inference {
         value(self).is_some_and(|own| Some(own) == value(other))
     }
 
-    /// Checks ranges and what the parts say of themselves, and settles the precision.
+    /// Checks ranges and what the parts say of themselves, and settles precision and normalization.
     pub(super) fn check(&mut self) -> Result<()> {
         if self.precision == Precision::Auto {
             self.precision = Precision::native(self.device.resolve()?);
@@ -80,6 +81,9 @@ impl Inference {
         // First: the rest asks the method what it needs.
         let method = &self.method;
         part(Kind::Method, method.typetag_name(), "method", method.check())?;
+        if self.input.normalization == Normalization::Auto {
+            self.input.normalization = method.normalization();
+        }
         self.input.check(method.stride().max(1), method.min_side())?;
         let scorer = &self.scorer;
         part(Kind::Scorer, scorer.typetag_name(), "scorer", scorer.check())

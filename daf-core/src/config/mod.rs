@@ -29,7 +29,7 @@ use crate::calibration::Rule;
 use crate::data::geometry::MaskRule;
 
 pub use every::Every;
-pub use input::{ChannelOrder, Input, Normalization, Size};
+pub use input::{ChannelOrder, Input, Size};
 pub use moment::Moment;
 pub use plugins::{Dependency, Plugins};
 pub use setting::{Plain, Setting, Settings};

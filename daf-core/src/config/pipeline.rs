@@ -215,6 +215,7 @@ impl Pipeline {
         let mut inference = self.inference();
         inference.check()?;
         self.precision = inference.precision;
+        self.input.normalization = inference.input.normalization;
         let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
             if ok {
                 Ok(())

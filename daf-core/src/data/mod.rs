@@ -6,6 +6,7 @@ pub mod files;
 pub mod geometry;
 #[cfg(feature = "torch")]
 mod loader;
+mod normalization;
 mod read;
 mod samples;
 #[cfg(feature = "torch")]
@@ -15,6 +16,7 @@ mod tensor;
 pub use features::FeatureCache;
 #[cfg(feature = "torch")]
 pub use loader::{Loader, batch};
+pub use normalization::Normalization;
 pub(crate) use read::resize;
 pub use read::{
     Alpha, Depth, FORMATS, Header, InputImage, InputView, Mask, MaskValues, Pages, Reading, Reduction,

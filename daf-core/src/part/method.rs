@@ -8,7 +8,7 @@ use tch::{Device, Tensor};
 use super::scorer::Maps;
 use crate::block::{Mode, Precision};
 use crate::contract::{self, Broken};
-use crate::data::FeatureCache;
+use crate::data::{FeatureCache, Normalization};
 use crate::results::Origin;
 use crate::weights::WeightFolders;
 use crate::{BoxError, Error, Kind, guard};
@@ -24,6 +24,11 @@ pub trait Method: Debug + Send + Sync {
     /// Whether it learns by steps. One that does not is only [fitted](Model::fit), and the `trainer` has no effect.
     fn learns(&self) -> bool {
         true
+    }
+
+    /// Normalization of the images where the settings leave it to the method: that of its backbone.
+    fn normalization(&self) -> Normalization {
+        Normalization::Imagenet
     }
 
     /// Sides of the input must be multiples of this.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use daf_core::block::{Blocks, Init, Mode, channels_last};
 use daf_core::concurrent::{alone_if_small, each};
+use daf_core::data::Normalization;
 use daf_core::macs::add_published_only;
 use daf_core::weights::Weights;
 use daf_core::{
@@ -73,13 +74,12 @@ impl Method for Daf {
         self.decoder.is_some() || self.auxiliary.is_some()
     }
 
+    fn normalization(&self) -> Normalization {
+        self.teacher.as_ref().unwrap_or(&self.student).normalization()
+    }
+
     fn stride(&self) -> i64 {
-        self.student
-            .stages()
-            .iter()
-            .map(|stage| stage.stride)
-            .max()
-            .unwrap_or(1)
+        self.student.stride()
     }
 
     fn min_side(&self) -> i64 {
