@@ -59,11 +59,14 @@ impl Doctor {
         }
         let folders = environment.weight_folders();
         for backbone in components(Kind::Backbone) {
-            let found = match recipe(backbone).and_then(|recipe| recipe.published()) {
+            let found = match recipe(backbone).and_then(|recipe| recipe.pretrained()) {
                 None => "none are published".into(),
-                Some(published) => match folders.find(&published) {
+                Some(pretrained) => match folders.find(&pretrained) {
                     Ok(Some(path)) => path.display().to_string(),
-                    Ok(None) => format!("not found, will be downloaded from {}", published.url),
+                    Ok(None) => format!(
+                        "not found, will be downloaded from {} ({})",
+                        pretrained.url, pretrained.license
+                    ),
                     Err(error) => error.to_string(),
                 },
             };

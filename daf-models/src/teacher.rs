@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use daf_core::block::{Blocks, Init, Mode, channels_last};
 use daf_core::threads::each;
-use daf_core::weights;
+use daf_core::weights::{self, Weights};
 use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store};
 use tch::Tensor;
 use tch::nn::VarStore;
@@ -116,10 +116,15 @@ pub fn pretrain(
     let Some(folders) = context.pretrained else {
         return Ok(None);
     };
-    let (file, weights) = folders.resolve_with_origin(recipe)?;
+    let (wanted, name) = (recipe.weights(), recipe.typetag_name());
+    let file = folders.resolve(wanted, recipe.pretrained().as_ref(), name)?;
     let origin = Origin {
         network: network.into(),
-        weights,
+        weights: match (&file, wanted) {
+            (Some(file), _) => file.display().to_string(),
+            (None, Weights::Auto) => "random: the published weights could not be had".into(),
+            (None, _) => "random".into(),
+        },
     };
     let Some(file) = file else { return Ok(Some(origin)) };
     let tensors = weights::read(&file)?;

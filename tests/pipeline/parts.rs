@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use daf_core::block::Blocks;
+use daf_core::block::{Attention, Blocks, Conv, ConvSpec, Init, LayerNorm, Linear, Mode, Precision};
 use daf_core::config::{DeviceChoice, Layers};
+use daf_core::data::Normalization;
 use daf_core::weights::{self, WeightFolders, Weights};
 use daf_core::{
-    Backbone, BoxError, BuildContext, Comparator, Comparison, Detection, Detector, DiscrepancyMeasure, Fit,
-    Maps, Method, NormalFeatures, NormalMaps, Postprocessor, Scorer, Scores, Stage, Store, typetag,
+    Backbone, BoxError, BuildContext, Comparator, Comparison, Detection, Detector, DiscrepancyMeasure,
+    Extractor, Fit, Maps, Method, NormalFeatures, NormalMaps, Postprocessor, Scorer, Scores, Stage, Store,
+    typetag,
 };
 use daf_models::backbone::ResNet18;
 use daf_models::measure::{Cosine, Sum};
@@ -18,7 +20,7 @@ use daf_pipeline::{Pipeline, Run};
 use image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const PIPELINE: &str = "
 data: { type: demo, size: 96, train: 3 }
@@ -40,6 +42,12 @@ fn train_with(folder: &Path, change: impl FnOnce(&mut Pipeline)) -> Detection {
     std::fs::write(&file, PIPELINE).unwrap();
     let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&file).unwrap();
     let mut pipeline = Pipeline::from_layers(&layers).unwrap();
+    assert_eq!(
+        pipeline.input.normalization,
+        Normalization::Imagenet,
+        "that of resnet18"
+    );
+    pipeline.input.normalization = Normalization::Auto;
     change(&mut pipeline);
     pipeline.check().unwrap();
     let run = Run::create(&folder.join("run"), pipeline).unwrap();
@@ -168,6 +176,150 @@ fn a_measure_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
     assert_ne!(detect(&run).score, before.score);
     std::fs::remove_file(&file).unwrap();
     assert!(Detector::open(&run, DeviceChoice::Cpu).is_err());
+}
+
+/// A vision transformer of two blocks, which are its stages, and a class token.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Patches {
+    weights: Weights,
+}
+
+/// Channels of a token, and pixels of the image per token and side.
+const WIDTH: i64 = 16;
+const STRIDE: i64 = 8;
+
+#[typetag::serde(name = "test_patches")]
+impl Backbone for Patches {
+    fn stages(&self) -> Vec<Stage> {
+        let stage = Stage {
+            channels: WIDTH,
+            stride: STRIDE,
+        };
+        vec![stage; 2]
+    }
+
+    fn global_channels(&self) -> Option<i64> {
+        Some(WIDTH)
+    }
+
+    fn normalization(&self) -> Normalization {
+        Normalization::Centered
+    }
+
+    fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
+        let embed = ConvSpec {
+            padding: 0,
+            ..ConvSpec::same(3, WIDTH, STRIDE).stride(STRIDE).with_bias()
+        };
+        let block = |number: usize| {
+            let blocks = blocks.sub("blocks").sub(&number.to_string());
+            Block {
+                norm1: blocks.layer_norm("norm1", WIDTH, 1e-6),
+                attn: blocks.attention("attn", WIDTH, 2),
+                ls1: blocks.sub("ls1").parameter("gamma", &[WIDTH], 0.1, 0.0),
+                norm2: blocks.layer_norm("norm2", WIDTH, 1e-6),
+                fc1: blocks.sub("mlp").linear("fc1", WIDTH, 2 * WIDTH),
+                fc2: blocks.sub("mlp").linear("fc2", 2 * WIDTH, WIDTH),
+            }
+        };
+        Ok(Box::new(Transformer {
+            embed: blocks.sub("patch_embed").conv("proj", embed),
+            class: blocks.parameter("cls_token", &[1, 1, WIDTH], 0.0, 0.02),
+            blocks: [0, 1].map(block),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Transformer {
+    embed: Conv,
+    class: Tensor,
+    blocks: [Block; 2],
+}
+
+#[derive(Debug)]
+struct Block {
+    norm1: LayerNorm,
+    attn: Attention,
+    ls1: Tensor,
+    norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl Block {
+    fn forward(&self, tokens: &Tensor) -> Tensor {
+        let tokens = tokens + self.attn.forward(&self.norm1.forward(tokens)) * &self.ls1;
+        let inner = self.fc1.forward(&self.norm2.forward(&tokens)).gelu("none");
+        tokens + self.fc2.forward(&inner)
+    }
+}
+
+impl Extractor for Transformer {
+    fn extract(&self, images: &Tensor) -> Vec<Tensor> {
+        self.extract_with_global(images).0
+    }
+
+    fn extract_with_global(&self, images: &Tensor) -> (Vec<Tensor>, Option<Tensor>) {
+        let embedded = self.embed.forward(images);
+        let (n, _, h, w) = embedded.size4().unwrap();
+        let class = self.class.expand([n, 1, WIDTH], false).to_kind(embedded.kind());
+        let mut tokens = Tensor::cat(&[class, embedded.flatten(2, 3).transpose(1, 2)], 1);
+        let mut stages = Vec::new();
+        for block in &self.blocks {
+            tokens = block.forward(&tokens);
+            let patches = tokens.narrow(1, 1, h * w).transpose(1, 2);
+            stages.push(patches.reshape([n, WIDTH, h, w]));
+        }
+        (stages, Some(tokens.select(1, 0)))
+    }
+}
+
+#[test]
+fn a_transformer_whose_stages_have_one_stride_is_trained_and_scores() {
+    let random = || {
+        Arc::new(Patches {
+            weights: Weights::Random,
+        })
+    };
+    for precision in [Precision::Float32, Precision::Bf16] {
+        let vars = VarStore::new(Device::Cpu);
+        let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanOut, precision);
+        let backbone: Arc<dyn Backbone> = random();
+        let network = backbone.build_checked(&blocks).unwrap();
+        let images = Tensor::rand([2, 3, 48, 32], (Kind::Float, Device::Cpu));
+        let (stages, global) = tch::no_grad(|| network.extract_with_global(&images));
+        let sizes: Vec<_> = stages.iter().map(Tensor::size).collect();
+        assert_eq!(sizes, [[2, WIDTH, 6, 4]; 2]);
+        assert_eq!(global.unwrap().size(), [2, WIDTH]);
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let found = train_and_detect(
+        folder.path(),
+        Daf {
+            teacher: Some(random()),
+            student: random(),
+            ..Daf::default()
+        },
+    );
+    assert!(found.score.is_finite());
+    let config = std::fs::read_to_string(folder.path().join("run/config.yaml")).unwrap();
+    assert!(config.contains("normalization: centered"), "{config}");
+    let student = weights::read(&folder.path().join("run/weights/student.safetensors")).unwrap();
+    let names: Vec<&str> = student.iter().map(|(name, _)| name.as_str()).collect();
+    for name in [
+        "student.blocks.1.attn.qkv.weight",
+        "student.blocks.0.ls1.gamma",
+        "student.cls_token",
+        "decoder.seg1.conv.weight",
+    ] {
+        assert!(names.contains(&name), "{name}");
+    }
 }
 
 /// Mean discrepancy of the stages, each in units of its mean over normal images.

@@ -159,13 +159,20 @@ fn every_backbone_gives_the_stages_that_it_declares() {
         let stages = backbone.stages();
         assert!(!stages.is_empty(), "{name}");
         assert!(
-            stages.is_sorted_by(|a, b| a.stride < b.stride),
+            stages.is_sorted_by(|a, b| a.stride <= b.stride),
             "{name}: fine to coarse"
         );
         for mode in [Mode::Train, Mode::Infer] {
             let vars = VarStore::new(Device::Cpu);
             let extractor = backbone.build(&blocks(&vars, mode)).unwrap();
-            let found = tch::no_grad(|| extractor.extract(&Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT)));
+            let images = Tensor::randn([2, 3, SIZE.0, SIZE.1], FLOAT);
+            let (found, global) = tch::no_grad(|| extractor.extract_with_global(&images));
+            let channels = backbone.global_channels();
+            assert_eq!(
+                global.map(|global| global.size()),
+                channels.map(|channels| vec![2, channels]),
+                "{name}"
+            );
             let sizes: Vec<_> = found.iter().map(Tensor::size).collect();
             let declared: Vec<_> = stages.iter().map(|stage| features(*stage).size()).collect();
             assert_eq!(sizes, declared, "{name}, {mode:?}");

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use daf_core::block::Blocks;
+use daf_core::data::Normalization;
 use daf_core::typetag;
-use daf_core::weights::{self, Published, WeightFolders, Weights};
+use daf_core::weights::{self, Pretrained, WeightFolders, Weights};
 use daf_core::{Backbone, BoxError, Extractor, Stage};
 use daf_models::backbone::ResNet18;
 use serde::{Deserialize, Serialize};
@@ -34,10 +35,13 @@ impl Backbone for Elsewhere {
     fn weights(&self) -> &Weights {
         &self.weights
     }
-    fn published(&self) -> Option<Published> {
-        Some(Published {
-            network: "elsewhere",
+    fn pretrained(&self) -> Option<Pretrained> {
+        Some(Pretrained {
+            name: "elsewhere",
             url: self.url.clone(),
+            sha256: hash(&body()),
+            license: "MIT",
+            preprocessing: Normalization::Imagenet,
         })
     }
     fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {
@@ -83,11 +87,20 @@ impl Server {
 
 fn hash(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
-    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn body() -> Vec<u8> {
     (0..300_000u32).flat_map(u32::to_le_bytes).collect()
+}
+
+/// What the weights of a backbone stand for.
+fn resolve(folders: &WeightFolders, backbone: &Elsewhere) -> daf_core::Result<Option<PathBuf>> {
+    folders.resolve(
+        backbone.weights(),
+        backbone.pretrained().as_ref(),
+        backbone.typetag_name(),
+    )
 }
 
 fn folders(user: Option<&Path>, cache: &Path) -> WeightFolders {
@@ -101,7 +114,7 @@ fn folders(user: Option<&Path>, cache: &Path) -> WeightFolders {
 #[test]
 fn a_download_is_checked_and_kept() {
     let server = Server::start("200 OK", body(), body().len());
-    let name = format!("elsewhere-{}.pth", hash(&body()));
+    let name = "elsewhere.v1.pth".to_owned();
     let backbone = Elsewhere {
         weights: Weights::Imagenet,
         url: format!("{}/models/{name}", server.address),
@@ -110,18 +123,18 @@ fn a_download_is_checked_and_kept() {
     // The cache is made when it is needed.
     let cache = folder.path().join("a/b");
     let folders = folders(None, &cache);
-    let file = folders.resolve(&backbone).unwrap().unwrap();
+    let file = resolve(&folders, &backbone).unwrap().unwrap();
     assert_eq!(file, cache.join(&name));
     assert!(fs::read(&file).unwrap() == body());
     assert_eq!(server.requests(), 1);
-    assert_eq!(folders.resolve(&backbone).unwrap(), Some(file));
+    assert_eq!(resolve(&folders, &backbone).unwrap(), Some(file));
     assert_eq!(server.requests(), 1, "the second time the file is there");
     assert_eq!(names(&cache), [name]);
 }
 
 #[test]
 fn a_download_that_fails_says_what_to_do_and_leaves_nothing() {
-    let right = format!("elsewhere-{}.pth", hash(&body()));
+    let right = "elsewhere.v1.pth";
     let half = body()[..body().len() / 2].to_vec();
     let cases = [
         (
@@ -151,7 +164,7 @@ fn a_download_that_fails_says_what_to_do_and_leaves_nothing() {
             weights,
             url: url.clone(),
         };
-        let error = folders(None, &cache).resolve(&of(Weights::Imagenet)).unwrap_err();
+        let error = resolve(&folders(None, &cache), &of(Weights::Imagenet)).unwrap_err();
         let error = error.to_string();
         for part in [
             message,
@@ -171,11 +184,11 @@ fn a_download_that_fails_says_what_to_do_and_leaves_nothing() {
             .with_ansi(false)
             .with_writer(move || writer.clone());
         let guard = subscriber.finish().set_default();
-        assert_eq!(folders(None, &cache).resolve(&of(Weights::Auto)).unwrap(), None);
+        assert_eq!(resolve(&folders(None, &cache), &of(Weights::Auto)).unwrap(), None);
         drop(guard);
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert!(
-            log.contains("WARN") && log.contains("no ImageNet weights, going on with random ones"),
+            log.contains("WARN") && log.contains("no published weights, going on with random ones"),
             "{log}"
         );
         assert!(log.contains(message), "{log}");
@@ -215,7 +228,7 @@ fn the_users_folder_or_file_comes_before_cache_and_download() {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join(name), "").unwrap();
     }
-    let find = |user: Option<&Path>| folders(user, &cache).resolve(&backbone).map(Option::unwrap);
+    let find = |user: Option<&Path>| resolve(&folders(user, &cache), &backbone).map(Option::unwrap);
     assert_eq!(find(None).unwrap(), cache.join(published));
     assert_eq!(find(Some(&user)).unwrap(), cache.join(published));
     for name in ["elsewhere-own.safetensors", published] {
@@ -233,9 +246,8 @@ fn the_users_folder_or_file_comes_before_cache_and_download() {
         url: String::new(),
     };
     let folders = folders(Some(&user), &cache);
-    assert_eq!(folders.resolve(&own(file.clone())).unwrap(), Some(file));
-    let error = folders
-        .resolve(&own("no/such.pth".into()))
+    assert_eq!(resolve(&folders, &own(file.clone())).unwrap(), Some(file));
+    let error = resolve(&folders, &own("no/such.pth".into()))
         .unwrap_err()
         .to_string();
     assert_eq!(error, "no/such.pth: there is no such file of weights");

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::fault;
 use crate::Result;
 use crate::data::geometry::{Crop, Framing, Geometry, Tiles};
-use crate::data::{Alpha, Depth, Pages, Reading, Reduction};
+use crate::data::{Alpha, Depth, Normalization, Pages, Reading, Reduction};
 
 /// What the network is given of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,7 +73,8 @@ struct Written {
     preset: Option<Preset>,
     /// Order of the colour channels: `rgb` by default.
     channel_order: Option<ChannelOrder>,
-    /// Range of the values: `imagenet` by default.
+    /// Range of the values: `imagenet` or `clip` (mean and standard deviation of such images), `centered` (-1 to 1), `none` (0 to 1),
+    /// or `auto` (the default: what the method's backbone was trained with; a run records it).
     normalization: Option<Normalization>,
 }
 
@@ -133,17 +134,6 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue, green, red: what the official DAF code feeds, by way of OpenCV.
     Bgr,
-}
-
-/// Range of the values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Normalization {
-    /// ImageNet's mean is taken off and its standard deviation divided out, channel by channel.
-    #[default]
-    Imagenet,
-    /// 0..=1.
-    None,
 }
 
 /// Height and width in pixels.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-pub use input::{ChannelOrder, Input, Normalization, Size};
+pub use input::{ChannelOrder, Input, Size};
 pub use layers::{Layers, read_file};
 pub use plugins::{Dependency, Plugins};
 pub use range::{Count, NotNegative, OddSize, PartialShare, Positive, PositiveShare, Share};

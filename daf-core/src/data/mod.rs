@@ -2,8 +2,10 @@
 
 pub mod files;
 pub mod geometry;
+mod normalization;
 mod read;
 
+pub use normalization::Normalization;
 pub(crate) use read::resize;
 pub use read::{
     Alpha, Depth, FORMATS, Header, InputImage, InputView, Mask, MaskValues, Pages, Reading, Reduction,

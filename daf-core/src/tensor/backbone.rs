@@ -6,25 +6,38 @@ use tch::Tensor;
 
 use crate::block::Blocks;
 use crate::contract::{self, Broken};
-use crate::weights::{Published, Weights};
+use crate::data::Normalization;
+use crate::weights::{Pretrained, Weights};
 use crate::{BoxError, Kind};
 
-/// A network that turns images into features of several stages, fine to coarse.
+/// Network that turns images into features of one or several stages.
 #[typetag::serde(tag = "type")]
 pub trait Backbone: Debug + Send + Sync {
-    /// Channels and stride of every stage, fine to coarse.
+    /// Channels and stride of every stage, at least one, fine to coarse; neighbours may have the same stride, as the blocks of a
+    /// transformer do.
     fn stages(&self) -> Vec<Stage>;
 
-    /// Where the weights come from.
-    fn weights(&self) -> &Weights;
-
-    /// The file of ImageNet weights that the network's authors publish, if there is one.
-    fn published(&self) -> Option<Published> {
+    /// Channels of the [global features](Extractor::extract_with_global), if the network gives some.
+    fn global_channels(&self) -> Option<i64> {
         None
     }
 
-    /// Multiply-adds of the layers that the published network has behind the last stage, for an input of this height and
-    /// width: papers count them although nothing needs them. The classifier, a thousandth of it, does not count.
+    /// Source of the weights.
+    fn weights(&self) -> &Weights;
+
+    /// The weights that the network's authors publish, if there are some.
+    fn pretrained(&self) -> Option<Pretrained> {
+        None
+    }
+
+    /// Normalization of the images: that of the published weights, or ImageNet's.
+    fn normalization(&self) -> Normalization {
+        self.pretrained()
+            .map_or(Normalization::Imagenet, |pretrained| pretrained.preprocessing)
+    }
+
+    /// Multiply-adds of the layers of the published network behind the last stage, without its classifier, for an input of
+    /// this height and width. Papers count them although nothing needs them.
     fn layers_behind(&self, size: (i64, i64)) -> u64 {
         let _ = size;
         0
@@ -48,6 +61,12 @@ pub trait Backbone: Debug + Send + Sync {
 super::part!(Backbone);
 
 impl dyn Backbone + '_ {
+    /// Sides of the images must be multiples of this: the least common multiple of the strides.
+    #[must_use]
+    pub fn stride(&self) -> i64 {
+        common_stride(self.stages().iter().map(|stage| stage.stride))
+    }
+
     /// As [`build`](Backbone::build), with its stages checked and the features of every image.
     ///
     /// # Errors
@@ -65,10 +84,16 @@ impl dyn Backbone + '_ {
             ))
             .into());
         }
+        if !stages.is_sorted_by_key(|stage| stage.stride) {
+            let strides: Vec<i64> = stages.iter().map(|stage| stage.stride).collect();
+            let what = format!("`stages`: expected strides from fine to coarse, found {strides:?}");
+            return Err(broken(what).into());
+        }
         let network = contract::call(Kind::Backbone, name, "building", || self.build(blocks))?;
         Ok(Box::new(Checked {
             name,
             stages,
+            global: self.global_channels(),
             network,
         }))
     }
@@ -79,17 +104,48 @@ impl dyn Backbone + '_ {
 struct Checked {
     name: &'static str,
     stages: Vec<Stage>,
+    /// Channels of global features.
+    global: Option<i64>,
     network: Box<dyn Extractor>,
+}
+
+impl Checked {
+    fn call<T>(
+        &self,
+        extract: impl FnOnce(&dyn Extractor) -> T,
+        check: impl FnOnce(&T) -> Result<(), String>,
+    ) -> T {
+        let extract = || extract(self.network.as_ref());
+        let features = contract::call_within(Kind::Backbone, self.name, "extracting features", extract);
+        if let Err(what) = check(&features) {
+            Broken::new(Kind::Backbone, self.name, what).raise();
+        }
+        features
+    }
 }
 
 impl Extractor for Checked {
     fn extract(&self, images: &Tensor) -> Vec<Tensor> {
-        let extract = || self.network.extract(images);
-        let features = contract::call_within(Kind::Backbone, self.name, "extracting features", extract);
-        if let Err(what) = check_features(&features, &self.stages, images) {
-            Broken::new(Kind::Backbone, self.name, what).raise();
-        }
-        features
+        let check = |features: &Vec<Tensor>| check_features(features, &self.stages, images);
+        self.call(|network| network.extract(images), check)
+    }
+
+    fn extract_with_global(&self, images: &Tensor) -> (Vec<Tensor>, Option<Tensor>) {
+        let check = |(features, global): &(Vec<Tensor>, Option<Tensor>)| {
+            check_features(features, &self.stages, images)?;
+            let expected = self.global.map(|channels| vec![images.size()[0], channels]);
+            let found = global.as_ref().map(Tensor::size);
+            if found == expected {
+                return Ok(());
+            }
+            let size = |of: Option<Vec<i64>>| of.map_or("none".into(), |size| contract::size(&size));
+            Err(format!(
+                "global features: expected {}, found {}",
+                size(expected),
+                size(found)
+            ))
+        };
+        self.call(|network| network.extract_with_global(images), check)
     }
 }
 
@@ -119,6 +175,18 @@ fn check_features(features: &[Tensor], stages: &[Stage], images: &Tensor) -> Res
     Ok(())
 }
 
+/// Least common multiple of strides: images of such sides suit them all.
+pub fn common_stride(strides: impl IntoIterator<Item = i64>) -> i64 {
+    let divisor = |mut a: i64, mut b: i64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let strides = strides.into_iter().map(|stride| stride.max(1));
+    strides.fold(1, |a, b| (a / divisor(a, b)).saturating_mul(b))
+}
+
 /// The features of one stage are N×`channels`×(H/`stride`)×(W/`stride`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stage {
@@ -130,6 +198,12 @@ pub struct Stage {
 
 /// A backbone on a device.
 pub trait Extractor: Debug + Send {
-    /// Features of every stage, fine to coarse, of N×3×H×W images whose sides are multiples of the coarsest stride.
+    /// Features of every stage, fine to coarse, of N×3×H×W images whose sides are multiples of every stride.
     fn extract(&self, images: &Tensor) -> Vec<Tensor>;
+
+    /// The same with global features, a vector for each image such as a class token, N×C; `None` without
+    /// [`global_channels`](Backbone::global_channels).
+    fn extract_with_global(&self, images: &Tensor) -> (Vec<Tensor>, Option<Tensor>) {
+        (self.extract(images), None)
+    }
 }

@@ -3,11 +3,8 @@
 use image::{GrayImage, RgbImage};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{ChannelOrder, Input, Normalization};
+use crate::config::{ChannelOrder, Input};
 use crate::{Error, Result};
-
-/// Mean and standard deviation of ImageNet in RGB, as torchvision's networks were trained with.
-const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
 /// N×3×H×W float32 of images of one size, in the channel order and range of `input`; channels-last in memory.
 ///
@@ -25,10 +22,7 @@ pub fn images_to_tensor(images: &[&RgbImage], input: &Input, device: Device) -> 
 
 /// Values of pixels from their bytes in RGB, both N×3.
 fn of_bytes(bytes: &Tensor, input: &Input) -> Tensor {
-    let (mean, deviation) = match input.normalization {
-        Normalization::Imagenet => IMAGENET,
-        Normalization::None => ([0.0; 3], [1.0; 3]),
-    };
+    let [mean, deviation] = input.normalization.mean_and_deviation();
     // Filled where they are needed: a copy from the host would have a GPU wait.
     let constant = |values: [f32; 3]| {
         let values = values.map(|value| Tensor::full([1], f64::from(value), (Kind::Float, bytes.device())));
@@ -124,13 +118,19 @@ fn stack<P: image::Pixel<Subpixel = u8>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Normalization;
 
     #[test]
     fn values_that_are_looked_up_are_those_worked_out() {
         let image = RgbImage::from_fn(37, 21, |x, y| {
             image::Rgb([x * 7, y * 12, x + 11 * y].map(|value| (value % 256) as u8))
         });
-        for normalization in [Normalization::Imagenet, Normalization::None] {
+        for normalization in [
+            Normalization::Imagenet,
+            Normalization::Clip,
+            Normalization::Centered,
+            Normalization::None,
+        ] {
             for channel_order in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
                 let input = Input {
                     normalization,
@@ -142,6 +142,41 @@ mod tests {
                 let expected = of_bytes(&bytes, &input).view([21, 37, 3]).permute([2, 0, 1]);
                 assert_eq!(found.size(), [2, 3, 21, 37]);
                 assert_eq!(found.get(1), expected);
+            }
+        }
+    }
+    #[test]
+    fn ranges_are_those_that_networks_were_trained_with() {
+        let image = RgbImage::from_pixel(1, 1, image::Rgb([0, 127, 255]));
+        let of = |normalization| {
+            let input = Input {
+                normalization,
+                ..Input::default()
+            };
+            let values = images_to_tensor(&[&image], &input, Device::Cpu).unwrap();
+            Vec::<f32>::try_from(values.reshape(-1)).unwrap()
+        };
+        let half = 127.0 / 255.0;
+        let imagenet = [-0.485 / 0.229, (half - 0.456) / 0.224, (1.0 - 0.406) / 0.225];
+        for (normalization, expected) in [
+            (Normalization::Auto, imagenet),
+            (Normalization::Imagenet, imagenet),
+            (
+                Normalization::Clip,
+                [
+                    -0.481_454_66 / 0.268_629_54,
+                    (half - 0.457_827_5) / 0.261_302_58,
+                    (1.0 - 0.408_210_73) / 0.275_777_11,
+                ],
+            ),
+            (Normalization::Centered, [-127.0 / 128.0, 0.0, 1.0]),
+            (Normalization::None, [0.0, half, 1.0]),
+        ] {
+            for (found, expected) in of(normalization).into_iter().zip(expected) {
+                assert!(
+                    (f64::from(found) - expected).abs() < 1e-6,
+                    "{normalization:?}: {found} {expected}"
+                );
             }
         }
     }

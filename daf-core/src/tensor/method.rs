@@ -10,6 +10,7 @@ use super::maps::Maps;
 use super::store::Store;
 use super::weights::WeightFolders;
 use crate::contract::{self, Broken};
+use crate::data::Normalization;
 use crate::results::Origin;
 use crate::{BoxError, Kind, guard};
 
@@ -24,6 +25,11 @@ pub trait Method: Debug + Send + Sync {
     /// Whether it learns by steps. One that does not is only [fitted](Model::fit), and the `trainer` has no effect.
     fn learns(&self) -> bool {
         true
+    }
+
+    /// Normalization of the images where the settings leave it to the method: that of its backbone.
+    fn normalization(&self) -> Normalization {
+        Normalization::Imagenet
     }
 
     /// Sides of the input must be multiples of this.

@@ -24,7 +24,7 @@ pub mod weights;
 
 #[doc(inline)]
 pub use self::{
-    backbone::{Backbone, Extractor, Stage},
+    backbone::{Backbone, Extractor, Stage, common_stride},
     batch::{Batch, Synthesized},
     decoder::{Decoder, DecoderInput, Segmenter},
     discrepancy::{Comparator, Comparison, DiscrepancyMeasure, FeaturePair, NormalFeatures},

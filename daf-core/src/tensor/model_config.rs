@@ -11,6 +11,7 @@ use super::{BuildContext, Fit, Method, Model, NormalImages, Postprocessor, Score
 use crate::Result;
 use crate::calibration::Calibration;
 use crate::config::{self, DeviceChoice, Input, Layers, Plugins, to_yaml};
+use crate::data::Normalization;
 use crate::results::MODEL;
 
 /// Everything that a trained model is used with: the half of a pipeline that scores images. A run keeps it as `model.yaml`.
@@ -143,7 +144,7 @@ impl ModelConfig {
         Ok(None)
     }
 
-    /// Checks ranges and what the parts say of themselves, and settles the precision.
+    /// Checks ranges and what the parts say of themselves, and settles precision and normalization.
     ///
     /// # Errors
     /// Names the key, what was expected and what was found.
@@ -154,6 +155,9 @@ impl ModelConfig {
         // First: the rest asks the method what it needs.
         let method = &self.method;
         method.check().map_err(|error| method.fault("method", error))?;
+        if self.input.normalization == Normalization::Auto {
+            self.input.normalization = method.normalization();
+        }
         self.input.check(method.stride().max(1), method.min_side())?;
         let scorer = &self.scorer;
         scorer.check().map_err(|error| scorer.fault("scorer", error))?;

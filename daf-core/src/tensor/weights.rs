@@ -15,19 +15,19 @@ use sha2::{Digest, Sha256};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
-use super::Backbone;
 use super::pickle;
+use crate::data::Normalization;
 use crate::words::listed;
 use crate::{Error, Result};
 
-/// Where the weights of a backbone come from. In YAML: `imagenet`, `auto`, `random` or the path of a file.
+/// Source of the weights of a backbone. In YAML: `imagenet`, `auto`, `random` or the path of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Weights {
-    /// The published ImageNet weights: looked for in the folders of [`WeightFolders`], then downloaded.
+    /// The published weights ([`Pretrained`]): looked for in the folders of [`WeightFolders`], then downloaded.
     #[default]
     Imagenet,
-    /// ImageNet weights if they can be had, otherwise random ones, with a warning.
+    /// The published weights if they can be had, otherwise random ones, with a warning.
     Auto,
     /// Drawn from the run's seed.
     Random,
@@ -88,34 +88,33 @@ impl JsonSchema for Weights {
     }
 }
 
-/// A file that the authors of a network publish.
+/// Record of a file of weights that the authors of a network publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
+pub struct Pretrained {
     /// Name of the network, with which the names of its files start, e.g. `resnet18`.
-    pub network: &'static str,
-    /// Address of the file. Its name ends in `-<first eight digits of its SHA-256>.pth`, as torchvision's do.
+    pub name: &'static str,
+    /// Address of the file.
     pub url: String,
+    /// SHA-256 of the file in hexadecimal, or its first digits where no more are published.
+    pub sha256: String,
+    /// SPDX identifier of the license of the weights, e.g. `BSD-3-Clause`.
+    pub license: &'static str,
+    /// Normalization of the images that the network was trained with.
+    pub preprocessing: Normalization,
 }
 
-impl Published {
-    /// The file's own name.
+impl Pretrained {
+    /// Name of the file.
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.url.rsplit('/').next().unwrap_or_default()
     }
-
-    /// The beginning of the file's SHA-256, in hexadecimal.
-    #[must_use]
-    pub fn hash(&self) -> &str {
-        let stem = self.file_name().split('.').next().unwrap_or_default();
-        stem.rsplit('-').next().unwrap_or_default()
-    }
 }
 
-/// What the user is told while weights are downloaded: bytes so far and, where known, in all.
+/// Callback of downloads: name of the file, bytes so far and, where known, in all.
 pub type Progress = fn(&str, u64, Option<u64>);
 
-/// Where published weights are looked for and kept.
+/// Folders in which published weights are looked for and kept.
 #[derive(Debug, Clone)]
 pub struct WeightFolders {
     /// A folder of the user's, or one file; searched first.
@@ -127,62 +126,53 @@ pub struct WeightFolders {
 }
 
 impl WeightFolders {
-    /// The file that `weights` names for `backbone`; `None` for random weights.
+    /// The file that `weights` stands for in the backbone called `name`, whose authors publish `pretrained`; `None` for random
+    /// weights.
     ///
     /// # Errors
     /// If a file does not exist, or published weights can be neither found nor downloaded.
-    pub fn resolve(&self, backbone: &dyn Backbone) -> Result<Option<PathBuf>> {
-        match backbone.weights() {
+    pub fn resolve(
+        &self,
+        weights: &Weights,
+        pretrained: Option<&Pretrained>,
+        name: &str,
+    ) -> Result<Option<PathBuf>> {
+        match weights {
             Weights::Random => Ok(None),
             Weights::File(path) if path.is_file() => Ok(Some(path.clone())),
             Weights::File(path) => Err(Error::checkpoint(path, "there is no such file of weights")),
-            Weights::Imagenet => self.imagenet(backbone).map(Some),
-            Weights::Auto => match self.imagenet(backbone) {
+            Weights::Imagenet => self.published(pretrained, name).map(Some),
+            Weights::Auto => match self.published(pretrained, name) {
                 Ok(path) => Ok(Some(path)),
                 Err(error) => {
-                    tracing::warn!("no ImageNet weights, going on with random ones: {error}");
+                    tracing::warn!("no published weights, going on with random ones: {error}");
                     Ok(None)
                 }
             },
         }
     }
 
-    /// The file that `weights` names for `backbone`, if it names one, and what to say of it in a report.
-    ///
-    /// # Errors
-    /// As [`resolve`](Self::resolve).
-    pub fn resolve_with_origin(&self, backbone: &dyn Backbone) -> Result<(Option<PathBuf>, String)> {
-        let file = self.resolve(backbone)?;
-        let origin = match (&file, backbone.weights()) {
-            (Some(file), _) => file.display().to_string(),
-            (None, Weights::Auto) => "random: the ImageNet weights could not be had".into(),
-            (None, _) => "random".into(),
-        };
-        Ok((file, origin))
-    }
-
-    fn imagenet(&self, backbone: &dyn Backbone) -> Result<PathBuf> {
-        let Some(published) = backbone.published() else {
-            let name = backbone.typetag_name();
+    fn published(&self, pretrained: Option<&Pretrained>, name: &str) -> Result<PathBuf> {
+        let Some(pretrained) = pretrained else {
             return Err(Error::checkpoint(
                 name,
-                "nobody publishes ImageNet weights for this network; write `weights: random` or the path of a file",
+                "nobody publishes weights for this network; write `weights: random` or the path of a file",
             ));
         };
-        if let Some(found) = self.find(&published)? {
+        if let Some(found) = self.find(pretrained)? {
             return Ok(found);
         }
-        let target = self.cache.join(published.file_name());
-        download(&published, &target, self.progress).map_err(|reason| {
+        let target = self.cache.join(pretrained.file_name());
+        download(pretrained, &target, self.progress).map_err(|reason| {
             Error::checkpoint(
-                published.file_name(),
+                pretrained.file_name(),
                 format!(
-                    "the ImageNet weights of {network} are not in {searched} and could not be downloaded from {url} \
+                    "the published weights of {network} are not in {searched} and could not be downloaded from {url} \
                      ({reason}); put the file there, set DAF_WEIGHTS to its folder, or write `weights: random` to do \
                      without",
-                    network = published.network,
+                    network = pretrained.name,
                     searched = self.searched(),
-                    url = published.url,
+                    url = pretrained.url,
                 ),
             )
         })?;
@@ -193,7 +183,7 @@ impl WeightFolders {
     ///
     /// # Errors
     /// If the user's folder or file does not exist.
-    pub fn find(&self, published: &Published) -> Result<Option<PathBuf>> {
+    pub fn find(&self, pretrained: &Pretrained) -> Result<Option<PathBuf>> {
         if let Some(user) = &self.user {
             if user.is_file() {
                 return Ok(Some(user.clone()));
@@ -206,7 +196,7 @@ impl WeightFolders {
             }
         }
         for folder in self.user.iter().chain([&self.cache]) {
-            let exact = folder.join(published.file_name());
+            let exact = folder.join(pretrained.file_name());
             if exact.is_file() {
                 return Ok(Some(exact));
             }
@@ -215,7 +205,7 @@ impl WeightFolders {
                 let mut same: Vec<PathBuf> = fs::read_dir(folder)
                     .map_err(Error::io(folder))?
                     .filter_map(|entry| Some(entry.ok()?.path()))
-                    .filter(|path| is_weights_of(path, published.network))
+                    .filter(|path| is_weights_of(path, pretrained.name))
                     .collect();
                 same.sort();
                 if let Some(first) = same.into_iter().next() {
@@ -250,7 +240,7 @@ fn is_weights_of(path: &Path, network: &str) -> bool {
 
 /// Downloads to a temporary name, checks the hash, and renames: `target` is whole or absent.
 fn download(
-    published: &Published,
+    pretrained: &Pretrained,
     target: &Path,
     progress: Option<Progress>,
 ) -> std::result::Result<(), String> {
@@ -259,7 +249,7 @@ fn download(
         .timeout_recv_response(Some(Duration::from_secs(30)))
         .build()
         .new_agent();
-    let mut response = agent.get(&published.url).call().map_err(|e| e.to_string())?;
+    let mut response = agent.get(&pretrained.url).call().map_err(|e| e.to_string())?;
     let total = response.body().content_length();
     let folder = target.parent().ok_or("the cache has no folder")?;
     fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -282,17 +272,17 @@ fn download(
                 .map_err(|e| format!("{}: {e}", temporary.display()))?;
             done += read as u64;
             if let Some(progress) = progress {
-                progress(published.file_name(), done, total);
+                progress(pretrained.file_name(), done, total);
             }
         }
         if let Some(total) = total.filter(|&total| total != done) {
             return Err(format!("the connection broke off after {done} of {total} bytes"));
         }
         let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if !found.starts_with(published.hash()) {
+        if !found.starts_with(&pretrained.sha256) {
             return Err(format!(
                 "its SHA-256 should begin with {} but is {found}",
-                published.hash()
+                pretrained.sha256
             ));
         }
         file.sync_all()
@@ -326,7 +316,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
     })
 }
 
-/// What keeps a safetensors file from being read or written. The library tells it as Rust prints its values.
+/// Reason of a safetensors error in plain words. The library's own text is Rust's debug output.
 fn in_plain_words(error: &tch::TchError) -> String {
     let text = match error {
         tch::TchError::SafeTensorError { err, .. } => err.to_string(),
@@ -390,7 +380,7 @@ pub fn load_below(store: &VarStore, prefix: &str, tensors: &[(String, Tensor)], 
     load_into(variables, &tensors, path, false)
 }
 
-/// What stands before the names of all `variables` somewhere among the tensors' names; nothing (`""`) alone, if it does.
+/// Prefixes below which the tensors hold all `variables`; the empty one alone, if it is among them.
 fn prefixes<'a>(variables: &HashMap<String, Tensor>, tensors: &'a [(String, Tensor)]) -> Vec<&'a str> {
     let given: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
     let Some(any) = variables.keys().min() else {

@@ -1,5 +1,6 @@
 use daf_core::block::{Blocks, ConvNorm, ConvSpec, relu, residual};
-use daf_core::weights::{Published, Weights};
+use daf_core::data::Normalization;
+use daf_core::weights::{Pretrained, Weights};
 use daf_core::{Backbone, BoxError, Extractor, Stage, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,11 +45,13 @@ impl Backbone for ResNet18 {
         &self.weights
     }
 
-    fn published(&self) -> Option<Published> {
-        let url = "https://download.pytorch.org/models/resnet18-f37072fd.pth".to_owned();
-        Some(Published {
-            network: "resnet18",
-            url,
+    fn pretrained(&self) -> Option<Pretrained> {
+        Some(Pretrained {
+            name: Self::NAME,
+            url: "https://download.pytorch.org/models/resnet18-f37072fd.pth".into(),
+            sha256: "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec".into(),
+            license: "BSD-3-Clause",
+            preprocessing: Normalization::Imagenet,
         })
     }
 

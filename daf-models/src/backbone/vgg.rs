@@ -1,9 +1,10 @@
 //! VGG16, and narrower networks of its shape.
 
 use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec};
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{self, Kind, Tensor};
-use daf_core::weights::{Published, Weights};
+use daf_core::weights::{Pretrained, Weights};
 use daf_core::{Backbone, BoxError, Extractor, Stage, typetag};
 use serde::{Deserialize, Serialize};
 
@@ -55,10 +56,13 @@ impl Backbone for Vgg16 {
         &self.weights
     }
 
-    fn published(&self) -> Option<Published> {
-        Some(Published {
-            network: "vgg16",
+    fn pretrained(&self) -> Option<Pretrained> {
+        Some(Pretrained {
+            name: Self::NAME,
             url: "https://download.pytorch.org/models/vgg16-397923af.pth".into(),
+            sha256: "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0".into(),
+            license: "BSD-3-Clause",
+            preprocessing: Normalization::Imagenet,
         })
     }
 

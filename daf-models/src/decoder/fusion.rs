@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Mode, pointwise, relu};
 use daf_core::kernel::{is_faster, to_vec_f32};
 use daf_core::macs::scaled;
@@ -15,7 +17,9 @@ use crate::window::channels_innermost;
 ///
 /// The maps are tiled to the channels of the coarsest stage, added at the size of the finest, smoothed by a 1×1
 /// convolution and brought to the coarsest size; each block then doubles the size and takes in a finer stage (paper,
-/// section III-C). Works with three stages whose strides double.
+/// section III-C). The paper has three stages whose strides double. Others are resampled to such a pyramid above the
+/// coarsest: the last two are its coarse levels, all before them are joined in the finest; of fewer than three the first is
+/// used again.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fusion {
@@ -33,19 +37,14 @@ impl Default for Fusion {
 #[typetag::serde(name = Fusion::NAME)]
 impl Decoder for Fusion {
     fn build(&self, blocks: &Blocks, input: &DecoderInput) -> Result<Box<dyn Segmenter>, BoxError> {
-        let strides: Vec<i64> = input.stages.iter().map(|stage| stage.stride).collect();
-        let doubling = |pair: &[i64]| pair[1] == 2 * pair[0];
-        let [fine, middle, coarse] = match input.stages[..] {
-            [fine, middle, coarse] if strides.windows(2).all(doubling) => [fine, middle, coarse],
-            _ => {
-                return Err(format!(
-                    "takes three stages of the student whose strides double, such as 4, 8 and 16; found {} with the strides \
-                     {strides:?}",
-                    strides.len()
-                )
-                .into());
-            }
-        };
+        let stages = &input.stages;
+        let coarse = *stages.last().ok_or("the student must have a stage")?;
+        let levels = Levels::of(stages.len());
+        let middle = stages[levels.middle].channels;
+        let fine: i64 = stages[levels.fine.clone()]
+            .iter()
+            .map(|stage| stage.channels)
+            .sum();
         let guided = self.discrepancy && !input.discrepancy.is_empty();
         let width = coarse.channels;
         let smooth = guided.then(|| {
@@ -58,7 +57,7 @@ impl Decoder for Fusion {
             kernel: 2,
             stride: 2,
             padding: 0,
-            ..ConvSpec::same(middle.channels + 256, 128, 1)
+            ..ConvSpec::same(middle + 256, 128, 1)
         };
         Ok(Box::new(FusionSegmenter {
             smooth,
@@ -70,11 +69,12 @@ impl Decoder for Fusion {
                 .transposed_conv_norm("deconv", "bn", seg2.with_bias()),
             seg3: blocks
                 .sub("seg3")
-                .conv_norm("conv", "bn", ConvSpec::same(fine.channels + 128, 64, 1)),
+                .conv_norm("conv", "bn", ConvSpec::same(fine + 128, 64, 1)),
             head: blocks
                 .sub("head")
                 .conv("conv", ConvSpec::same(64, 1, 1).with_bias()),
-            upsample: fine.stride,
+            levels,
+            stride: coarse.stride,
             mode: blocks.mode(),
         }))
     }
@@ -88,32 +88,78 @@ struct FusionSegmenter {
     seg2: ConvNorm,
     seg3: ConvNorm,
     head: Conv,
-    /// Pixels of the image per position of the finest stage.
-    upsample: i64,
+    levels: Levels,
+    /// Pixels of the image per position of the coarsest stage.
+    stride: i64,
     mode: Mode,
 }
 
 impl Segmenter for FusionSegmenter {
     fn segment(&self, features: &[Tensor], discrepancy: &[Tensor]) -> Tensor {
-        let [fine, middle, coarse] = features else {
-            unreachable!("checked when built")
-        };
+        let (maps, features) = self.levels.resample(features, discrepancy);
+        let size = size(&features[2]).map(|side| self.stride * side);
         let logits = match self.mode {
-            Mode::Train => self.train([fine, middle, coarse], discrepancy),
-            Mode::Infer => self.infer([fine, middle, coarse], discrepancy),
+            Mode::Train => self.train(features.each_ref(), &maps),
+            Mode::Infer => self.infer(features.each_ref(), &maps),
         };
-        let size = size(fine).map(|side| self.upsample * side);
         bilinear(&logits.to_kind(Kind::Float), size)
     }
 }
 
+/// Indices of the stages in the levels of a pyramid of three sizes, each twice as large as the next.
+#[derive(Debug)]
+struct Levels {
+    fine: Range<usize>,
+    middle: usize,
+    coarse: usize,
+}
+
+impl Levels {
+    /// Of so many stages, at least 1.
+    const fn of(stages: usize) -> Self {
+        let middle = stages.saturating_sub(2);
+        Self {
+            fine: 0..if middle == 0 { 1 } else { middle },
+            middle,
+            coarse: stages - 1,
+        }
+    }
+
+    /// The discrepancy map of every stage and the features of every level, fine to coarse, at the sizes of their levels.
+    fn resample(&self, features: &[Tensor], discrepancy: &[Tensor]) -> (Vec<Tensor>, [Tensor; 3]) {
+        let coarse = &features[self.coarse];
+        let larger = |factor: i64| size(coarse).map(|side| factor * side);
+        let maps = discrepancy.iter().enumerate().map(|(stage, map)| match stage {
+            _ if stage == self.coarse => map.shallow_clone(),
+            _ if stage == self.middle => resample(map, larger(2)),
+            _ => resample(map, larger(4)),
+        });
+        let fine: Vec<Tensor> = features[self.fine.clone()]
+            .iter()
+            .map(|features| resample(features, larger(4)))
+            .collect();
+        let fine = match &fine[..] {
+            [one] => one.shallow_clone(),
+            several => Tensor::cat(several, 1),
+        };
+        let middle = resample(&features[self.middle], larger(2));
+        (maps.collect(), [fine, middle, coarse.shallow_clone()])
+    }
+}
+
 impl FusionSegmenter {
-    /// N×1×h×w logits at twice the size of the finest stage.
+    /// N×1×h×w logits at twice the size of the finest level.
     fn train(&self, [fine, middle, coarse]: [&Tensor; 3], discrepancy: &[Tensor]) -> Tensor {
         let guided = match &self.smooth {
             Some(smooth) => {
-                let smoothed =
-                    smooth.run(|weight, bias| fuse(&sum_repetitions(weight, discrepancy), bias, discrepancy));
+                let smoothed = smooth.run(|weight, bias| {
+                    fuse(
+                        &sum_repetitions(weight, discrepancy),
+                        bias,
+                        discrepancy,
+                        size(fine),
+                    )
+                });
                 Tensor::cat(&[&quarter(&middle_positions(&smoothed)), coarse], 1)
             }
             None => coarse.shallow_clone(),
@@ -135,11 +181,14 @@ impl FusionSegmenter {
     fn infer(&self, [fine, middle, coarse]: [&Tensor; 3], discrepancy: &[Tensor]) -> Tensor {
         let target = size(middle);
         let guide = self.smooth.as_ref().map(|smooth| {
-            // At half its size the finest map lies on the grid of the next one.
-            let mut maps = vec![middle_positions(&discrepancy[0])];
-            maps.extend(discrepancy[1..].iter().map(Tensor::shallow_clone));
+            // At half its size a map of the finest level lies on the grid of the next one.
+            let halve = |map: &Tensor| match size(map) == size(fine) {
+                true => middle_positions(map),
+                false => map.shallow_clone(),
+            };
+            let maps: Vec<Tensor> = discrepancy.iter().map(halve).collect();
             let (weights, bias) = smooth.prepared(|weight| sum_repetitions(weight, discrepancy));
-            move || quarter(&scaled(4, || fuse(&weights, Some(&bias), &maps)))
+            move || quarter(&scaled(4, || fuse(&weights, Some(&bias), &maps, target)))
         });
         let (seg2, seg2_bias) = self.seg2.prepared(|weight| parts(weight, 0, middle));
         let (seg3, seg3_bias) = self.seg3.prepared(|weight| parts(weight, 1, fine));
@@ -210,9 +259,9 @@ impl FusionSegmenter {
     /// Logits of the up-sampled features of the last block: the head's 1×1 convolution commutes with the up-sampling behind it.
     fn head(&self, seg3: Tensor) -> Tensor {
         let seg3 = relu(seg3);
-        scaled((self.upsample * self.upsample / 4) as u64, || {
-            self.head.forward(&seg3)
-        })
+        // As defined, the head runs at the size of the image; here at eight times that of the coarsest stage.
+        let factor = (self.stride * self.stride / 64).max(1);
+        scaled(factor as u64, || self.head.forward(&seg3))
     }
 }
 
@@ -239,13 +288,13 @@ fn middle_positions(map: &Tensor) -> Tensor {
     middle.reshape([n, h / 2, w / 2, c]).permute([0, 3, 1, 2])
 }
 
-/// The smoothing convolution of the tiled and summed maps, at the size of the first.
+/// The smoothing convolution of the tiled and summed maps, at the size `target`.
 ///
 /// The official code repeats each map along its channels up to the width of the coarsest, up-samples it to the nearest
 /// position, adds and convolves. Both repetition and up-sampling commute with the convolution: its columns are summed
 /// over the repetitions ([`sum_repetitions`]), and it runs at each map's own size.
-fn fuse(weights: &[Tensor], bias: Option<&Tensor>, maps: &[Tensor]) -> Tensor {
-    let target = size(&maps[0]);
+fn fuse(weights: &[Tensor], bias: Option<&Tensor>, maps: &[Tensor], target: [i64; 2]) -> Tensor {
+    let area = |[height, width]: [i64; 2]| height * width;
     let terms = maps
         .iter()
         .zip(weights)
@@ -253,9 +302,11 @@ fn fuse(weights: &[Tensor], bias: Option<&Tensor>, maps: &[Tensor]) -> Tensor {
         .map(|(stage, (map, weight))| {
             // The bias belongs to the sum, so one term carries it.
             let bias = bias.filter(|_| stage == 0);
-            // As defined, there is one convolution, of all channels at the size of the first map.
-            let width = weight.size()[0];
-            let factor = if stage == 0 { width / map.size()[1] } else { 0 };
+            // As defined, there is one convolution, of all channels at the size of the result.
+            let factor = match stage {
+                0 => weight.size()[0] * area(target) / (map.size()[1] * area(size(map))),
+                _ => 0,
+            };
             let smoothed = scaled(factor as u64, || pointwise(map, weight, bias));
             if size(map) == target {
                 smoothed
@@ -322,6 +373,18 @@ fn bilinear(features: &Tensor, size: [i64; 2]) -> Tensor {
     features.upsample_bilinear2d(size, false, None, None)
 }
 
+/// Values at another size: enlarged bilinearly, or averaged.
+fn resample(values: &Tensor, target: [i64; 2]) -> Tensor {
+    let found = size(values);
+    if found == target {
+        values.shallow_clone()
+    } else if found < target {
+        bilinear(values, target)
+    } else {
+        values.adaptive_avg_pool2d(target)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use daf_core::Stage;
@@ -332,36 +395,149 @@ mod tests {
 
     use super::*;
 
+    /// Channels and strides of stages: a pyramid as the paper's, a deeper one, blocks of a transformer, stages that do not
+    /// double.
+    const STAGES: [&[(i64, i64)]; 6] = [
+        &[(32, 4), (48, 8), (64, 16)],
+        &[(8, 4), (16, 8), (24, 16), (32, 32)],
+        &[(32, 8)],
+        &[(32, 16), (32, 16)],
+        &[(16, 8), (16, 8), (16, 8), (16, 8)],
+        &[(16, 4), (24, 16), (32, 16)],
+    ];
+
+    fn stages(list: &[(i64, i64)]) -> Vec<Stage> {
+        let stage = |&(channels, stride)| Stage { channels, stride };
+        list.iter().map(stage).collect()
+    }
+
+    /// Features of 64×96 images.
+    fn features(stages: &[Stage]) -> Vec<Tensor> {
+        let draw = |stage: &Stage| {
+            let size = [2, stage.channels, 64 / stage.stride, 96 / stage.stride];
+            Tensor::randn(size, (Kind::Float, Device::Cpu))
+        };
+        stages.iter().map(draw).collect()
+    }
+
+    fn build(stages: &[Stage], discrepancy: bool, mode: Mode) -> (VarStore, Box<dyn Segmenter>) {
+        let vars = VarStore::new(Device::Cpu);
+        let blocks = Blocks::new(vars.root(), mode, Init::FanIn, Precision::Float32);
+        let input = DecoderInput {
+            stages: stages.to_vec(),
+            discrepancy: stages.iter().map(|stage| stage.channels).collect(),
+        };
+        let decoder = Fusion { discrepancy }.build(&blocks, &input).unwrap();
+        (vars, decoder)
+    }
+
     #[test]
     fn inference_gives_the_same_with_and_without_the_loops_that_libtorch_lacks() {
         daf_core::threads::manage();
         tch::set_num_threads(2);
         tch::manual_seed(6);
-        let stages = [(32, 4), (48, 8), (64, 16)].map(|(channels, stride)| Stage { channels, stride });
-        let draw = |channels: i64, stride: i64| {
-            Tensor::randn(
-                [2, channels, 64 / stride, 96 / stride],
-                (Kind::Float, Device::Cpu),
-            )
-        };
-        let features: Vec<Tensor> = stages
-            .iter()
-            .map(|stage| draw(stage.channels, stage.stride))
-            .collect();
-        for discrepancy in [true, false] {
-            let vars = VarStore::new(Device::Cpu);
-            let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanIn, Precision::Float32);
-            let input = DecoderInput {
-                stages: stages.to_vec(),
-                discrepancy: stages.iter().map(|stage| stage.channels).collect(),
-            };
-            let decoder = Fusion { discrepancy }.build(&blocks, &input).unwrap();
+        for (list, discrepancy) in STAGES.iter().flat_map(|list| [(list, true), (list, false)]) {
+            let stages = stages(list);
+            let features = features(&stages);
+            let (_vars, decoder) = build(&stages, discrepancy, Mode::Infer);
             let segment = || tch::no_grad(|| decoder.segment(&features, &features));
             // Where multiply-adds are counted, libtorch computes.
             let (found, (expected, _)) = (segment(), count(segment));
             assert_eq!(found.size(), [2, 1, 64, 96]);
             let (far, largest) = ((found - &expected).abs().max(), expected.abs().max());
-            assert!((far / largest).double_value(&[]) < 1e-5);
+            assert!((far / largest).double_value(&[]) < 1e-5, "{stages:?}");
+        }
+    }
+
+    /// The decoder as the paper has it, of features and discrepancy of three levels, with the weights of a store.
+    fn literal(
+        vars: &VarStore,
+        maps: &[Tensor],
+        [fine, middle, coarse]: [&Tensor; 3],
+        image: [i64; 2],
+    ) -> Tensor {
+        let named = vars.variables();
+        let block = |input: &Tensor, name: &str, conv: &str| {
+            let of = |what: &str| named.get(&format!("{name}.{what}"));
+            let (weight, bias) = (
+                of(&format!("{conv}.weight")).unwrap(),
+                of(&format!("{conv}.bias")),
+            );
+            let output = match conv {
+                "conv" => input.conv2d(weight, bias, [1, 1], [weight.size()[2] / 2; 2], [1, 1], 1),
+                _ => input.conv_transpose2d(weight, bias, [2, 2], [0, 0], [0, 0], 1, [1, 1]),
+            };
+            let (mean, variance) = (of("bn.running_mean"), of("bn.running_var"));
+            let normalized = output.batch_norm(
+                of("bn.weight"),
+                of("bn.bias"),
+                mean,
+                variance,
+                false,
+                0.1,
+                1e-5,
+                false,
+            );
+            normalized.relu()
+        };
+        let (width, large) = (coarse.size()[1], size(fine));
+        let tiled = maps.iter().map(|map| {
+            let channels = map.size()[1];
+            let repeated = map.repeat([1, (width + channels - 1) / channels, 1, 1]);
+            repeated.narrow(1, 0, width).upsample_nearest2d(large, None, None)
+        });
+        let smoothed = block(&tiled.reduce(|a, b| a + b).unwrap(), "smooth", "conv");
+        let guided = Tensor::cat(&[&bilinear(&smoothed, size(coarse)), coarse], 1);
+        let seg1 = block(&bilinear(&guided, size(middle)), "seg1", "conv");
+        let seg2 = block(&Tensor::cat(&[&seg1, middle], 1), "seg2", "deconv");
+        let double = large.map(|side| 2 * side);
+        let seg3 = block(&bilinear(&Tensor::cat(&[&seg2, fine], 1), double), "seg3", "conv");
+        let (weight, bias) = (&named["head.conv.weight"], named.get("head.conv.bias"));
+        bilinear(&seg3, image).conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1)
+    }
+
+    #[test]
+    fn stages_of_any_stride_are_decoded_as_a_pyramid_of_resampled_ones() {
+        tch::manual_seed(9);
+        for list in STAGES {
+            let stages = stages(list);
+            let features = features(&stages);
+            let (vars, decoder) = build(&stages, true, Mode::Infer);
+            let (found, expected) = tch::no_grad(|| {
+                let coarse = features.last().unwrap();
+                let at = |features: &Tensor, factor: i64| match size(coarse).map(|side| factor * side) {
+                    target if size(features) > target => features.adaptive_avg_pool2d(target),
+                    target => bilinear(features, target),
+                };
+                let count = features.len();
+                let (middle, rest) = (&features[count.saturating_sub(2)], count.saturating_sub(2).max(1));
+                let fine: Vec<Tensor> = features[..rest].iter().map(|features| at(features, 4)).collect();
+                let map = |(place, map): (usize, &Tensor)| at(map, [1, 2, 4][(count - 1 - place).min(2)]);
+                let maps: Vec<Tensor> = features.iter().enumerate().map(map).collect();
+                let levels = [&Tensor::cat(&fine, 1), &at(middle, 2), coarse];
+                (
+                    decoder.segment(&features, &features),
+                    literal(&vars, &maps, levels, [64, 96]),
+                )
+            });
+            let (far, largest) = ((found - &expected).abs().max(), expected.abs().max());
+            assert!((far / largest).double_value(&[]) < 1e-4, "{stages:?}");
+        }
+    }
+
+    #[test]
+    fn every_weight_learns_whatever_the_strides() {
+        for list in STAGES {
+            let stages = stages(list);
+            let features = features(&stages);
+            let (vars, decoder) = build(&stages, true, Mode::Train);
+            let logits = decoder.segment(&features, &features);
+            assert_eq!(logits.size(), [2, 1, 64, 96]);
+            logits.square().mean(Kind::Float).backward();
+            for (name, variable) in vars.variables() {
+                let learns = variable.requires_grad();
+                assert!(!learns || variable.grad().defined(), "{name} of {stages:?}");
+            }
         }
     }
 }

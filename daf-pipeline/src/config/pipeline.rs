@@ -223,6 +223,7 @@ impl Pipeline {
         let mut model = self.model();
         model.check()?;
         self.precision = model.precision;
+        self.input.normalization = model.input.normalization;
         let range = |at: &str, ok: bool, expected: &str, found: &dyn std::fmt::Display| {
             if ok {
                 Ok(())

@@ -9,9 +9,10 @@
 mod layer;
 
 use daf_core::block::{BatchNormConfig, Blocks, ConvNorm, ConvSpec};
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::Tensor;
-use daf_core::weights::{Published, Weights};
+use daf_core::weights::{Pretrained, Weights};
 use daf_core::{Backbone, BoxError, Extractor, Stage, typetag};
 use serde::{Deserialize, Serialize};
 
@@ -41,9 +42,14 @@ macro_rules! mobilenet {
                 &self.weights
             }
 
-            fn published(&self) -> Option<Published> {
-                let url = concat!("https://download.pytorch.org/models/", $name, "-", $hash, ".pth");
-                Some(Published { network: $name, url: url.into() })
+            fn pretrained(&self) -> Option<Pretrained> {
+                Some(Pretrained {
+                    name: $name,
+                    url: concat!("https://download.pytorch.org/models/", $name, "-", $hash, ".pth").into(),
+                    sha256: $hash.into(),
+                    license: "BSD-3-Clause",
+                    preprocessing: Normalization::Imagenet,
+                })
             }
 
             fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError> {

@@ -30,6 +30,7 @@ enum NetworkLie {
     Stride,
     Fewer,
     Zero,
+    Falling,
     Empty,
     Panic,
 }
@@ -55,6 +56,7 @@ impl Backbone for LiarBackbone {
             },
             stride: match self.how {
                 NetworkLie::Zero => 0,
+                NetworkLie::Falling => 4 >> number,
                 NetworkLie::Stride if number == 0 => 2,
                 _ => 4 << number,
             },

@@ -191,6 +191,11 @@ fn a_backbone_that_lies_is_named() {
             "`stages`: expected channels and strides of 1 or more, found 8 and 0",
             RUN_UNUSABLE,
         ),
+        (
+            "falling",
+            "`stages`: expected strides from fine to coarse, found [4, 2, 1]",
+            RUN_UNUSABLE,
+        ),
         ("empty", "`stages` is empty", RUN_UNUSABLE),
         (
             "panic",

@@ -6,6 +6,7 @@ mod segmentation;
 use std::sync::Arc;
 
 use daf_core::block::{Blocks, Init, Mode, channels_last};
+use daf_core::data::Normalization;
 use daf_core::macs::add_published_only;
 use daf_core::threads::{each, single_threaded_if_small};
 use daf_core::weights::Weights;
@@ -73,13 +74,12 @@ impl Method for Daf {
         self.decoder.is_some() || self.auxiliary.is_some()
     }
 
+    fn normalization(&self) -> Normalization {
+        self.teacher.as_ref().unwrap_or(&self.student).normalization()
+    }
+
     fn stride(&self) -> i64 {
-        self.student
-            .stages()
-            .iter()
-            .map(|stage| stage.stride)
-            .max()
-            .unwrap_or(1)
+        self.student.stride()
     }
 
     fn min_side(&self) -> i64 {

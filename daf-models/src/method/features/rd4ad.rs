@@ -6,6 +6,7 @@ use crate::backbone::{ResNet18, Residual};
 use crate::measure::Cosine;
 use crate::teacher::Teacher;
 use daf_core::block::{Blocks, ConvNorm, ConvSpec, Init, channels_last};
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
@@ -44,9 +45,12 @@ impl Default for Rd4ad {
 
 #[typetag::serde(name = Rd4ad::NAME)]
 impl Method for Rd4ad {
+    fn normalization(&self) -> Normalization {
+        self.teacher.normalization()
+    }
+
     fn stride(&self) -> i64 {
-        let strides = self.teacher.stages().into_iter().map(|stage| stage.stride);
-        2 * strides.max().unwrap_or(1)
+        2 * self.teacher.stride()
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {

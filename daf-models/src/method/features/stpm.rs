@@ -6,6 +6,7 @@ use crate::backbone::ResNet18;
 use crate::measure::L2;
 use crate::teacher::{Student, Teacher, pretrain};
 use daf_core::block::{Blocks, Init, channels_last};
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
@@ -46,9 +47,12 @@ impl Default for Stpm {
 
 #[typetag::serde(name = Stpm::NAME)]
 impl Method for Stpm {
+    fn normalization(&self) -> Normalization {
+        self.teacher.normalization()
+    }
+
     fn stride(&self) -> i64 {
-        let strides = self.teacher.stages().into_iter().map(|stage| stage.stride);
-        strides.max().unwrap_or(1)
+        self.teacher.stride()
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {

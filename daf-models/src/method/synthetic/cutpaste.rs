@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::backbone::ResNet18;
 use crate::teacher::pretrain;
 use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Init, Mode, Precision, channels_last};
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Reduction, Tensor};
@@ -88,8 +89,12 @@ impl Method for CutPaste {
         true
     }
 
+    fn normalization(&self) -> Normalization {
+        self.backbone.normalization()
+    }
+
     fn stride(&self) -> i64 {
-        self.backbone.stages().last().map_or(1, |stage| stage.stride)
+        self.backbone.stride()
     }
 
     fn min_side(&self) -> i64 {

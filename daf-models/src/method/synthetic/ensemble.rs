@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use crate::method::Daf;
 use daf_core::config::Positive;
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
 use daf_core::{
     Batch, BoxError, BuildContext, Fit, Losses, Maps, Method, Model, NormalImages, Origin, Store,
-    Synthesized, typetag,
+    Synthesized, common_stride, typetag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,9 +83,13 @@ impl Method for Ensemble {
         self.any(|method| method.learns())
     }
 
+    fn normalization(&self) -> Normalization {
+        let first = self.members.first();
+        first.map_or(Normalization::Imagenet, |member| member.method.normalization())
+    }
+
     fn stride(&self) -> i64 {
-        let strides = self.members.iter().map(|member| member.method.stride().max(1));
-        strides.fold(1, |a, b| a / greatest_common_divisor(a, b) * b)
+        common_stride(self.members.iter().map(|member| member.method.stride()))
     }
 
     fn min_side(&self) -> i64 {
@@ -140,14 +145,6 @@ impl Method for Ensemble {
 /// How errors name a member.
 fn place(number: usize, member: &Member) -> String {
     format!("member {number} (`{}`)", member.method.typetag_name())
-}
-
-fn greatest_common_divisor(a: i64, b: i64) -> i64 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
 }
 
 /// A member on a device.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::backbone::ResNet18;
 use crate::teacher::pretrain;
 use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Init, channels_last, residual};
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Reduction, Tensor};
@@ -47,6 +48,10 @@ const STRIDE: i64 = 32;
 impl Method for Nsa {
     fn needs_synthesis(&self) -> bool {
         true
+    }
+
+    fn normalization(&self) -> Normalization {
+        self.encoder.normalization()
     }
 
     fn stride(&self) -> i64 {

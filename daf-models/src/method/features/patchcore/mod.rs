@@ -9,6 +9,7 @@ use crate::backbone::ResNet18;
 use crate::teacher::Teacher;
 use daf_core::block::channels_last;
 use daf_core::config::{Count, OddSize, PartialShare, PositiveShare};
+use daf_core::data::Normalization;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Device, Kind, Tensor};
@@ -101,9 +102,12 @@ impl Method for PatchCore {
         false
     }
 
+    fn normalization(&self) -> Normalization {
+        self.backbone.normalization()
+    }
+
     fn stride(&self) -> i64 {
-        let strides = self.backbone.stages().into_iter().map(|stage| stage.stride);
-        strides.max().unwrap_or(1)
+        self.backbone.stride()
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Model>, BoxError> {
