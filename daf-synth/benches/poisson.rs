@@ -6,8 +6,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use daf_core::Synthesizer;
 use daf_core::image::{GrayImage, Luma, Rgb, RgbImage};
 use daf_core::rand::SeedableRng;
-use daf_synth::foreground::{Border, ObjectModel};
-use daf_synth::nsa::Labels;
+use daf_synth::nsa::{Labels, Preset};
+use daf_synth::object::{Border, ObjectModel};
 use daf_synth::poisson::{Gradients, MixedRule, seamless_clone};
 use daf_synth::{Foreground, Nsa, SimpleTexture};
 use rand_chacha::ChaCha8Rng;
@@ -65,7 +65,7 @@ fn strategies(bench: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let (normal, donor) = (scene(256, 1), scene(256, 5));
     let preset = |name: &str, labels| Nsa {
-        preset: Some(name.parse().expect("a preset")),
+        preset: Some(Preset::try_from(name.to_owned()).expect("a preset")),
         labels,
         ..Nsa::default()
     };

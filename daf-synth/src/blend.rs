@@ -10,7 +10,7 @@ pub fn blend(image: &mut RgbImage, region: &Region, fill: &Fill, opacity: f64) {
     let covering = (1.0 - opacity.clamp(0.0, 1.0)) as f32;
     let (mask, bounds) = (region.mask(), region.bounds());
     let color_at = |x, y| match fill {
-        Fill::Colour(color) => Some(color),
+        Fill::Color(color) => Some(color),
         Fill::Image(texture) => texture.get_pixel_checked(x, y),
         Fill::Patch(patch) => patch.get_pixel_checked(x - bounds.x, y - bounds.y),
     };
@@ -43,7 +43,7 @@ mod tests {
     fn opacity_weighs_image_and_texture_inside_the_mask_only() {
         for (opacity, inside) in [(0.0, 200), (0.5, 150), (0.8, 120), (1.0, 100)] {
             let mut image = RgbImage::from_pixel(4, 2, Rgb([100; 3]));
-            blend(&mut image, &left_half(), &Fill::Colour(Rgb([200; 3])), opacity);
+            blend(&mut image, &left_half(), &Fill::Color(Rgb([200; 3])), opacity);
             assert_eq!(image.get_pixel(1, 1), &Rgb([inside; 3]));
             assert_eq!(image.get_pixel(2, 1), &Rgb([100; 3]));
         }
@@ -53,7 +53,7 @@ mod tests {
     fn black_and_white_survive_every_opacity() {
         for (old, new) in [(0, 0), (255, 255)] {
             let mut image = RgbImage::from_pixel(4, 2, Rgb([old; 3]));
-            blend(&mut image, &left_half(), &Fill::Colour(Rgb([new; 3])), 0.37);
+            blend(&mut image, &left_half(), &Fill::Color(Rgb([new; 3])), 0.37);
             assert_eq!(image.get_pixel(0, 0), &Rgb([old; 3]));
         }
     }

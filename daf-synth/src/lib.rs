@@ -8,9 +8,9 @@
 //! |---|---|---|
 //! | [`Compose`] | any | any |
 //! | [`Dra`] | thresholded Perlin noise | images, augmented |
-//! | [`SimpleTexture`] | thresholded Perlin noise | random colours |
+//! | [`SimpleTexture`] | thresholded Perlin noise | random colors |
 //! | [`SimpleShape`] | one rectangle | images, augmented |
-//! | [`SimpleTextureShape`] | one rectangle | random colours |
+//! | [`SimpleTextureShape`] | one rectangle | random colors |
 //! | [`CutPaste`] | one rectangle | the image itself |
 //! | [`CutPasteScar`] | one small turned rectangle | the image itself |
 //! | [`Nsa`] | rectangles or ellipses | patches of other normal images, [blended](poisson) without a seam |
@@ -21,8 +21,8 @@
 #![forbid(unsafe_code)]
 
 pub mod blend;
-pub mod foreground;
 mod median;
+pub mod object;
 pub mod poisson;
 mod range;
 mod rotate;

@@ -138,22 +138,22 @@ fn poisson_blending_agrees_with_golden_images() {
         let mask = tensors.tensor(&format!("{case}.mask")).unwrap();
         let size = (mask.shape()[1] as u32, mask.shape()[0] as u32);
         let mask = GrayImage::from_raw(size.0, size.1, mask.data().to_vec()).unwrap();
-        let centre = tensors.tensor(&format!("{case}.center_xy")).unwrap();
-        let centre: Vec<_> = centre
+        let center = tensors.tensor(&format!("{case}.center_xy")).unwrap();
+        let center: Vec<_> = center
             .data()
             .chunks_exact(8)
             .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
             .collect();
-        // OpenCV puts the centre of the bounding box of the mask, less its outermost pixels, there.
+        // OpenCV puts the center of the bounding box of the mask, less its outermost pixels, there.
         let inner = GrayImage::from_fn(size.0, size.1, |x, y| {
             let edge = x == 0 || y == 0 || x + 1 == size.0 || y + 1 == size.1;
             daf_core::image::Luma([if edge { 0 } else { mask.get_pixel(x, y).0[0] }])
         });
         let bounds = daf_core::Rect::around(&inner).unwrap();
-        let corner = |centre: i64, start: u32, size: u32| centre - i64::from(size / 2) - i64::from(start);
+        let corner = |center: i64, start: u32, size: u32| center - i64::from(size / 2) - i64::from(start);
         let corner = (
-            corner(centre[0], bounds.x, bounds.width),
-            corner(centre[1], bounds.y, bounds.height),
+            corner(center[0], bounds.x, bounds.width),
+            corner(center[1], bounds.y, bounds.height),
         );
         let destination = image(&format!("{case}.destination"));
         let mut found = destination.clone();

@@ -46,11 +46,11 @@ fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     rng
 }
 
-/// A smooth image with some texture, grey if asked for.
-fn normal(width: u32, height: u32, grey: bool) -> RgbImage {
+/// A smooth image with some texture, gray if asked for.
+fn normal(width: u32, height: u32, gray: bool) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let shade = (x * 160 / width + y * 60 / height) as u8 + ((x * 7 + y * 13) % 17) as u8;
-        if grey {
+        if gray {
             Rgb([shade; 3])
         } else {
             Rgb([shade, 255 - shade, 128])
@@ -219,8 +219,8 @@ fn images_of_a_few_pixels_are_survived() {
 #[test]
 fn large_images_keep_the_contract() {
     for (component, part) in synthesizers() {
-        for (width, height, grey) in [(1024, 1024, false), (513, 1025, true)] {
-            check_contract(component.name, part.as_ref(), &normal(width, height, grey), 2, 3);
+        for (width, height, gray) in [(1024, 1024, false), (513, 1025, true)] {
+            check_contract(component.name, part.as_ref(), &normal(width, height, gray), 2, 3);
         }
     }
 }
@@ -314,9 +314,9 @@ proptest! {
 
     #[test]
     fn every_shape_and_texture_keeps_its_contract(
-        width in 1u32..=90, height in 1u32..=90, grey: bool, seed: u64, number: u64,
+        width in 1u32..=90, height in 1u32..=90, gray: bool, seed: u64, number: u64,
     ) {
-        let normal = normal(width, height, grey);
+        let normal = normal(width, height, gray);
         for (component, shape) in shapes() {
             let context = format!("{} at {width}×{height}", component.name);
             let draw = || shape.draw(&normal, &mut stream(seed, number)).unwrap();
@@ -327,7 +327,7 @@ proptest! {
                 let context = format!("{} in {context}", component.name);
                 let draw = || texture.draw(&normal, &region, &normal, &mut stream(seed, number)).unwrap();
                 match (draw(), draw()) {
-                    (Fill::Colour(first), Fill::Colour(second)) => assert_eq!(first, second, "{context}"),
+                    (Fill::Color(first), Fill::Color(second)) => assert_eq!(first, second, "{context}"),
                     (Fill::Image(first), Fill::Image(second)) => {
                         assert_eq!(first, second, "{context}");
                         assert_eq!(first.dimensions(), normal.dimensions(), "{context}");
@@ -349,10 +349,10 @@ proptest! {
 
     #[test]
     fn every_synthesizer_keeps_its_contract(
-        width in 33u32..=256, height in 47u32..=256, grey: bool, seed: u64, number: u64,
+        width in 33u32..=256, height in 47u32..=256, gray: bool, seed: u64, number: u64,
     ) {
         for (component, part) in synthesizers() {
-            check_contract(component.name, part.as_ref(), &normal(width, height, grey), seed, number);
+            check_contract(component.name, part.as_ref(), &normal(width, height, gray), seed, number);
         }
     }
 }

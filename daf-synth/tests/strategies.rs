@@ -23,13 +23,13 @@ fn damaged(part: &dyn Synthesizer, normal: &RgbImage, seed: u64) -> Synthetic {
     }
 }
 
-/// A folder of images of one colour each, in DTD's layout.
-fn textures(colours: &[[u8; 3]]) -> tempfile::TempDir {
+/// A folder of images of one color each, in DTD's layout.
+fn textures(colors: &[[u8; 3]]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for (i, colour) in colours.iter().enumerate() {
+    for (i, color) in colors.iter().enumerate() {
         let class = folder.path().join(format!("class{}", i % 2));
         std::fs::create_dir_all(&class).unwrap();
-        RgbImage::from_pixel(50, 30, Rgb(*colour))
+        RgbImage::from_pixel(50, 30, Rgb(*color))
             .save(class.join(format!("{i}.png")))
             .unwrap();
     }
@@ -42,24 +42,24 @@ fn error_of(value: Value) -> String {
 
 #[test]
 fn opacity_is_spread_over_its_range() {
-    // On a black image a colour c shows as (1−β)·c; three random channels have their largest value near 255 only now
+    // On a black image a color c shows as (1−β)·c; three random channels have their largest value near 255 only now
     // and then, so look at the same draw with and without opacity: only β differs.
     let normal = RgbImage::new(64, 64);
     let opaque = part(json!({"type": "simple_texture_shape", "opacity": [0.0, 0.0]}));
     let through = part(json!({"type": "simple_texture_shape", "opacity": [0.2, 0.6]}));
     let mut found = Vec::new();
     for seed in 0..400 {
-        let (colour, seen) = (
+        let (color, seen) = (
             damaged(opaque.as_ref(), &normal, seed),
             damaged(through.as_ref(), &normal, seed),
         );
-        assert_eq!(colour.mask, seen.mask);
-        let at = (colour.touched.x, colour.touched.y);
-        let (colour, seen) = (
-            colour.image.get_pixel(at.0, at.1).0,
+        assert_eq!(color.mask, seen.mask);
+        let at = (color.touched.x, color.touched.y);
+        let (color, seen) = (
+            color.image.get_pixel(at.0, at.1).0,
             seen.image.get_pixel(at.0, at.1).0,
         );
-        let (full, part) = colour.into_iter().zip(seen).max().unwrap();
+        let (full, part) = color.into_iter().zip(seen).max().unwrap();
         if full > 100 {
             found.push(1.0 - f64::from(part) / f64::from(full));
         }
@@ -71,7 +71,7 @@ fn opacity_is_spread_over_its_range() {
 }
 
 #[test]
-fn rectangles_have_the_area_asked_for_and_one_colour() {
+fn rectangles_have_the_area_asked_for_and_one_color() {
     let normal = RgbImage::from_pixel(200, 100, Rgb([90, 120, 150]));
     let strategy = part(
         json!({"type": "simple_texture_shape", "area": [0.1, 0.1], "aspect": [2.0, 2.0], "opacity": [0, 0]}),
@@ -211,7 +211,7 @@ fn no_opacity_shows_the_texture_alone() {
             if kind == "compose" {
                 assert!(inside.all(|(pixel, _)| *pixel == Rgb([200, 30, 30])));
             } else {
-                // Augmentations change the colour, but nothing of the image's 250 shows through.
+                // Augmentations change the color, but nothing of the image's 250 shows through.
                 let (first, _) = inside.next().unwrap();
                 let distinct = inside.filter(|(pixel, _)| *pixel != first).count();
                 let all = found.mask.iter().filter(|m| **m > 0).count();
@@ -235,8 +235,8 @@ fn compose_is_dra_with_its_pieces_written_out() {
     }
 }
 
-/// Number of distinct colours in a defect on a black image.
-fn colours(value: Value, seed: u64) -> (usize, usize) {
+/// Number of distinct colors in a defect on a black image.
+fn colors(value: Value, seed: u64) -> (usize, usize) {
     let found = damaged(part(value).as_ref(), &RgbImage::new(96, 96), seed);
     let inside: Vec<_> = found
         .image
@@ -250,27 +250,27 @@ fn colours(value: Value, seed: u64) -> (usize, usize) {
 }
 
 #[test]
-fn granularity_says_what_has_one_colour() {
+fn granularity_says_what_has_one_color() {
     let strategy =
         |granularity: &str| json!({"type": "simple_texture", "granularity": granularity, "opacity": [0, 0]});
     let mut several = 0;
     for seed in 0..60 {
-        assert_eq!(colours(strategy("anomaly"), seed).0, 1);
-        let (regions, _) = colours(strategy("region"), seed);
+        assert_eq!(colors(strategy("anomaly"), seed).0, 1);
+        let (regions, _) = colors(strategy("region"), seed);
         several += usize::from(regions > 1);
-        let (pixels, area) = colours(strategy("pixel"), seed);
+        let (pixels, area) = colors(strategy("pixel"), seed);
         assert!(pixels * 100 >= area * 99, "{pixels} of {area}");
         assert!(regions <= pixels);
     }
     assert!(several > 25, "{several}");
     // A rectangle is connected.
     let rectangle = json!({"type": "simple_texture_shape", "granularity": "region", "opacity": [0, 0]});
-    assert!((0..20).all(|seed| colours(rectangle.clone(), seed).0 == 1));
+    assert!((0..20).all(|seed| colors(rectangle.clone(), seed).0 == 1));
 }
 
 #[test]
 fn cutpaste_pastes_pixels_of_the_image_itself() {
-    // Every pixel has a colour of its own, so the pasted piece tells where it comes from.
+    // Every pixel has a color of its own, so the pasted piece tells where it comes from.
     let normal = RgbImage::from_fn(90, 70, |x, y| Rgb([x as u8, y as u8, 200]));
     let strategy = part(json!({"type": "cutpaste", "jitter": 0.0, "area": [0.05, 0.1]}));
     let mut moved = 0;

@@ -62,7 +62,7 @@ impl dyn Texture + '_ {
         })?;
         let bounds = region.bounds();
         let (what, found, (width, height)) = match &fill {
-            Fill::Colour(_) => return Ok(fill),
+            Fill::Color(_) => return Ok(fill),
             Fill::Image(image) => ("the normal image", image.dimensions(), normal.dimensions()),
             Fill::Patch(patch) => (
                 "the bounds of the region",
@@ -85,7 +85,7 @@ impl dyn Texture + '_ {
 #[derive(Debug, Clone)]
 pub enum Fill {
     /// The same everywhere.
-    Colour(Rgb<u8>),
+    Color(Rgb<u8>),
     /// An image of the normal image's size, of which the region shows its own pixels.
     Image(Arc<RgbImage>),
     /// An image of the size of the region's bounds, laid over them.

@@ -1,4 +1,4 @@
-//! Poisson blending (Pérez et al., SIGGRAPH 2003): a patch keeps its gradients and takes the colours of its new place.
+//! Poisson blending (Pérez et al., SIGGRAPH 2003): a patch keeps its gradients and takes the colors of its new place.
 //!
 //! [`seamless_clone`] gives what OpenCV's function of that name gives: inside the bounding box of the mask it solves
 //! `ΔU = div v`, where the guidance v is the patch's gradient inside the mask, the destination's elsewhere, and the box's
@@ -18,8 +18,6 @@
 //! assert_eq!(destination.get_pixel(0, 0), &Rgb([200, 60, 60]));
 //! assert_ne!(destination.get_pixel(26, 36), &Rgb([200, 60, 60]));
 //! ```
-
-use std::ops::Range;
 
 use daf_core::Rect;
 use daf_core::image::{GrayImage, RgbImage};
@@ -100,7 +98,7 @@ struct Place {
 impl Place {
     /// Finds the box and erodes the mask in it.
     fn find(destination: &RgbImage, patch: &RgbImage, mask: &GrayImage, corner: (i64, i64)) -> Option<Self> {
-        let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> Range<usize> {
+        let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> std::ops::Range<usize> {
             let size = i64::from(patch.min(mask));
             let low = corner.saturating_neg().max(1).min(size);
             let high = (size - 1)
@@ -338,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_takes_the_colour_of_its_new_place() {
+    fn a_step_takes_the_color_of_its_new_place() {
         let mut destination = RgbImage::from_pixel(80, 80, Rgb([100, 50, 200]));
         let patch = RgbImage::from_fn(60, 60, |x, y| {
             Rgb(if (20..40).contains(&x) && (20..40).contains(&y) {
@@ -362,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grey_mask_weights_the_gradients() {
+    fn a_gray_mask_weights_the_gradients() {
         let destination = RgbImage::from_pixel(80, 80, Rgb([100; 3]));
         let patch = RgbImage::from_fn(60, 60, |x, _| Rgb([if x < 30 { 0 } else { 100 }; 3]));
         let step = |weight: u8| {

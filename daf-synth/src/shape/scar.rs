@@ -58,8 +58,8 @@ impl Shape for Scar {
         // The box around it, kept inside the image where it fits.
         let reach_x = half_width * cos.abs() + half_height * sin.abs();
         let reach_y = half_width * sin.abs() + half_height * cos.abs();
-        let middle_x = centre(width, reach_x, rng);
-        let middle_y = centre(height, reach_y, rng);
+        let middle_x = center(width, reach_x, rng);
+        let middle_y = center(height, reach_y, rng);
         let mut mask = GrayImage::new(width, height);
         for y in span(middle_y, reach_y, height) {
             for x in span(middle_x, reach_x, width) {
@@ -88,7 +88,7 @@ impl Shape for Scar {
 }
 
 /// A middle for something that reaches so far to both sides: inside an image of `size` pixels, if it fits.
-fn centre(size: u32, reach: f64, rng: &mut dyn Rng) -> f64 {
+fn center(size: u32, reach: f64, rng: &mut dyn Rng) -> f64 {
     let size = f64::from(size);
     let reach = reach.clamp(0.0, size / 2.0);
     reach + rng.random::<f64>() * (size - 2.0 * reach)

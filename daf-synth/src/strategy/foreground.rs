@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::composed::SimpleTexture;
-use crate::foreground::{ObjectMask, ObjectModel};
+use crate::object::{ObjectMask, ObjectModel};
 
 /// Another strategy, restricted to the object: defects never lie on the background.
 ///

@@ -18,7 +18,7 @@ use crate::rotate::{Outside, rotate};
 /// drawn to do nothing. A plain color stays as it is.
 pub fn augment(fill: &mut Fill, rng: &mut dyn Rng) {
     let (image, outside) = match fill {
-        Fill::Colour(_) => return,
+        Fill::Color(_) => return,
         Fill::Image(image) => (Arc::make_mut(image), Outside::Black),
         Fill::Patch(patch) => (patch, Outside::Mirrored),
     };
@@ -297,7 +297,7 @@ mod tests {
         }
         assert!(changed > 15, "{changed}");
         let mut unused = ChaCha8Rng::seed_from_u64(1);
-        augment(&mut Fill::Colour(Rgb([1, 2, 3])), &mut unused);
+        augment(&mut Fill::Color(Rgb([1, 2, 3])), &mut unused);
         assert_eq!(unused, ChaCha8Rng::seed_from_u64(1));
     }
 

@@ -40,7 +40,7 @@ impl Texture for Color {
     ) -> Result<Fill, BoxError> {
         let bounds = region.bounds();
         Ok(match self.granularity {
-            Granularity::Anomaly => Fill::Colour(Rgb(rng.random())),
+            Granularity::Anomaly => Fill::Color(Rgb(rng.random())),
             Granularity::Pixel => {
                 let mut patch = RgbImage::new(bounds.width, bounds.height);
                 rng.fill_bytes(&mut patch);

@@ -16,14 +16,14 @@ fn damage(part: &dyn Synthesizer, normal: &RgbImage, seed: u64) -> Option<Synthe
     }
 }
 
-fn grey(side: u32) -> RgbImage {
+fn gray(side: u32) -> RgbImage {
     RgbImage::from_pixel(side, side, Rgb([128; 3]))
 }
 
 /// Share of masked pixels, on average over 200 images.
 fn share(part: &Scratch) -> f64 {
     part.check().unwrap();
-    let normal = grey(128);
+    let normal = gray(128);
     let shares = (0..200).map(|seed| {
         let masked =
             damage(part, &normal, seed).map_or(0, |found| found.mask.iter().filter(|m| **m > 0).count());
@@ -87,7 +87,7 @@ fn defects_are_thin_and_grow_with_width_length_and_number() {
 
 #[test]
 fn the_largest_change_is_the_contrast_in_either_direction() {
-    let normal = grey(96);
+    let normal = gray(96);
     let part = Scratch {
         contrast: (0.3, 0.3),
         relief: 0.0,
@@ -111,7 +111,7 @@ fn the_largest_change_is_the_contrast_in_either_direction() {
 
 #[test]
 fn relief_makes_one_flank_light_and_the_other_dark() {
-    let normal = grey(96);
+    let normal = gray(96);
     let part = Scratch {
         width: (6.0, 6.0),
         strokes: (1, 1),

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_patches_are_labelled() {
+    fn only_patches_are_labeled() {
         let normal = RgbImage::new(20, 20);
         let damaged = RgbImage::from_pixel(20, 20, Rgb([90; 3]));
         let all = Rect {

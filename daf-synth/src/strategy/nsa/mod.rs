@@ -6,7 +6,7 @@ use daf_core::{BoxError, Donors, Outcome, Rect, Synthesizer, Synthetic, typetag}
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::foreground::ObjectModel;
+use crate::object::ObjectModel;
 use crate::poisson::{Gradients, MixedRule};
 use crate::range::Range;
 
@@ -15,7 +15,7 @@ mod patch;
 mod preset;
 
 use patch::{Objects, Patch, Scene};
-pub use preset::{Preset, UnknownPreset};
+pub use preset::Preset;
 
 /// Patches of other normal images, resized and blended in without a seam: the strategy of NSA (Schlüter et al., ECCV
 /// 2022). Without a preset it has the defaults of the official routine.
@@ -38,7 +38,7 @@ pub struct Nsa {
     /// The training target: `binary` (the mask), `continuous` (a blending factor drawn for each image), `intensity` (the
     /// change of the pixels), `logistic` (the same through a logistic function).
     pub labels: Option<Labels>,
-    /// The function of `logistic` labels: `1 / (1 + exp(−k·(change − x0)))` with the change in grey levels.
+    /// The function of `logistic` labels: `1 / (1 + exp(−k·(change − x0)))` with the change in gray levels.
     pub logistic: Option<Logistic>,
     /// Largest number of patches per image from 1 to 100: the first one is always made, each of the others in half of the
     /// cases.
@@ -62,7 +62,7 @@ pub struct Nsa {
     pub min_object: Option<f64>,
     /// Share of a patch's object from 0 to 1 that must come to lie on the object.
     pub min_overlap: Option<f64>,
-    /// A pixel is labelled if the mean change of its channels is greater than this, in grey levels from 0 to 100.
+    /// A pixel is labeled if the mean change of its channels is greater than this, in gray levels from 0 to 100.
     pub tolerance: Option<f64>,
 }
 
@@ -102,9 +102,9 @@ pub enum Labels {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logistic {
-    /// Steepness per grey level.
+    /// Steepness per gray level.
     pub k: f64,
-    /// Change in grey levels that gives a target of one half.
+    /// Change in gray levels that gives a target of one half.
     pub x0: f64,
 }
 

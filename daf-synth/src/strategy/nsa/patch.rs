@@ -8,7 +8,7 @@ use daf_core::rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma, Normal};
 
 use super::Settings;
-use crate::foreground::ObjectMask;
+use crate::object::ObjectMask;
 use crate::poisson::{Gradients, seamless_clone};
 use crate::range::Range;
 
@@ -70,15 +70,15 @@ impl Axis {
         }
     }
 
-    /// An interval around a uniform centre, clipped to `size` pixels: start and length.
+    /// An interval around a uniform center, clipped to `size` pixels: start and length.
     fn place(&self, size: u32, rng: &mut dyn Rng) -> (u32, u32) {
         let least = *self.bounds.start();
-        let centre = if least < size.saturating_sub(least) {
+        let center = if least < size.saturating_sub(least) {
             rng.random_range(least..size - least)
         } else {
             size / 2
         };
-        let (start, end) = (centre.saturating_sub(self.half), (centre + self.half).min(size));
+        let (start, end) = (center.saturating_sub(self.half), (center + self.half).min(size));
         (start, (end - start).max(1))
     }
 
@@ -344,9 +344,9 @@ fn ellipses(
     outline
 }
 
-/// A rectangle of an image, resized with linear interpolation between pixel centres, as OpenCV does it by default.
+/// A rectangle of an image, resized with linear interpolation between pixel centers, as OpenCV does it by default.
 fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> RgbImage {
-    /// Lower neighbour, upper neighbour, share of the upper one in 1/256.
+    /// Lower neighbor, upper neighbor, share of the upper one in 1/256.
     fn taps(from: u32, to: u32) -> Vec<(usize, usize, i32)> {
         let ratio = f64::from(from) / f64::from(to);
         let last = f64::from(from - 1);
@@ -389,7 +389,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::foreground::ObjectModel;
+    use crate::object::ObjectModel;
 
     const ALL: Rect = Rect {
         x: 0,
@@ -528,7 +528,7 @@ mod tests {
         };
         let double = bilinear(&image, place, 80, 60);
         let pixel = double.get_pixel(31, 21).0;
-        // Centre of pixel 31 at (31 + 0.5) / 2 − 0.5 = 15.25 in the rectangle.
+        // Center of pixel 31 at (31 + 0.5) / 2 − 0.5 = 15.25 in the rectangle.
         assert_eq!(pixel[..2], [25, 30]);
         let half = bilinear(&image, place, 20, 15);
         assert_eq!(half.get_pixel(5, 5).0[..2], [10 + 11, 20 + 11]);

@@ -15,13 +15,13 @@ pub enum ObjectModel {
     Everywhere {},
     /// For a background of known brightness, as NSA has it.
     Threshold {
-        /// Grey level of the background from 0 to 255.
+        /// Gray level of the background from 0 to 255.
         brightness: f64,
         /// A pixel is object if the mean of its three channels is farther than this from the background's brightness,
-        /// in grey levels.
+        /// in gray levels.
         threshold: f64,
     },
-    /// For a background of one unknown colour: it is what the image's border shows mostly. An image on which nothing
+    /// For a background of one unknown color: it is what the image's border shows mostly. An image on which nothing
     /// stands out from that is object as a whole.
     Border(Border),
 }
@@ -31,7 +31,7 @@ pub enum ObjectModel {
 #[serde(deny_unknown_fields, default)]
 pub struct Border {
     /// A pixel is object if any of its channels is farther than this many spreads from the median of the border. The
-    /// spread is the median deviation there, scaled to a standard deviation, and at least 4 grey levels. Smaller numbers
+    /// spread is the median deviation there, scaled to a standard deviation, and at least 4 gray levels. Smaller numbers
     /// take in the object's shadow, larger ones lose objects of little contrast.
     pub spreads: f64,
     /// Whether holes count as object: background that is not connected with the border.
@@ -57,7 +57,7 @@ impl Default for ObjectModel {
 const RADIUS: usize = 3;
 /// Width of the border as a share of the image's shorter side.
 const BORDER: f64 = 0.02;
-/// Smallest spread in grey levels: even a flat background has noise of the camera and of compression.
+/// Smallest spread in gray levels: even a flat background has noise of the camera and of compression.
 const NOISE: f64 = 4.0;
 /// Where less than this share of the pixels stands out from the border, nothing does.
 const LEAST: f64 = 0.005;
