@@ -1,4 +1,5 @@
-//! Poisson blending by size of the solved box, object masks, and NSA as a whole. One core, everything decoded.
+//! Poisson blending by size of the solved box, object masks, and NSA as a whole. One core, everything
+//! decoded.
 
 use std::hint::black_box;
 

@@ -1,8 +1,8 @@
 //! Synthetic defects: the default synthesizers of daf, on the CPU.
 //!
 //! Most strategies are a [`shape`] (where the defect is) filled with a [`texture`] (what it looks like) by
-//! [`blend`](mod@blend) (how much of the normal image shows through). Shapes and textures are parts themselves, so
-//! `compose` can combine any two, also those of other crates:
+//! [`blend`](mod@blend) (how much of the normal image shows through). Shapes and textures are parts
+//! themselves, so `compose` can combine any two, also those of other crates:
 //!
 //! | strategy | shape | texture |
 //! |---|---|---|
@@ -16,7 +16,8 @@
 //! | [`Nsa`] | rectangles or ellipses | patches of other normal images, [blended](poisson) without a seam |
 //! | [`Foreground`] | that of another strategy, on the object only | that of the other strategy |
 //!
-//! [`CutPasteUnion`] and [`Mixture`] draw one of several strategies for each sample; [`Unaltered`] does nothing.
+//! [`CutPasteUnion`] and [`Mixture`] draw one of several strategies for each sample; [`Unaltered`] does
+//! nothing.
 
 #![forbid(unsafe_code)]
 

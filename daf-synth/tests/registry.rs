@@ -1,5 +1,5 @@
-//! What holds for every registered synthesizer, shape and texture. New ones are covered from the moment they are
-//! registered.
+//! What holds for every registered synthesizer, shape and texture. New ones are covered from the moment they
+//! are registered.
 
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::SeedableRng;

@@ -42,8 +42,8 @@ fn error_of(value: Value) -> String {
 
 #[test]
 fn opacity_is_spread_over_its_range() {
-    // On a black image a color c shows as (1−β)·c; three random channels have their largest value near 255 only now
-    // and then, so look at the same draw with and without opacity: only β differs.
+    // On a black image a color c shows as (1−β)·c; three random channels have their largest value near 255
+    // only now and then, so look at the same draw with and without opacity: only β differs.
     let normal = RgbImage::new(64, 64);
     let opaque = part(json!({"type": "simple_texture_shape", "opacity": [0.0, 0.0]}));
     let through = part(json!({"type": "simple_texture_shape", "opacity": [0.2, 0.6]}));

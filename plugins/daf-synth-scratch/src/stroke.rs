@@ -64,8 +64,8 @@ impl Pen {
         }
     }
 
-    /// Draws a line of straight steps, each in the direction that `turn` makes of the last. Gives the points with the
-    /// share of the length that lies before them.
+    /// Draws a line of straight steps, each in the direction that `turn` makes of the last. Gives the points
+    /// with the share of the length that lies before them.
     fn walk(
         self,
         step: f64,

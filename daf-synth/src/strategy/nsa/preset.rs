@@ -1,4 +1,4 @@
-//! The settings that NSA was published with, as data.
+//! Settings that NSA was published with.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::object::ObjectModel;
 use crate::poisson::MixedRule;
 use crate::range::Range;
 
-/// Settings by the name of a data set: the fifteen classes of MVTec AD and `chest_xray`.
+/// Settings with the name of a data set: the fifteen classes of MVTec AD and `chest_xray`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Preset(&'static (&'static str, Settings));
@@ -103,7 +103,8 @@ static TABLE: [(&str, Settings); 16] = [
     ("transistor", Settings { logistic: logistic(6.0, 15.0), ..DEFAULT }),
     ("wood", Settings { logistic: logistic(6.0, 15.0), ..TEXTURE }),
     ("zipper", Settings {
-        patches: 4, width: Range(0.03, 0.20), min_object: 0.7, logistic: logistic(6.0, 15.0), object: LIGHT, ..DEFAULT
+        patches: 4, width: Range(0.03, 0.20), min_object: 0.7, logistic: logistic(6.0, 15.0), object: LIGHT,
+        ..DEFAULT
     }),
 ];
 
@@ -119,7 +120,7 @@ impl Preset {
         self.0.0
     }
 
-    /// What it stands for.
+    /// The preset's settings.
     #[must_use]
     pub fn settings(self) -> Settings {
         self.0.1.clone()
