@@ -1,4 +1,5 @@
-//! Poisson blending by size of the solved box, object masks, and NSA as a whole. One core, everything decoded.
+//! Poisson blending by size of the solved box, object masks, and NSA as a whole. One core, everything
+//! decoded.
 
 use std::hint::black_box;
 
@@ -6,8 +7,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use daf_core::Synthesizer;
 use daf_core::image::{GrayImage, Luma, Rgb, RgbImage};
 use daf_core::rand::SeedableRng;
-use daf_synth::foreground::{Border, ObjectModel};
-use daf_synth::nsa::Labels;
+use daf_synth::nsa::{Labels, Preset};
+use daf_synth::object::{Border, ObjectModel};
 use daf_synth::poisson::{Gradients, MixedRule, seamless_clone};
 use daf_synth::{Foreground, Nsa, SimpleTexture};
 use rand_chacha::ChaCha8Rng;
@@ -65,7 +66,7 @@ fn strategies(bench: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let (normal, donor) = (scene(256, 1), scene(256, 5));
     let preset = |name: &str, labels| Nsa {
-        preset: Some(name.parse().expect("a preset")),
+        preset: Some(Preset::try_from(name.to_owned()).expect("a preset")),
         labels,
         ..Nsa::default()
     };

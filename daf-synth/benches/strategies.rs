@@ -32,7 +32,7 @@ fn stream(number: u64) -> ChaCha8Rng {
     rng
 }
 
-/// A normal image that is no single colour.
+/// A normal image that is no single color.
 fn normal() -> RgbImage {
     Procedural::default().image(SIZE, SIZE, &mut stream(u64::MAX))
 }

@@ -1,11 +1,11 @@
-//! How much of the normal image shows through a defect.
+//! Blending of a texture into an image.
 
 use daf_core::image::RgbImage;
 use daf_core::{Fill, Region};
 
-/// Replaces the region: `out = I·(1−m) + (1−β)·A·m + β·I·m` for the image I, the texture A, the mask m and the opacity β
-/// (as DRÆM's official code has it), rounded to 8 bits. With β = 0 the texture covers the image, with β = 1 nothing
-/// changes. Where the texture is smaller than the image, the image stays.
+/// Fills the region: `out = I·(1−m) + (1−β)·A·m + β·I·m` for the image I, the texture A, the mask m and the
+/// opacity β (as DRÆM's official code has it), rounded to 8 bits. With β = 0 the texture covers the image,
+/// with β = 1 nothing changes. Where the texture is smaller than the image, the image stays.
 pub fn blend(image: &mut RgbImage, region: &Region, fill: &Fill, opacity: f64) {
     let covering = (1.0 - opacity.clamp(0.0, 1.0)) as f32;
     let (mask, bounds) = (region.mask(), region.bounds());

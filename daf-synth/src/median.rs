@@ -1,7 +1,7 @@
 //! Median filters of masks and of small integers.
 
-/// Median of a mask of 0 and 1 over squares of `2·radius + 1` pixels, radius up to 7. Borders are replicated, as OpenCV's
-/// `medianBlur` does.
+/// Median of a mask of 0 and 1 over squares of `2·radius + 1` pixels, radius up to 7. Borders are replicated,
+/// as OpenCV's `medianBlur` does.
 ///
 /// The median of zeros and ones is the majority: sums along rows and then along columns are all it takes.
 pub(crate) fn majority(mask: &mut [u8], width: usize, radius: usize) {

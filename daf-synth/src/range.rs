@@ -1,4 +1,4 @@
-//! A parameter that is drawn anew for each sample.
+//! Ranges of parameters that are drawn for each sample.
 
 use daf_core::BoxError;
 use daf_core::rand::{Rng, RngExt};
@@ -16,7 +16,8 @@ impl Range {
         self.0 + (self.1 - self.0) * share
     }
 
-    /// A value whose logarithm is uniform, so that halves are as likely as doubles. Both bounds must be positive.
+    /// A value whose logarithm is uniform, so that halves are as likely as doubles. Both bounds must be
+    /// positive.
     pub fn draw_log(self, rng: &mut dyn Rng) -> f64 {
         Self(self.0.ln(), self.1.ln()).draw(rng).exp()
     }

@@ -4,17 +4,17 @@ use daf_core::image::RgbImage;
 
 use crate::round::{floor, nearest};
 
-/// What there is around an image.
+/// Values outside an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outside {
     /// 0.
     Black,
-    /// The image mirrored at its edges, again and again: for pieces, whose edges are no edges of what they were cut from.
+    /// The image mirrored at its edges, repeatedly: for pieces of an image, which go on beyond their edges.
     Mirrored,
 }
 
-/// Rotates an image, clockwise for positive angles, as imgaug's `Affine(rotate=…, order=1, cval=0)` does. Places are
-/// rounded to 64ths of a pixel (OpenCV has 32nds).
+/// Rotates an image, clockwise for positive angles, as imgaug's `Affine(rotate=…, order=1, cval=0)` does.
+/// Places are rounded to 64ths of a pixel (OpenCV has 32nds).
 pub(crate) fn rotate(image: &RgbImage, degrees: f64, outside: Outside) -> RgbImage {
     let (width, height) = image.dimensions();
     let source = image.as_chunks::<3>().0;
@@ -54,7 +54,7 @@ pub(crate) struct Rotation {
     start: (f64, f64),
 }
 
-/// Where a pixel comes from: the upper left one of four neighbors, and how far it lies from there.
+/// Source of a pixel: the upper left one of four neighbors, and the distance from there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     left: i32,
@@ -76,7 +76,7 @@ impl Rotation {
         }
     }
 
-    /// The places from which the pixels of row `y` come.
+    /// Sources of the pixels of row `y`.
     pub(crate) fn places(&self, y: usize) -> impl Iterator<Item = Place> + use<> {
         let row_x = (self.start.0 + self.sin * y as f64) as f32;
         let row_y = (self.start.1 + self.cos * y as f64) as f32;

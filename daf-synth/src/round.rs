@@ -1,7 +1,8 @@
-//! Rounding without calls: on x86-64 without SSE4.1 `f32::floor` and `f32::round_ties_even` are functions of a library.
+//! Rounding without calls: on x86-64 without SSE4.1 `f32::floor` and `f32::round_ties_even` are functions of
+//! a library.
 
-/// 1.5 · 2²³: added to a small number it leaves no bit for a fraction, and the last bits of the sum are those of the
-/// nearest integer; of two that are equally near, the even one.
+/// 1.5 · 2²³: added to a small number it leaves no bit for a fraction, and the last bits of the sum are those
+/// of the nearest integer; of two that are equally near, the even one.
 const ROUNDS: f32 = 12_582_912.0;
 
 /// The nearest integer of a value from 0 to 255; of two that are equally near, the even one.
@@ -10,8 +11,8 @@ pub(crate) fn nearest(value: f32) -> u8 {
     (value + ROUNDS).to_bits() as u8
 }
 
-/// An integer from which a small value lies 0 to 1 away: the largest one that is not greater, of integers also the one
-/// before.
+/// An integer from which a small value lies 0 to 1 away: the largest one that is not greater, of integers
+/// also the one before.
 #[inline]
 pub(crate) fn floor(value: f32) -> i32 {
     (value - 0.5 + ROUNDS).to_bits().wrapping_sub(ROUNDS.to_bits()) as i32

@@ -144,7 +144,7 @@ fn poisson_blending_agrees_with_golden_images() {
             .chunks_exact(8)
             .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
             .collect();
-        // OpenCV puts the centre of the bounding box of the mask, less its outermost pixels, there.
+        // OpenCV puts the center of the bounding box of the mask, less its outermost pixels, there.
         let inner = GrayImage::from_fn(size.0, size.1, |x, y| {
             let edge = x == 0 || y == 0 || x + 1 == size.0 || y + 1 == size.1;
             daf_core::image::Luma([if edge { 0 } else { mask.get_pixel(x, y).0[0] }])

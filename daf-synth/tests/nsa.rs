@@ -6,8 +6,8 @@ use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::{Rng, SeedableRng};
 use daf_core::{BoxError, Donors, Synthesis, Synthesizer, Synthetic};
 use daf_synth::Nsa;
-use daf_synth::foreground::ObjectModel;
 use daf_synth::nsa::Preset;
+use daf_synth::object::ObjectModel;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn draw(part: &dyn Synthesizer, normal: &RgbImage, donor: &One, seed: u64) -> Op
     }
 }
 
-/// A striped dark disk on light grey; `turn` changes the stripes.
+/// A striped dark disk on light gray; `turn` changes the stripes.
 fn disk(width: u32, height: u32, turn: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let (dx, dy) = (
@@ -228,7 +228,10 @@ fn fields_beside_a_preset_override_it() {
         "preset": "screw", "object": {"type": "everywhere"}, "blend": "mixed", "patches": 1,
     }))
     .unwrap();
-    let (found, preset) = (strategy.settings(), "screw".parse::<Preset>().unwrap().settings());
+    let (found, preset) = (
+        strategy.settings(),
+        Preset::try_from("screw".to_owned()).unwrap().settings(),
+    );
     assert_eq!((found.object, found.patches), (ObjectModel::Everywhere {}, 1));
     assert_eq!((found.height, found.logistic), (preset.height, preset.logistic));
     assert_ne!(found.blend, preset.blend);

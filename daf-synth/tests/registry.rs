@@ -1,5 +1,5 @@
-//! What holds for every registered synthesizer, shape and texture. New ones are covered from the moment they are
-//! registered.
+//! What holds for every registered synthesizer, shape and texture. New ones are covered from the moment they
+//! are registered.
 
 use daf_core::image::{Rgb, RgbImage};
 use daf_core::rand::SeedableRng;
@@ -46,7 +46,7 @@ fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     rng
 }
 
-/// A smooth image with some texture, grey if asked for.
+/// A smooth image with some texture, gray if asked for.
 fn normal(width: u32, height: u32, gray: bool) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let shade = (x * 160 / width + y * 60 / height) as u8 + ((x * 7 + y * 13) % 17) as u8;

@@ -23,7 +23,7 @@ fn damaged(part: &dyn Synthesizer, normal: &RgbImage, seed: u64) -> Synthetic {
     }
 }
 
-/// A folder of images of one colour each, in DTD's layout.
+/// A folder of images of one color each, in DTD's layout.
 fn textures(colors: &[[u8; 3]]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (i, color) in colors.iter().enumerate() {
@@ -42,8 +42,8 @@ fn error_of(value: Value) -> String {
 
 #[test]
 fn opacity_is_spread_over_its_range() {
-    // On a black image a colour c shows as (1−β)·c; three random channels have their largest value near 255 only now
-    // and then, so look at the same draw with and without opacity: only β differs.
+    // On a black image a color c shows as (1−β)·c; three random channels have their largest value near 255
+    // only now and then, so look at the same draw with and without opacity: only β differs.
     let normal = RgbImage::new(64, 64);
     let opaque = part(json!({"type": "simple_texture_shape", "opacity": [0.0, 0.0]}));
     let through = part(json!({"type": "simple_texture_shape", "opacity": [0.2, 0.6]}));
@@ -211,7 +211,7 @@ fn no_opacity_shows_the_texture_alone() {
             if kind == "compose" {
                 assert!(inside.all(|(pixel, _)| *pixel == Rgb([200, 30, 30])));
             } else {
-                // Augmentations change the colour, but nothing of the image's 250 shows through.
+                // Augmentations change the color, but nothing of the image's 250 shows through.
                 let (first, _) = inside.next().unwrap();
                 let distinct = inside.filter(|(pixel, _)| *pixel != first).count();
                 let all = found.mask.iter().filter(|m| **m > 0).count();
@@ -235,7 +235,7 @@ fn compose_is_dra_with_its_pieces_written_out() {
     }
 }
 
-/// Number of distinct colours in a defect on a black image.
+/// Number of distinct colors in a defect on a black image.
 fn colors(value: Value, seed: u64) -> (usize, usize) {
     let found = damaged(part(value).as_ref(), &RgbImage::new(96, 96), seed);
     let inside: Vec<_> = found
@@ -270,7 +270,7 @@ fn granularity_says_what_has_one_color() {
 
 #[test]
 fn cutpaste_pastes_pixels_of_the_image_itself() {
-    // Every pixel has a colour of its own, so the pasted piece tells where it comes from.
+    // Every pixel has a color of its own, so the pasted piece tells where it comes from.
     let normal = RgbImage::from_fn(90, 70, |x, y| Rgb([x as u8, y as u8, 200]));
     let strategy = part(json!({"type": "cutpaste", "jitter": 0.0, "area": [0.05, 0.1]}));
     let mut moved = 0;

@@ -32,7 +32,7 @@ impl Default for MyPart {
 #[typetag::serde(name = MyPart::NAME)]
 impl Texture for MyPart {
     // Everything random comes from `rng`, so that the same seed gives the same texture. An image of the normal image's
-    // size is one way to fill the region; `Fill::Patch` has the size of the region's bounds, `Fill::Colour` is one colour.
+    // size is one way to fill the region; `Fill::Patch` has the size of the region's bounds, `Fill::Color` is one color.
     fn draw(
         &self,
         normal: &RgbImage,

@@ -1,10 +1,11 @@
-//! Poisson blending (Pérez et al., SIGGRAPH 2003): a patch keeps its gradients and takes the colours of its new place.
+//! Poisson blending (Pérez et al., SIGGRAPH 2003): a patch keeps its gradients and takes the colors of its
+//! new place.
 //!
-//! [`seamless_clone`] gives what OpenCV's function of that name gives: inside the bounding box of the mask it solves
-//! `ΔU = div v`, where the guidance v is the patch's gradient inside the mask, the destination's elsewhere, and the box's
-//! outermost pixels stay. The unknown here is the difference `D = U − destination`, for which the equation reads
-//! `ΔD = div(weight·(∇patch − ∇destination))` with D = 0 on the border; so nothing changes, not even by rounding, where
-//! the gradients agree.
+//! [`seamless_clone`] gives what OpenCV's function of that name gives: inside the bounding box of the mask it
+//! solves `ΔU = div v`, where the guidance v is the patch's gradient inside the mask, the destination's
+//! elsewhere, and the box's outermost pixels stay. The unknown here is the difference `D = U − destination`,
+//! for which the equation reads `ΔD = div(weight·(∇patch − ∇destination))` with D = 0 on the border; so
+//! nothing changes, not even by rounding, where the gradients agree.
 //!
 //! ```
 //! use daf_core::image::{GrayImage, Luma, Rgb, RgbImage};
@@ -19,8 +20,6 @@
 //! assert_ne!(destination.get_pixel(26, 36), &Rgb([200, 60, 60]));
 //! ```
 
-use std::ops::Range;
-
 use daf_core::Rect;
 use daf_core::image::{GrayImage, RgbImage};
 use schemars::JsonSchema;
@@ -30,7 +29,7 @@ mod solver;
 
 use solver::Solver;
 
-/// Which gradients the result has inside the mask.
+/// Gradients of the result inside the mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gradients {
     /// The patch's: what was there vanishes.
@@ -39,7 +38,7 @@ pub enum Gradients {
     Mixed(MixedRule),
 }
 
-/// How mixed gradients are compared.
+/// Comparison of mixed gradients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MixedRule {
@@ -50,19 +49,21 @@ pub enum MixedRule {
     Magnitude,
 }
 
-/// The mask is eroded by this many pixels before it weights gradients, as OpenCV does.
+/// Number of pixels by which the mask is eroded before it weights gradients, as in OpenCV.
 const EROSION: usize = 3;
 
-/// OpenCV cuts fractions off. Where the difference is zero but for rounding, this keeps the value from falling by one.
+/// OpenCV cuts fractions off. Where the difference is zero but for rounding, this keeps the value from
+/// falling by one.
 const SLACK: f32 = 0.01;
 
-/// Clones `patch` into `destination` without a seam, like OpenCV's `seamlessClone`, and returns the rectangle in which
-/// pixels may have changed; its outermost pixels have not. `None`, and no change, if it has no inner pixels.
+/// Clones `patch` into `destination` without a seam, like OpenCV's `seamlessClone`, and returns the rectangle
+/// in which pixels may have changed; its outermost pixels have not. `None`, and no change, if it has no inner
+/// pixels.
 ///
-/// `mask` has the size of `patch` (of both, what they have in common counts): 0 outside, up to 255 inside, where the
-/// value divided by 255 weights the patch's gradients against the destination's. Its outermost pixels do not count,
-/// and it is eroded by three pixels more. `corner` is where the patch's upper left pixel goes, x first; what lies beyond
-/// the destination is left out.
+/// `mask` has the size of `patch` (of both, what they have in common counts): 0 outside, up to 255 inside,
+/// where the value divided by 255 weights the patch's gradients against the destination's. Its outermost
+/// pixels do not count, and it is eroded by three pixels more. `corner` is where the patch's upper left pixel
+/// goes, x first; what lies beyond the destination is left out.
 pub fn seamless_clone(
     destination: &mut RgbImage,
     patch: &RgbImage,
@@ -86,7 +87,7 @@ pub fn seamless_clone(
     Some(place.solved)
 }
 
-/// Where the patch comes to lie.
+/// Place of the patch in the destination.
 struct Place {
     /// The bounding box of the mask in the destination.
     solved: Rect,
@@ -100,7 +101,7 @@ struct Place {
 impl Place {
     /// Finds the box and erodes the mask in it.
     fn find(destination: &RgbImage, patch: &RgbImage, mask: &GrayImage, corner: (i64, i64)) -> Option<Self> {
-        let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> Range<usize> {
+        let inner = |corner: i64, patch: u32, mask: u32, destination: u32| -> std::ops::Range<usize> {
             let size = i64::from(patch.min(mask));
             let low = corner.saturating_neg().max(1).min(size);
             let high = (size - 1)
@@ -124,7 +125,8 @@ impl Place {
         if width < 3 || height < 3 {
             return None;
         }
-        // The erosion reaches over the box's edge, where the mask is empty: first along rows, then along columns.
+        // The erosion reaches over the box's edge, where the mask is empty: first along rows, then along
+        // columns.
         let mut eroded = vec![0; EROSION * width];
         for y in top..=bottom {
             let mut padded = vec![0; width + 2 * EROSION];
@@ -156,8 +158,8 @@ impl Place {
         })
     }
 
-    /// The equation with the divergence of `weight·(∇patch − ∇destination)`, the second factor only where `patch_wins`,
-    /// which gets both gradients as [x, y].
+    /// The equation with the divergence of `weight·(∇patch − ∇destination)`, the second factor only where
+    /// `patch_wins`, which gets both gradients as [x, y].
     fn guide(
         &self,
         destination: &RgbImage,

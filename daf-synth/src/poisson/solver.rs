@@ -7,8 +7,9 @@ const CHANNELS: usize = 3;
 
 /// Solves `u(x−1,y) + u(x+1,y) + u(x,y−1) + u(x,y+1) − 4u(x,y) = f(x,y)` with u = 0 around the rectangle.
 ///
-/// The sine transform (DST-I) along the shorter side makes the equation one tridiagonal system for each frequency along
-/// the longer side, so one transform and its inverse are enough where a two-dimensional one would need two of each.
+/// The sine transform (DST-I) along the shorter side makes the equation one tridiagonal system for each
+/// frequency along the longer side, so one transform and its inverse are enough where a two-dimensional one
+/// would need two of each.
 #[derive(Debug)]
 pub(super) struct Solver {
     columns: usize,
@@ -32,7 +33,7 @@ impl Solver {
         (self.columns.max(self.rows), self.columns.min(self.rows))
     }
 
-    /// Where the value of a pixel lies.
+    /// Index of a pixel's value in the lines.
     fn index(&self, x: usize, y: usize, channel: usize) -> usize {
         let (count, length) = self.sides();
         let (line, at) = if self.rows < self.columns { (x, y) } else { (y, x) };
@@ -96,8 +97,8 @@ impl Solver {
 
 /// The sine transform of lines of one length. Frequencies 0, 2, 4, … come before 1, 3, 5, …
 ///
-/// The sines are symmetric, s_k(length−1−j) = (−1)^k·s_k(j): even frequencies see the sum of both halves of a line, odd
-/// ones the difference. So two products with matrices of half the size make a transform.
+/// The sines are symmetric, s_k(length−1−j) = (−1)^k·s_k(j): even frequencies see the sum of both halves of a
+/// line, odd ones the difference. So two products with matrices of half the size make a transform.
 struct Transform {
     even: Half,
     odd: Half,

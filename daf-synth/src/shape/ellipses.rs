@@ -12,8 +12,8 @@ use crate::range::Range;
 
 /// A few ellipses at random angles in a common box: a rounded patch with lobes, as NSA's ellipses.
 ///
-/// Their middles lie anywhere in the box, half their axes have a tenth to a half of its sides, and what reaches beyond
-/// the box is cut off.
+/// Their middles lie anywhere in the box, half their axes have a tenth to a half of its sides, and what
+/// reaches beyond the box is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ellipses {
@@ -21,7 +21,8 @@ pub struct Ellipses {
     pub count: [u32; 2],
     /// Share of the image's area that the box takes, drawn uniformly from [low, high] within 0..=1.
     pub area: Range,
-    /// Width of the box divided by its height, drawn uniformly on a log scale from [low, high] within 0.01..=100.
+    /// Width of the box divided by its height, drawn uniformly on a log scale from [low, high] within
+    /// 0.01..=100.
     pub aspect: Range,
 }
 

@@ -1,4 +1,4 @@
-//! Where a defect is: the registered shapes.
+//! Shapes: outlines of defects.
 
 pub use daf_core::{Region, Shape};
 

@@ -14,14 +14,16 @@ use crate::rotate::Rotation;
 
 /// The region where Perlin noise exceeds a threshold: ragged blobs of all sizes, as DRÆM draws them.
 ///
-/// The lattice has 2^a × 2^b cells with a and b drawn independently from 0..=5; the noise is rotated by an angle from
-/// −90° to 90°, bilinearly, with 0 where nothing is known (DRÆM's official code).
+/// The lattice has 2^a × 2^b cells with a and b drawn independently from 0..=5; the noise is rotated by an
+/// angle from −90° to 90°, bilinearly, with 0 where nothing is known (DRÆM's official code).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Perlin {
-    /// Noise above this value belongs to the defect, over 0 and at most 0.9: the higher, the smaller the blobs.
+    /// Noise above this value belongs to the defect, over 0 and at most 0.9: the higher, the smaller the
+    /// blobs.
     pub threshold: f64,
-    /// The exponents a and b are drawn from [least, most] within 0..=8: cells along a side of the image, as powers of two.
+    /// The exponents a and b are drawn from [least, most] within 0..=8: cells along a side of the image, as
+    /// powers of two.
     pub cells: [u32; 2],
 }
 
@@ -35,8 +37,8 @@ impl Default for Perlin {
 }
 
 impl Perlin {
-    /// How often a mask is drawn until it is not empty. Coarse lattices give empty ones now and then, so that in practice
-    /// every sample gets a defect; for images of a few pixels nothing may be found.
+    /// Number of tries to draw a mask that is not empty. Coarse lattices give empty ones now and then, so
+    /// that in practice every sample gets a defect; for images of a few pixels nothing may be found.
     pub const TRIES: usize = 32;
 }
 
@@ -95,9 +97,9 @@ impl Shape for Perlin {
 pub struct Lattice {
     rows: usize,
     columns: usize,
-    /// The cells that it has gradients for: first row and column, and how many columns.
+    /// Cells with gradients: first row, first column, number of columns.
     part: (usize, usize, usize),
-    /// (down, right) for each of the (rows + 1) × (columns + 1) corners of these cells.
+    /// Gradients (down, right) at the corners of these cells, row by row.
     gradients: Vec<(f32, f32)>,
 }
 
@@ -115,9 +117,9 @@ impl Lattice {
         }
     }
 
-    /// A lattice of `rows` × `columns` cells with gradients at the given angles: (rows + 1) × (columns + 1) values in
-    /// radians, row by row, counted from downwards to the right as the official code does. `None` if their number is
-    /// another one.
+    /// A lattice of `rows` × `columns` cells with gradients at the given angles: (rows + 1) × (columns + 1)
+    /// values in radians, row by row, counted from downwards to the right as the official code does. `None`
+    /// if their number is another one.
     #[must_use]
     pub fn from_angles(rows: usize, columns: usize, angles: &[f64]) -> Option<Self> {
         (angles.len() == (rows + 1) * (columns + 1)).then(|| Self {
@@ -128,8 +130,9 @@ impl Lattice {
         })
     }
 
-    /// A lattice for a window, which is not empty, of an image of this size, with gradients in one of 256 random
-    /// directions at the corners that the window needs: much cheaper, and noise does not show it.
+    /// A lattice with gradients at the corners that a window of an image needs only, in 256 random
+    /// directions: much cheaper than [`draw`](Self::draw), with no visible difference. The window must not be
+    /// empty.
     pub(crate) fn for_window(
         (rows, columns): (usize, usize),
         (width, height): (usize, usize),
@@ -161,8 +164,8 @@ impl Lattice {
 
     /// The noise at each pixel, row by row, about −1..1: fade 6t⁵ − 15t⁴ + 10t³, scaled by √2.
     ///
-    /// Pixel x lies at x·columns/width, so a size that is no multiple of the lattice just gives cells of unequal numbers
-    /// of pixels; for multiples it is what the official code computes.
+    /// Pixel x lies at x·columns/width, so a size that is no multiple of the lattice just gives cells of
+    /// unequal numbers of pixels; for multiples it is what the official code computes.
     #[must_use]
     pub fn noise(&self, width: usize, height: usize) -> Vec<f32> {
         let mut noise = vec![0.0; width * height];
@@ -176,8 +179,8 @@ impl Lattice {
         noise
     }
 
-    /// Adds the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of an image of
-    /// this size.
+    /// Adds the noise times `weight` at each pixel of a window, for which the lattice must have gradients, of
+    /// an image of this size.
     pub(crate) fn add(&self, (width, height): (usize, usize), window: Rect, weight: f32, noise: &mut [f32]) {
         if window.width == 0 || window.height == 0 {
             return;
@@ -185,8 +188,8 @@ impl Lattice {
         let (first_row, first_column, across) = self.part;
         let count = window.width as usize;
         let columns: Vec<_> = places(window.x, self.columns, width).take(count).collect();
-        // Within a row of cells, the noise is that of its upper corners, linear in y, which fades into that of the lower
-        // ones. Both are faded along x already; each is (slope, value) for each column.
+        // Within a row of cells, the noise is that of its upper corners, linear in y, which fades into that
+        // of the lower ones. Both are faded along x already; each is (slope, value) for each column.
         let (mut upper, mut lower) = (Vec::new(), Vec::new());
         let mut faded_for = None;
         let rows = places(window.y, self.rows, height);
@@ -212,7 +215,7 @@ impl Lattice {
     }
 }
 
-/// Unit gradients all around.
+/// Unit vectors in 256 directions.
 static DIRECTIONS: LazyLock<[(f32, f32); 256]> = LazyLock::new(|| {
     std::array::from_fn(|i| {
         let angle = i as f64 / 256.0 * TAU;
@@ -224,7 +227,8 @@ fn gradients(angles: &[f64]) -> Vec<(f32, f32)> {
     angles.iter().map(|a| (a.cos() as f32, a.sin() as f32)).collect()
 }
 
-/// Cell, place within it and fade there, of the pixels from the first one on, of `size` pixels.
+/// Cell, position within it and fade at that position, for each pixel from `first` on; `size` pixels have
+/// `cells` cells.
 fn places(first: u32, cells: usize, size: usize) -> impl Iterator<Item = (usize, f32, f32)> {
     let (mut cell, mut rest) = (first as usize * cells / size, first as usize * cells % size);
     let scale = (size as f64).recip();

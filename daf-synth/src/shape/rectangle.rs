@@ -11,8 +11,8 @@ use crate::range::Range;
 
 /// One upright rectangle, anywhere in the image.
 ///
-/// Where a rectangle of the drawn aspect does not fit into the image, it is made less elongated, the area stays. The
-/// defaults are CutPaste's.
+/// Where a rectangle of the drawn aspect does not fit into the image, it is made less elongated, the area
+/// stays. The defaults are CutPaste's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rectangle {

@@ -87,14 +87,14 @@ impl Shape for Scar {
     }
 }
 
-/// A middle for something that reaches so far to both sides: inside an image of `size` pixels, if it fits.
+/// A random middle for an extent of `reach` to both sides, within `size` pixels where it fits.
 fn center(size: u32, reach: f64, rng: &mut dyn Rng) -> f64 {
     let size = f64::from(size);
     let reach = reach.clamp(0.0, size / 2.0);
     reach + rng.random::<f64>() * (size - 2.0 * reach)
 }
 
-/// The pixels of a row or column whose middles may lie within `reach` of `middle`.
+/// Pixels of a row or column whose middles may lie within `reach` of `middle`.
 pub(super) fn span(middle: f64, reach: f64, size: u32) -> std::ops::Range<usize> {
     let start = (middle - reach).max(0.0) as usize;
     start..((middle + reach).max(0.0) as usize + 1).min(size as usize)

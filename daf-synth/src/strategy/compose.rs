@@ -20,8 +20,9 @@ pub const OPACITY: Range = Range(0.0, 0.8);
 
 /// Any shape filled with any texture: the general form of most strategies.
 ///
-/// `shape: { type: perlin }` with an augmented `texture` is `dra`; other shapes and textures, also those of plugins, make
-/// strategies that have no name. `daf-cli list shape` and `daf-cli list texture` show what there is.
+/// `shape: { type: perlin }` with an augmented `texture` is `dra`; other shapes and textures, also those of
+/// plugins, make strategies that have no name. `daf-cli list shape` and `daf-cli list texture` show what
+/// there is.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Compose {
@@ -30,8 +31,9 @@ pub struct Compose {
     /// What it looks like: `procedural`, a folder of images, or a map with the `type` of a texture, such as
     /// `{ type: donor }`.
     pub texture: Textures,
-    /// Whether three of ten augmentations (contrast, brightness, sharpness, hue and saturation, solarize, posterize,
-    /// invert, autocontrast, equalize, rotation) are applied to the texture; plain colors stay as they are.
+    /// Whether three of ten augmentations (contrast, brightness, sharpness, hue and saturation, solarize,
+    /// posterize, invert, autocontrast, equalize, rotation) are applied to the texture; plain colors stay as
+    /// they are.
     pub augment: bool,
     /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
     /// `[0.0, 0.0]` for opaque defects.

@@ -1,4 +1,5 @@
-//! Compositions with a name: [`Compose`] with a fixed shape and texture, and the settings that each paper names.
+//! Compositions with a name: [`Compose`] with a fixed shape and texture, and the settings that each paper
+//! names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::range::Range;
 use crate::shape::{Perlin, Rectangle, Scar};
 use crate::texture::{Color, Granularity, SameImage, Textures};
 
-/// Declares a registered synthesizer: its settings with their defaults, and the [`Compose`] that they stand for.
+/// Declares a registered synthesizer: its settings with their defaults, and the [`Compose`] that they stand
+/// for.
 macro_rules! composition {
     (
         $(#[$attribute:meta])*
@@ -69,18 +71,18 @@ macro_rules! composition {
 }
 
 composition! {
-    /// Ragged blobs of Perlin noise, filled with foreign textures: the strategy of DRÆM (Zavrtanik et al., ICCV 2021), which
-    /// DAF trains with.
+    /// Ragged blobs of Perlin noise, filled with foreign textures: the strategy of DRÆM (Zavrtanik et al.,
+    /// ICCV 2021), which DAF trains with.
     ///
-    /// Each texture gets three of ten augmentations: contrast, brightness, sharpness, hue and saturation, solarize,
-    /// posterize, invert, autocontrast, equalize, rotation.
+    /// Each texture gets three of ten augmentations: contrast, brightness, sharpness, hue and saturation,
+    /// solarize, posterize, invert, autocontrast, equalize, rotation.
     Dra = "dra" {
-        /// Where textures come from: `procedural` (drawn, needs no files), a folder of images, searched with its
-        /// subfolders, e.g. the `images` of the Describable Textures Dataset, as in the paper, or a map with the `type` of
-        /// any texture.
+        /// Where textures come from: `procedural` (drawn, needs no files), a folder of images, searched with
+        /// its subfolders, e.g. the `images` of the Describable Textures Dataset, as in the paper, or a map
+        /// with the `type` of any texture.
         textures: Textures = Textures::default(),
-        /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
-        /// `[0.0, 0.0]` for opaque defects.
+        /// How much of the normal image shows through, drawn for each defect from [low, high] within
+        /// 0..=0.99; `[0.0, 0.0]` for opaque defects.
         opacity: Range = OPACITY,
     } => |settings| Compose {
         shape: Arc::new(Perlin::default()),
@@ -95,16 +97,17 @@ composition! {
     ///
     /// Textures are drawn and augmented as for `dra`. The paper gives no sizes; the defaults are CutPaste's.
     SimpleShape = "simple_shape" {
-        /// Where textures come from: `procedural` (drawn, needs no files), a folder of images, searched with its
-        /// subfolders, e.g. the `images` of the Describable Textures Dataset, as in the paper, or a map with the `type` of
-        /// any texture.
+        /// Where textures come from: `procedural` (drawn, needs no files), a folder of images, searched with
+        /// its subfolders, e.g. the `images` of the Describable Textures Dataset, as in the paper, or a map
+        /// with the `type` of any texture.
         textures: Textures = Textures::default(),
         /// Share of the image's area that the rectangle takes, drawn uniformly from [low, high] within 0..=1.
         area: Range = Rectangle::AREA,
-        /// Width divided by height of the rectangle, drawn uniformly on a log scale from [low, high] within 0.01..=100.
+        /// Width divided by height of the rectangle, drawn uniformly on a log scale from [low, high] within
+        /// 0.01..=100.
         aspect: Range = Rectangle::ASPECT,
-        /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
-        /// `[0.0, 0.0]` for opaque defects.
+        /// How much of the normal image shows through, drawn for each defect from [low, high] within
+        /// 0..=0.99; `[0.0, 0.0]` for opaque defects.
         opacity: Range = OPACITY,
     } => |settings| Compose {
         shape: Arc::new(Rectangle { area: settings.area, aspect: settings.aspect }),
@@ -121,8 +124,8 @@ composition! {
     SimpleTexture = "simple_texture" {
         /// What has one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
         granularity: Granularity = Granularity::default(),
-        /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
-        /// `[0.0, 0.0]` for opaque defects.
+        /// How much of the normal image shows through, drawn for each defect from [low, high] within
+        /// 0..=0.99; `[0.0, 0.0]` for opaque defects.
         opacity: Range = OPACITY,
     } => |settings| Compose {
         shape: Arc::new(Perlin::default()),
@@ -139,12 +142,13 @@ composition! {
     SimpleTextureShape = "simple_texture_shape" {
         /// Share of the image's area that the rectangle takes, drawn uniformly from [low, high] within 0..=1.
         area: Range = Rectangle::AREA,
-        /// Width divided by height of the rectangle, drawn uniformly on a log scale from [low, high] within 0.01..=100.
+        /// Width divided by height of the rectangle, drawn uniformly on a log scale from [low, high] within
+        /// 0.01..=100.
         aspect: Range = Rectangle::ASPECT,
         /// What has one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
         granularity: Granularity = Granularity::default(),
-        /// How much of the normal image shows through, drawn for each defect from [low, high] within 0..=0.99;
-        /// `[0.0, 0.0]` for opaque defects.
+        /// How much of the normal image shows through, drawn for each defect from [low, high] within
+        /// 0..=0.99; `[0.0, 0.0]` for opaque defects.
         opacity: Range = OPACITY,
     } => |settings| Compose {
         shape: Arc::new(Rectangle { area: settings.area, aspect: settings.aspect }),
@@ -157,11 +161,13 @@ composition! {
 composition! {
     /// A piece of the image pasted elsewhere, its colors jittered: CutPaste (Li et al., CVPR 2021).
     ///
-    /// There is no official code; of the paper's aspects, 0.3 to 1 or 1 to 3.3, both halves are equally likely here too.
+    /// There is no official code; of the paper's aspects, 0.3 to 1 or 1 to 3.3, both halves are equally
+    /// likely here too.
     CutPaste = "cutpaste" {
         /// Share of the image's area that the piece takes, drawn uniformly from [low, high] within 0..=1.
         area: Range = Rectangle::AREA,
-        /// Width of the piece divided by its height, drawn uniformly on a log scale from [low, high] within 0.01..=100.
+        /// Width of the piece divided by its height, drawn uniformly on a log scale from [low, high] within
+        /// 0.01..=100.
         aspect: Range = Rectangle::ASPECT,
         /// By how much brightness, contrast, saturation and hue of the piece may change, 0..=0.5.
         jitter: f64 = SameImage::JITTER,
@@ -182,15 +188,15 @@ composition! {
         width: Range = Scar::WIDTH,
         /// Height in pixels at 256 × 256, drawn uniformly from [low, high] within 1..=256.
         height: Range = Scar::HEIGHT,
-        /// Degrees by which the scar, and what it shows, is turned clockwise, drawn uniformly from [low, high] within
-        /// −180..=180.
+        /// Degrees by which the scar, and what it shows, is turned clockwise, drawn uniformly from [low,
+        /// high] within −180..=180.
         angle: Range = Scar::ANGLE,
         /// By how much brightness, contrast, saturation and hue of the piece may change, 0..=0.5.
         jitter: f64 = SameImage::JITTER,
     } => |settings| Compose {
         shape: Arc::new(Scar { width: settings.width, height: settings.height, angle: settings.angle }),
-        // In the paper the content turns with the rectangle. Here both turn within the same range, each by an angle of its
-        // own: shape and texture are drawn apart, and in so small a piece it cannot be seen.
+        // In the paper the content turns with the rectangle. Here both turn within the same range, each by an
+        // angle of its own: shape and texture are drawn apart, and in so small a piece it cannot be seen.
         texture: Textures::of(SameImage { jitter: settings.jitter, angle: settings.angle }),
         augment: false,
         opacity: Range(0.0, 0.0),
@@ -199,7 +205,8 @@ composition! {
 
 /// A patch or a scar, by the toss of a coin: CutPaste's union.
 ///
-/// The class of a patch is 0, that of a scar 1, so that a classifier can tell normal, patch and scar apart ("3-way").
+/// The class of a patch is 0, that of a scar 1, so that a classifier can tell normal, patch and scar apart
+/// ("3-way").
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CutPasteUnion {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::composed::SimpleTexture;
-use crate::foreground::{ObjectMask, ObjectModel};
+use crate::object::{ObjectMask, ObjectModel};
 
 /// Another strategy, restricted to the object: defects never lie on the background.
 ///
@@ -17,12 +17,14 @@ use crate::foreground::{ObjectMask, ObjectModel};
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Foreground {
-    /// How to tell the object: `{type: border}` by what the image's border shows, `{type: threshold, brightness: 200,
-    /// threshold: 60}` by a known brightness of the background, `{type: everywhere}` not at all.
+    /// How to tell the object: `{type: border}` by what the image's border shows, `{type: threshold,
+    /// brightness: 200, threshold: 60}` by a known brightness of the background, `{type: everywhere}` not at
+    /// all.
     pub model: ObjectModel,
     /// The strategy that makes the defects: any synthesizer with its settings, e.g. `{type: dra}`.
     pub of: Box<dyn Synthesizer>,
-    /// Share of a defect's pixels from 0 to 1 that must lie on the object; with less, the defect is drawn again.
+    /// Share of a defect's pixels from 0 to 1 that must lie on the object; with less, the defect is drawn
+    /// again.
     pub least: f64,
     /// How many times a defect is drawn, from 1 to 1000, before the image is left as it is.
     pub tries: u32,
@@ -121,7 +123,7 @@ fn restrict(mut found: Synthetic, normal: &RgbImage, object: &ObjectMask, least:
     Some(found)
 }
 
-/// The part of the rectangle that holds the object: nothing else may have changed.
+/// The part of the rectangle that holds the object; outside nothing has changed.
 fn tighten(touched: Rect, object: &ObjectMask, width: u32) -> Rect {
     let columns = touched.x as usize..(touched.x.saturating_add(touched.width)).min(width) as usize;
     let rows = touched.y as usize..touched.y.saturating_add(touched.height) as usize;
@@ -154,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    /// Paints a square of 10 pixels somewhere, shades the two columns right of it without masking them, and has a soft
-    /// target and a class.
+    /// Paints a square of 10 pixels somewhere, shades the two columns right of it without masking them, and
+    /// has a soft target and a class.
     #[derive(Debug, Serialize, Deserialize)]
     struct Square {}
 

@@ -1,4 +1,4 @@
-//! Several strategies in turn.
+//! Mixtures of strategies.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::composed::{CutPaste, Dra};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixture {
-    /// The strategies, each as `{ weight: 1.0, synthesizer: { type: … } }`; at least one of them has a weight over 0.
+    /// The strategies, each as `{ weight: 1.0, synthesizer: { type: … } }`; at least one of them has a weight
+    /// over 0.
     pub of: Vec<Weighted>,
 }
 
@@ -63,7 +64,8 @@ impl Synthesizer for Mixture {
     ) -> Result<Synthesis, BoxError> {
         let total: f64 = self.of.iter().map(|part| part.weight).sum();
         let mut left = rng.random::<f64>() * total;
-        // Rounding may leave a little over after the last: it is the last one's, unless that is never to be drawn.
+        // Rounding may leave a little over after the last: it is the last one's, unless that is never to be
+        // drawn.
         let drawn = self.of.iter().filter(|part| part.weight > 0.0).find(|part| {
             left -= part.weight;
             left < 0.0

@@ -1,4 +1,4 @@
-//! No defect at all.
+//! The strategy that makes no defects.
 
 use daf_core::image::RgbImage;
 use daf_core::rand::Rng;
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Leaves every image as it is, e.g. as one of the strategies of a `mixture`.
 ///
-/// As the only one it trains on normal images alone, as `synthesizer: null` does, but without damaged copies to be equal
-/// to.
+/// As the only one it trains on normal images alone, as `synthesizer: null` does, but without damaged copies
+/// to be equal to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Unaltered {}

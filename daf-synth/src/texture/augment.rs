@@ -1,8 +1,8 @@
 //! The ten augmentations of DRÆM's textures, on 8-bit values.
 //!
-//! Semantics are those of imgaug, and of PIL where imgaug hands on to it. The official code keeps images in OpenCV's
-//! BGR order while imgaug takes them for RGB; our images are RGB, so that color spaces see the true colors. For the
-//! random colors that come out this makes no systematic difference.
+//! Semantics are those of imgaug, and of PIL where imgaug hands on to it. The official code keeps images in
+//! OpenCV's BGR order while imgaug takes them for RGB; our images are RGB, so that color spaces see the true
+//! colors. For the random colors that come out this makes no systematic difference.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::colorspace::{ColorSpace, HUES};
 use crate::range::Range;
 use crate::rotate::{Outside, rotate};
 
-/// Applies three different augmentations to an image or a patch, in the order in which they are drawn; fewer where one is
-/// drawn to do nothing. A plain color stays as it is.
+/// Applies three different augmentations to an image or a patch, in the order in which they are drawn; fewer
+/// where one is drawn to do nothing. A plain color stays as it is.
 pub fn augment(fill: &mut Fill, rng: &mut dyn Rng) {
     let (image, outside) = match fill {
         Fill::Color(_) => return,
@@ -31,10 +31,10 @@ pub fn augment(fill: &mut Fill, rng: &mut dyn Rng) {
     }
 }
 
-/// Draws an augmentation's parameters; `None` where it is drawn to do nothing.
+/// Draws the parameters of an augmentation; `None` for one that does nothing.
 type Draw = fn(&mut dyn Rng) -> Option<Augmentation>;
 
-/// The ten, with the official code's ranges.
+/// The ten augmentations, with the ranges of the official code.
 const DRAWN: [Draw; 10] = [
     |rng| {
         Some(Augmentation::Gamma(std::array::from_fn(|_| {
@@ -74,18 +74,19 @@ pub enum Augmentation {
     Gamma([f64; 3]),
     /// Brightness times a factor and plus an offset (imgaug's `MultiplyAndAddToBrightness`).
     Brightness {
-        /// Where brightness is taken from.
+        /// Color space that defines brightness.
         space: ColorSpace,
-        /// What it is multiplied by.
+        /// Factor of the brightness.
         factor: f64,
-        /// What is added, in levels.
+        /// Offset of the brightness in levels.
         offset: i16,
         /// Whether the offset is added before multiplying.
         offset_first: bool,
     },
     /// From smoothed (0) over unchanged (1) to sharpened (PIL's `ImageEnhance.Sharpness`).
     Sharpness(f64),
-    /// Added to hue and saturation, both in 255ths (imgaug's `AddToHueAndSaturation`): hue turns, saturation is clipped.
+    /// Offsets of hue and saturation in 255ths (imgaug's `AddToHueAndSaturation`): hue turns, saturation is
+    /// clipped.
     HueSaturation {
         /// 255 is a full turn of the color circle.
         hue: i32,
@@ -98,12 +99,12 @@ pub enum Augmentation {
     Posterize(u8),
     /// 255 − v.
     Invert,
-    /// Stretches each channel over the whole range, after dropping this many per cent of the pixels on either side
-    /// (PIL's `ImageOps.autocontrast`).
+    /// Stretches each channel over the whole range, after dropping this many per cent of the pixels on either
+    /// side (PIL's `ImageOps.autocontrast`).
     Autocontrast(u8),
     /// Makes each channel's histogram flat (PIL's `ImageOps.equalize`).
     Equalize,
-    /// Degrees about the center; what comes in is black.
+    /// Rotation about the center in degrees, clockwise; pixels from outside are black.
     Rotate(f64),
 }
 
@@ -113,7 +114,7 @@ impl Augmentation {
         self.apply_within(image, Outside::Black);
     }
 
-    /// Changes the image, around which there is what `outside` says.
+    /// Changes the image; rotation takes `outside` from beyond its edges.
     fn apply_within(self, image: &mut RgbImage, outside: Outside) {
         match self {
             Self::Gamma(gammas) => {

@@ -14,7 +14,7 @@ pub struct Color {
     pub granularity: Granularity,
 }
 
-/// What has one color.
+/// Extent of a color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
@@ -63,7 +63,8 @@ impl Texture for Color {
     }
 }
 
-/// Paints the pixels of `unpainted` that are connected with one of them, across corners too, and takes them out of it.
+/// Paints the pixels of `unpainted` that are connected with one of them, across corners too, and takes them
+/// out of it.
 fn paint(patch: &mut RgbImage, unpainted: &mut GrayImage, start: (u32, u32), color: Rgb<u8>) {
     let mut waiting = vec![start];
     while let Some((x, y)) = waiting.pop() {

@@ -1,7 +1,7 @@
 //! Color spaces with 8-bit values, as OpenCV's `cvtColor` has them.
 //!
-//! Values are rounded to 8 bits in the color space, hue to steps of two degrees, so that going there and back loses what
-//! OpenCV loses.
+//! Values are rounded to 8 bits in the color space, hue to steps of two degrees, so that going there and back
+//! loses what OpenCV loses.
 
 use std::sync::LazyLock;
 
@@ -69,8 +69,8 @@ fn descale(value: i32, bits: u32) -> u8 {
     ((value + (1 << (bits - 1))) >> bits).clamp(0, 255) as u8
 }
 
-/// Luma, and two of its differences from the channels, which are given with their weights. Weights have 14 bits after the
-/// binary point.
+/// Luma, and two of its differences from the channels, which are given with their weights. Weights have 14
+/// bits after the binary point.
 fn encode_luma(rgb: [u8; 3], differences: [(usize, i32); 2]) -> [u8; 3] {
     let rgb = rgb.map(i32::from);
     let luma = descale(rgb[0] * 4899 + rgb[1] * 9617 + rgb[2] * 1868, 14);
@@ -155,8 +155,8 @@ fn decode_hls([hue, lightness, saturation]: [u8; 3]) -> [u8; 3] {
     [channel(r), channel(g), channel(b)]
 }
 
-/// How much of each of red, green and blue a hue has, from 0 to 1. A table, since no processor foresees in which sixth of
-/// the color circle a pixel is.
+/// How much of each of red, green and blue a hue has, from 0 to 1. A table, since no processor foresees in
+/// which sixth of the color circle a pixel is.
 static WHEEL: [[f32; 3]; 256] = {
     let mut wheel = [[0.0; 3]; 256];
     let mut hue = 0;
@@ -304,8 +304,8 @@ fn cube_root(t: f64) -> f64 {
 /// The last place of [`COMPANDED`].
 const COMPANDED_LAST: usize = 8192;
 
-/// 8-bit sRGB of a linear value, by ⌊value · 8192⌉: fine enough that neighbors differ by less than half a level where the
-/// curve is steepest.
+/// 8-bit sRGB of a linear value, by ⌊value · 8192⌉: fine enough that neighbors differ by less than half a
+/// level where the curve is steepest.
 static COMPANDED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     (0..=COMPANDED_LAST)
         .map(|i| (companded(i as f64 / COMPANDED_LAST as f64) * 255.0).round() as u8)

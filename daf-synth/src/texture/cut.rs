@@ -17,8 +17,8 @@ use crate::range::Range;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SameImage {
-    /// By how much brightness, contrast, saturation and hue may change, 0..=0.5: factors of 1 ± jitter, and as much of a
-    /// turn of the color circle.
+    /// By how much brightness, contrast, saturation and hue may change, 0..=0.5: factors of 1 ± jitter, and
+    /// as much of a turn of the color circle.
     pub jitter: f64,
     /// Degrees by which the piece is turned clockwise, drawn uniformly from [low, high] within −180..=180.
     pub angle: Range,
@@ -63,8 +63,8 @@ impl Texture for SameImage {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Donor {
-    /// By how much brightness, contrast, saturation and hue may change, 0..=0.5: factors of 1 ± jitter, and as much of a
-    /// turn of the color circle.
+    /// By how much brightness, contrast, saturation and hue may change, 0..=0.5: factors of 1 ± jitter, and
+    /// as much of a turn of the color circle.
     pub jitter: f64,
     /// Degrees by which the piece is turned clockwise, drawn uniformly from [low, high] within −180..=180.
     pub angle: Range,
@@ -117,8 +117,8 @@ fn piece(image: &RgbImage, region: &Region, (amount, angle): (f64, Range), rng: 
     Fill::Patch(piece)
 }
 
-/// A piece of an image that is at least as large, turned clockwise by so many degrees, from a place where the turned piece
-/// lies inside, if there is one; elsewhere the image's outermost pixels go on.
+/// A piece of an image that is at least as large, turned clockwise. It lies inside the image where it fits;
+/// elsewhere the outermost pixels are repeated.
 fn cut(image: &RgbImage, width: u32, height: u32, degrees: f64, rng: &mut dyn Rng) -> RgbImage {
     if degrees == 0.0 {
         let x = rng.random_range(0..=image.width() - width);

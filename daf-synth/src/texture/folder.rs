@@ -15,15 +15,16 @@ use serde::{Deserialize, Serialize};
 
 /// The images of a folder and its subfolders, e.g. the Describable Textures Dataset's `images`.
 ///
-/// Each image is as likely as any other and is resized to the normal image's size. Up to 256 MiB of opened images are
-/// kept.
+/// Each image is as likely as any other and is resized to the normal image's size. Up to 256 MiB of opened
+/// images are kept.
 // The folder is listed once; clones share what is opened. What is drawn depends on the random stream alone.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
     /// The folder, searched with its subfolders.
     path: PathBuf,
-    /// Which image files are taken, by their endings, e.g. `[jpg, png]`; all that can be read if the list is empty.
+    /// Which image files are taken, by their endings, e.g. `[jpg, png]`; all that can be read if the list is
+    /// empty.
     #[serde(default)]
     formats: Vec<String>,
     #[serde(skip)]
@@ -53,11 +54,11 @@ struct Kept {
 }
 
 impl Folder {
-    /// Bytes of decoded textures that are kept: 256 MiB, about 1300 textures at 256 × 256. When it is full, the others
-    /// are opened anew each time; which ones does not matter, since all are drawn equally often.
+    /// Bytes of decoded textures that are kept: 256 MiB, about 1300 textures at 256 × 256. When it is full,
+    /// the others are opened anew each time; which ones does not matter, since all are drawn equally often.
     pub const BUDGET: usize = 256 << 20;
 
-    /// The folder at `path`, not looked at yet.
+    /// The folder at `path`, which is read later.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -66,7 +67,7 @@ impl Folder {
         }
     }
 
-    /// Where it is.
+    /// Path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -83,7 +84,8 @@ impl Folder {
         if let Some(image) = self.kept(|kept| kept.images.get(&key).cloned()) {
             return Ok(image);
         }
-        // Not under the lock: threads open different files at the same time. If two open the same one, both get the same.
+        // Not under the lock: threads open different files at the same time. If two open the same one, both
+        // get the same.
         let image = Arc::new(data::resize_rgb(&data::read_rgb(&files[index])?, width, height)?);
         self.kept(|kept| {
             let bytes = image.as_raw().len();

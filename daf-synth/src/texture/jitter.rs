@@ -1,4 +1,4 @@
-//! Random changes of color, as CutPaste applies them to what it pastes.
+//! Color jitter of pasted pieces, as in CutPaste.
 
 use daf_core::image::RgbImage;
 use daf_core::rand::{Rng, RngExt};
@@ -6,8 +6,8 @@ use daf_core::rand::{Rng, RngExt};
 use super::augment::turn_hue;
 use crate::range::Range;
 
-/// Changes brightness, contrast and saturation by factors of 1 ± `amount` and hue by as much of a full turn, in random
-/// order, as torchvision's `ColorJitter` does.
+/// Changes brightness, contrast and saturation by factors of 1 ± `amount` and hue by as much of a full turn,
+/// in random order, as torchvision's `ColorJitter` does.
 pub(super) fn jitter(image: &mut RgbImage, amount: f64, rng: &mut dyn Rng) {
     if amount == 0.0 {
         return;

@@ -1,4 +1,4 @@
-//! What a defect looks like: the registered textures, and how they are written in YAML.
+//! Textures: materials of defects, and their forms in YAML.
 
 use std::fmt;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub use cut::{Donor, SameImage};
 pub use folder::Folder;
 pub use procedural::Procedural;
 
-/// Where textures come from, as it is written in YAML: `procedural`, the path of a folder (`./procedural` for one of that
+/// A texture as it is written in YAML: `procedural`, the path of a folder (`./procedural` for one of that
 /// name), or a map with the `type` and the settings of any texture.
 #[derive(Debug, Clone)]
 pub enum Textures {
@@ -31,12 +31,12 @@ pub enum Textures {
     Procedural(Procedural),
     /// The short form of [`Folder`].
     Folder(Folder),
-    /// A map.
+    /// A map with `type`, any texture.
     Part(Arc<dyn Texture>),
 }
 
 impl Textures {
-    /// How [`Textures::Procedural`] is written.
+    /// The short form of [`Textures::Procedural`] in YAML.
     pub const PROCEDURAL: &'static str = "procedural";
 
     /// A texture of any type.
@@ -44,7 +44,7 @@ impl Textures {
         Self::Part(Arc::new(texture))
     }
 
-    /// The texture that is meant.
+    /// The texture.
     #[must_use]
     pub fn texture(&self) -> &dyn Texture {
         match self {
@@ -55,7 +55,7 @@ impl Textures {
     }
 }
 
-/// Drawn ones: they need no files.
+/// Procedural textures, which need no files.
 impl Default for Textures {
     fn default() -> Self {
         Self::Procedural(Procedural::default())
@@ -88,7 +88,8 @@ impl Serialize for Textures {
     }
 }
 
-/// By hand, so that a fault inside the map keeps its place: an untagged enum would only say that nothing fits.
+/// By hand, so that a fault inside the map keeps its place: an untagged enum would only say that nothing
+/// fits.
 impl<'de> Deserialize<'de> for Textures {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Written;

@@ -1,7 +1,8 @@
-//! Textures that are drawn rather than photographed: they need no files.
+//! Procedural textures, which need no image files.
 //!
-//! A [`Pattern`] gives each pixel a height in 0..=1, a random palette turns heights into colors, uneven light and
-//! pixel noise take away what is artificial. Sizes of structures are relative to the image's shorter side.
+//! A [`Pattern`] gives each pixel a height in 0..=1, a random palette turns heights into colors, uneven light
+//! and pixel noise take away what is artificial. Sizes of structures are relative to the image's shorter
+//! side.
 
 use std::f32::consts::{PI, TAU};
 
@@ -19,8 +20,8 @@ use crate::shape::perlin::Lattice;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Procedural {
-    /// Which patterns there are, each as likely as any other: `marble`, `stripes`, `checks`, `cells`, `weave`, `grain`,
-    /// `blotches`; all of them by default.
+    /// Which patterns there are, each as likely as any other: `marble`, `stripes`, `checks`, `cells`,
+    /// `weave`, `grain`, `blotches`; all of them by default.
     pub patterns: Vec<Pattern>,
 }
 
@@ -151,8 +152,8 @@ fn fraction(value: f32) -> f32 {
     value - floor(value) as f32
 }
 
-/// About sin(π·t) for t in 0..=1, to a thousandth: the sine itself is a function call, and no processor's is quite that of
-/// another.
+/// sin(π·t) for t in 0..=1 to a thousandth. The sine itself is a function call, whose last bits depend on the
+/// library.
 fn arch(t: f32) -> f32 {
     let parabola = 4.0 * t * (1.0 - t);
     parabola * (0.775 + 0.225 * parabola)
@@ -233,7 +234,7 @@ impl Area {
         sum
     }
 
-    /// Pixels by which lines waver: up to `most` of a period.
+    /// Displacement of lines in pixels, up to `most` of a period.
     fn waver(self, period: f32, most: f64, rng: &mut dyn Rng) -> Field {
         let amplitude = period * uniform(0.0, most, rng);
         self.noise(rng.random_range(2..=6), amplitude, rng)
@@ -290,7 +291,8 @@ impl Area {
 
     fn cells(self, rng: &mut dyn Rng) -> Field {
         let spacing = self.period(1.0 / 24.0, 1.0 / 5.0, rng);
-        // One point per square of a grid from the window's corner on, with a border of squares around the window.
+        // One point per square of a grid from the window's corner on, with a border of squares around the
+        // window.
         let columns = (self.window.width as f32 / spacing) as usize + 3;
         let rows = (self.window.height as f32 / spacing) as usize + 3;
         let points: Vec<(f32, f32, f32)> = (0..rows * columns)
@@ -433,7 +435,7 @@ impl SmoothStep {
 /// The profile of a line and the gap beside it.
 #[derive(Clone, Copy)]
 struct Line {
-    /// How it fades with the distance from its middle, in periods.
+    /// Fade with the distance from the middle of the line, in periods.
     edge: SmoothStep,
 }
 
@@ -451,7 +453,8 @@ impl Line {
     }
 }
 
-/// Colors of the heights 0..=255: from two to five random colors, either about one hue as in most materials or unrelated.
+/// Colors of the heights 0..=255: from two to five random colors, either about one hue as in most materials
+/// or unrelated.
 fn palette(rng: &mut dyn Rng) -> [[f32; 3]; 256] {
     let related = rng.random::<bool>();
     let (hue, saturation) = (uniform(0.0, 1.0, rng), uniform(0.0, 0.8, rng));

@@ -1,7 +1,7 @@
 //! Scratches and cracks for daf: the synthesizer `scratch`.
 //!
-//! A defect is a few strokes: random walks over the image with a profile across them, of width and brightness,
-//! that tapers to both ends.
+//! A defect is a few strokes: random walks over the image with a profile across them, of width and
+//! brightness, that tapers to both ends.
 
 #![forbid(unsafe_code)]
 
@@ -17,12 +17,13 @@ use stroke::{Canvas, Pen};
 
 /// Scratches and cracks: random strokes, lighter or darker than the surface, that taper to their ends.
 ///
-/// A scratch is a gentle curve, lit from one side: one flank is light, the other dark. A crack is dark, runs in a jagged
-/// line and sends out branches.
+/// A scratch is a gentle curve, lit from one side: one flank is light, the other dark. A crack is dark, runs
+/// in a jagged line and sends out branches.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scratch {
-    /// How many strokes an image gets, drawn from [least, most] within 1..=100; branches of cracks do not count.
+    /// How many strokes an image gets, drawn from [least, most] within 1..=100; branches of cracks do not
+    /// count.
     pub strokes: (u32, u32),
     /// Share of the images that get cracks instead of scratches, 0..=1.
     pub cracks: f64,
@@ -30,13 +31,13 @@ pub struct Scratch {
     pub length: (f64, f64),
     /// Width of a stroke in pixels in the middle of its length, drawn from [low, high] within 0.5..=64.
     pub width: (f64, f64),
-    /// Change of brightness in the middle of a stroke as a share of the range from black to white, drawn from [low, high]
-    /// within 0.05..=1.
+    /// Change of brightness in the middle of a stroke as a share of the range from black to white, drawn from
+    /// [low, high] within 0.05..=1.
     pub contrast: (f64, f64),
     /// How far a scratch curves over its whole length, in degrees, drawn from [-bend, bend]; 0..=360.
     pub bend: f64,
-    /// How much the flanks of a scratch differ, 0..=1: at 0 they are alike, at 1 one of them changes as much as the
-    /// middle, in the other direction.
+    /// How much the flanks of a scratch differ, 0..=1: at 0 they are alike, at 1 one of them changes as much
+    /// as the middle, in the other direction.
     pub relief: f64,
     /// Branches of a crack on average, 0..=20.
     pub branches: f64,

@@ -3,10 +3,10 @@
 use daf_core::image::{GrayImage, RgbImage};
 use daf_core::rand::{Rng, RngExt};
 
-/// Changes below this many grey levels cannot be seen; they are neither made nor marked.
+/// Changes below this many gray levels cannot be seen; they are neither made nor marked.
 const VISIBLE: f32 = 6.0;
 
-/// The change of every pixel, in grey levels. Of several strokes over a pixel the strongest counts.
+/// The change of every pixel, in gray levels. Of several strokes over a pixel the strongest counts.
 pub(crate) struct Canvas {
     width: u32,
     height: u32,
@@ -24,7 +24,7 @@ pub(crate) struct Pen {
     pub(crate) length: f64,
     /// In pixels, in the middle of the length.
     pub(crate) width: f64,
-    /// Grey levels in the middle of the width.
+    /// Gray levels in the middle of the width.
     pub(crate) change: f64,
     /// How much the flanks differ, 0..=1.
     pub(crate) relief: f64,
@@ -64,8 +64,8 @@ impl Pen {
         }
     }
 
-    /// Draws a line of straight steps, each in the direction that `turn` makes of the last. Gives the points with the
-    /// share of the length that lies before them.
+    /// Draws a line of straight steps, each in the direction that `turn` makes of the last. Gives the points
+    /// with the share of the length that lies before them.
     fn walk(
         self,
         step: f64,

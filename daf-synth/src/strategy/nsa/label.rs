@@ -1,4 +1,4 @@
-//! Masks and soft targets from what has changed.
+//! Masks and soft targets from the changes of an image.
 
 use daf_core::Rect;
 use daf_core::image::{GrayImage, RgbImage};
@@ -6,15 +6,15 @@ use daf_core::image::{GrayImage, RgbImage};
 use super::{Labels, Settings};
 use crate::median::{disk_median, majority};
 
-/// The label is filtered over squares of this radius, as in the official code.
+/// Radius of the squares over which the mask is median-filtered, as in the official code.
 const SQUARE: usize = 2;
-/// The intensity is filtered over disks of this radius.
+/// Radius of the disks over which the intensity is median-filtered.
 const DISK: usize = 5;
 /// Largest sum of the differences of three channels.
 const MOST: u16 = 3 * 255;
 
-/// What has changed inside `patches` (1 there, row by row) by more than the tolerance, and the target if labels are soft;
-/// `None` if nothing has. `factor` is that of blending.
+/// Mask of the changes above the tolerance inside `patches` (1 there, row by row), and the target if labels
+/// are soft; `None` without changes. `factor` is the blending factor.
 pub(super) fn label(
     settings: &Settings,
     normal: &RgbImage,

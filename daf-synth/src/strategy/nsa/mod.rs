@@ -6,7 +6,7 @@ use daf_core::{BoxError, Donors, Rect, Synthesis, Synthesizer, Synthetic, typeta
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::foreground::ObjectModel;
+use crate::object::ObjectModel;
 use crate::poisson::{Gradients, MixedRule};
 use crate::range::Range;
 
@@ -15,33 +15,35 @@ mod patch;
 mod preset;
 
 use patch::{Objects, Patch, Scene};
-pub use preset::{Preset, UnknownPreset};
+pub use preset::Preset;
 
-/// Patches of other normal images, resized and blended in without a seam: the strategy of NSA (Schlüter et al., ECCV
-/// 2022). Without a preset it has the defaults of the official routine.
+/// Patches of other normal images, resized and blended in without a seam: the strategy of NSA (Schlüter et
+/// al., ECCV 2022). Without a preset it has the defaults of the official routine.
 ///
-/// Whatever is not written comes from the preset. The DAF paper's NSA_B is a class's preset with its binary labels.
+/// Whatever is not written comes from the preset. The DAF paper's NSA_B is a class's preset with its binary
+/// labels.
 ///
-/// Where the official code would leave an image as it is because no patch made a visible change, up to five more draws
-/// are made here.
+/// Where the official code would leave an image as it is because no patch made a visible change, up to five
+/// more draws are made here.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct Nsa {
-    /// Settings by the name of a data set: a class of MVTec AD or `chest_xray`. Any field beside it overrides them.
+    /// Settings by the name of a data set: a class of MVTec AD or `chest_xray`. Any field beside it overrides
+    /// them.
     pub preset: Option<Preset>,
-    /// How patches are blended in: `normal` (Poisson blending with the patch's gradients: objects), `mixed` (with the
-    /// stronger gradients: textures), `mix` (a coin decides on one of both), `swap` (pasted), `uniform` (pasted
-    /// half-transparently, as in FPI).
+    /// How patches are blended in: `normal` (Poisson blending with the patch's gradients: objects), `mixed`
+    /// (with the stronger gradients: textures), `mix` (a coin decides on one of both), `swap` (pasted),
+    /// `uniform` (pasted half-transparently, as in FPI).
     pub blend: Option<Blend>,
     /// Which gradients are the stronger ones in mixed blending: `opencv` or, by their length, `magnitude`.
     pub mixed_rule: Option<MixedRule>,
-    /// The training target: `binary` (the mask), `continuous` (a blending factor drawn for each image), `intensity` (the
-    /// change of the pixels), `logistic` (the same through a logistic function).
+    /// The training target: `binary` (the mask), `continuous` (a blending factor drawn for each image),
+    /// `intensity` (the change of the pixels), `logistic` (the same through a logistic function).
     pub labels: Option<Labels>,
-    /// The function of `logistic` labels: `1 / (1 + exp(−k·(change − x0)))` with the change in grey levels.
+    /// The function of `logistic` labels: `1 / (1 + exp(−k·(change − x0)))` with the change in gray levels.
     pub logistic: Option<Logistic>,
-    /// Largest number of patches per image from 1 to 100: the first one is always made, each of the others in half of the
-    /// cases.
+    /// Largest number of patches per image from 1 to 100: the first one is always made, each of the others in
+    /// half of the cases.
     pub patches: Option<u32>,
     /// Bounds of half the height of a patch, as shares of the image's height: [low, high] within 0.001..=1.
     pub height: Option<Range>,
@@ -49,26 +51,27 @@ pub struct Nsa {
     pub width: Option<Range>,
     /// Distribution of both halves before the bounds cut it: `lower` + Gamma(`shape`, `scale`).
     pub gamma: Option<Gamma>,
-    /// Factor by which a patch is resized, drawn from a normal distribution around 1 of deviation 0.5 and cut to
-    /// [low, high] within 0.05..=20.
+    /// Factor by which a patch is resized, drawn from a normal distribution around 1 of deviation 0.5 and cut
+    /// to [low, high] within 0.05..=20.
     pub resize: Option<Range>,
-    /// Number of random ellipses that make up the outline of a patch, 5 in the official variant, 100 at most; 0 for the
-    /// whole rectangle.
+    /// Number of random ellipses that make up the outline of a patch, 5 in the official variant, 100 at most;
+    /// 0 for the whole rectangle.
     pub ellipses: Option<u32>,
-    /// How to tell the object, so that patches are cut from it and pasted onto it: `{type: everywhere}` for none,
-    /// `{type: threshold, brightness: 200, threshold: 60}` or `{type: border}`.
+    /// How to tell the object, so that patches are cut from it and pasted onto it: `{type: everywhere}` for
+    /// none, `{type: threshold, brightness: 200, threshold: 60}` or `{type: border}`.
     pub object: Option<ObjectModel>,
     /// Share of a patch from 0 to 1 that must be object in the image that it comes from.
     pub min_object: Option<f64>,
     /// Share of a patch's object from 0 to 1 that must come to lie on the object.
     pub min_overlap: Option<f64>,
-    /// A pixel is labelled if the mean change of its channels is greater than this, in grey levels from 0 to 100.
+    /// A pixel is labeled if the mean change of its channels is greater than this, in gray levels from 0 to
+    /// 100.
     pub tolerance: Option<f64>,
 }
 
 daf_core::register!(Synthesizer: Nsa = "nsa");
 
-/// How patches are blended in.
+/// Kind of blending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blend {
@@ -102,9 +105,9 @@ pub enum Labels {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logistic {
-    /// Steepness per grey level.
+    /// Steepness per gray level.
     pub k: f64,
-    /// Change in grey levels that gives a target of one half.
+    /// Change in gray levels that gives a target of one half.
     pub x0: f64,
 }
 
@@ -116,7 +119,7 @@ pub struct Gamma {
     pub shape: f64,
     /// Its scale.
     pub scale: f64,
-    /// What is added.
+    /// Offset that is added.
     pub lower: f64,
 }
 
@@ -142,11 +145,11 @@ pub struct Settings {
 
 /// Blending factors of FPI and of continuous labels.
 const FACTOR: Range = Range(0.05, 0.95);
-/// How often an image is tried.
+/// Number of draws for an image.
 const DRAWS: u32 = 6;
 
 impl Nsa {
-    /// What is written, else what the preset says, else the defaults.
+    /// Resolved settings: what is written, otherwise the preset's, otherwise the defaults.
     #[must_use]
     pub fn settings(&self) -> Settings {
         let preset = self.preset.map_or_else(Settings::default, Preset::settings);

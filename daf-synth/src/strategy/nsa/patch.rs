@@ -1,4 +1,4 @@
-//! Cutting a patch from one image and pasting it into another.
+//! Patches: cut from one image, pasted into another.
 
 use std::ops::RangeInclusive;
 
@@ -8,13 +8,13 @@ use daf_core::rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma, Normal};
 
 use super::Settings;
-use crate::foreground::ObjectMask;
+use crate::object::ObjectMask;
 use crate::poisson::{Gradients, seamless_clone};
 use crate::range::Range;
 
-/// How often a place is drawn before the patch is given up.
+/// Number of places that are tried before a patch is given up.
 const TRIES: u32 = 200;
-/// Fewer pixels than this are not worth a Poisson blending.
+/// Smallest number of pixels for Poisson blending.
 const LEAST_PIXELS: usize = 50;
 
 /// Both images with their objects, where the settings ask for an object.
@@ -50,7 +50,7 @@ pub(super) struct Patch {
     object: Vec<u8>,
 }
 
-/// Numbers of the patch along one axis, in pixels.
+/// Extent of a patch along one axis, in pixels.
 struct Axis {
     /// Bounds of the half-width.
     bounds: RangeInclusive<u32>,
@@ -70,7 +70,7 @@ impl Axis {
         }
     }
 
-    /// An interval around a uniform centre, clipped to `size` pixels: start and length.
+    /// An interval around a uniform center, clipped to `size` pixels: start and length.
     fn place(&self, size: u32, rng: &mut dyn Rng) -> (u32, u32) {
         let least = *self.bounds.start();
         let center = if least < size.saturating_sub(least) {
@@ -122,8 +122,8 @@ impl Patch {
             (object as f64 > settings.min_object * area as f64).then_some((place, outline))
         })?;
 
-        // A patch keeps its aspect, unless a bound is in the way. Bounds of half-widths serve as bounds of widths here, as
-        // in the official code.
+        // A patch keeps its aspect, unless a bound is in the way. Bounds of half-widths serve as bounds of
+        // widths here, as in the official code.
         let scale = Normal::new(1.0f64, 0.5).map_or(1.0, |normal| normal.sample(rng));
         let scale = scale.max(settings.resize.0).min(settings.resize.1);
         let (width, height) = (f64::from(place.width), f64::from(place.height));
@@ -169,8 +169,9 @@ impl Patch {
         }
     }
 
-    /// Pastes it somewhere into `image` with a weight of `factor` and marks it in `patches` (one value per pixel); the
-    /// rectangle outside which nothing has changed, or `None` if there is no place or too little of the patch.
+    /// Pastes it somewhere into `image` with a weight of `factor` and marks it in `patches` (one value per
+    /// pixel); the rectangle outside which nothing has changed, or `None` if there is no place or too little
+    /// of the patch.
     pub(super) fn paste(
         mut self,
         settings: &Settings,
@@ -233,7 +234,8 @@ impl Patch {
         Some(touched)
     }
 
-    /// A uniform place for the upper left corner that fits and, with an object model, overlaps the destination's object.
+    /// A uniform place for the upper left corner that fits and, with an object model, overlaps the
+    /// destination's object.
     fn find_place(
         &self,
         settings: &Settings,
@@ -272,8 +274,8 @@ impl Patch {
         })
     }
 
-    /// Pastes without blending: `factor` of the patch and the rest of what was there, cut off to integers as in the
-    /// official code.
+    /// Pastes without blending: `factor` of the patch and the rest of what was there, cut off to integers as
+    /// in the official code.
     fn copy(&self, image: &mut RgbImage, (x, y): (u32, u32), factor: f64) {
         let (columns, across, factor) = (self.image.width() as usize, image.width() as usize, factor as f32);
         let rows = self
@@ -305,7 +307,7 @@ impl Objects {
     }
 }
 
-/// How many pixels two masks of 0 and 1 have in common.
+/// Number of pixels that two masks of 0 and 1 have in common.
 fn both(a: &[u8], b: &[u8]) -> u64 {
     a.iter().zip(b).map(|(a, b)| u64::from(a & b)).sum()
 }
@@ -344,9 +346,10 @@ fn ellipses(
     outline
 }
 
-/// A rectangle of an image, resized with linear interpolation between pixel centres, as OpenCV does it by default.
+/// A rectangle of an image, resized with linear interpolation between pixel centers, as OpenCV does it by
+/// default.
 fn bilinear(image: &RgbImage, place: Rect, width: u32, height: u32) -> RgbImage {
-    /// Lower neighbour, upper neighbour, share of the upper one in 1/256.
+    /// Lower neighbor, upper neighbor, share of the upper one in 1/256.
     fn taps(from: u32, to: u32) -> Vec<(usize, usize, i32)> {
         let ratio = f64::from(from) / f64::from(to);
         let last = f64::from(from - 1);
@@ -389,7 +392,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::foreground::ObjectModel;
+    use crate::object::ObjectModel;
 
     const ALL: Rect = Rect {
         x: 0,
@@ -489,7 +492,8 @@ mod tests {
                 pasted += 1;
                 assert_eq!((touched.width, touched.height), size);
                 assert!(object as f64 > 0.6 * area as f64);
-                // What was white and turned black is object off the destination's object: at most half of the patch's.
+                // What was white and turned black is object off the destination's object: at most half of the
+                // patch's.
                 let outside = image
                     .pixels()
                     .zip(destination.pixels())
@@ -528,7 +532,7 @@ mod tests {
         };
         let double = bilinear(&image, place, 80, 60);
         let pixel = double.get_pixel(31, 21).0;
-        // Centre of pixel 31 at (31 + 0.5) / 2 − 0.5 = 15.25 in the rectangle.
+        // Center of pixel 31 at (31 + 0.5) / 2 − 0.5 = 15.25 in the rectangle.
         assert_eq!(pixel[..2], [25, 30]);
         let half = bilinear(&image, place, 20, 15);
         assert_eq!(half.get_pixel(5, 5).0[..2], [10 + 11, 20 + 11]);

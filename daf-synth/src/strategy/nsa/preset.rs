@@ -1,107 +1,111 @@
-//! The settings that NSA was published with, as data.
+//! Settings that NSA was published with.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use daf_core::registry;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::{Blend, Gamma, Labels, Logistic, Settings};
-use crate::foreground::ObjectModel;
+use crate::object::ObjectModel;
 use crate::poisson::MixedRule;
 use crate::range::Range;
 
-/// Settings by the name of a data set: the fifteen classes of MVTec AD and `chest_xray`.
+/// Settings with the name of a data set: the fifteen classes of MVTec AD and `chest_xray`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Preset(&'static Row);
+pub struct Preset(&'static (&'static str, Settings));
 
-/// A line of the table.
-#[derive(Debug, PartialEq)]
-struct Row {
-    name: &'static str,
-    height: Range,
-    width: Range,
-    patches: u32,
-    /// Least object share of the patch and least overlap of both objects.
-    object: (f64, f64),
-    /// k and x0.
-    logistic: (f64, f64),
-    /// Brightness of the background and threshold; `None` where there is no background.
-    background: Option<(f64, f64)>,
-    kind: Kind,
-}
-
-/// What decides on gradients and resizing.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
-    Object,
-    Texture,
-    /// An object with mixed gradients.
-    Radiograph,
-}
-
-/// Most patches are between a hundredth and half of the image wide.
+/// Bounds of most patches: a hundredth to half of the image.
 const WIDE: Range = Range(0.03, 0.40);
-/// Object rules where there is no object model: without effect, the routine's own values.
-const UNUSED: (f64, f64) = (0.25, 0.25);
-/// Backgrounds: light grey, black.
-const LIGHT: Option<(f64, f64)> = Some((200.0, 60.0));
-const DARK: Option<(f64, f64)> = Some((20.0, 20.0));
 
-const fn texture(name: &'static str, logistic: (f64, f64)) -> Row {
-    Row {
-        name,
-        height: WIDE,
-        width: WIDE,
-        patches: 4,
-        object: UNUSED,
-        logistic,
-        background: None,
-        kind: Kind::Texture,
+/// The routine's own defaults; sizes are those of most classes.
+const DEFAULT: Settings = Settings {
+    blend: Blend::Normal,
+    mixed_rule: MixedRule::Opencv,
+    labels: Labels::Binary,
+    logistic: logistic(6.0, 20.0),
+    patches: 3,
+    height: WIDE,
+    width: WIDE,
+    gamma: Gamma {
+        shape: 2.0,
+        scale: 0.05,
+        lower: 0.03,
+    },
+    resize: Range(0.7, 1.3),
+    ellipses: 0,
+    object: ObjectModel::Everywhere {},
+    min_object: 0.25,
+    min_overlap: 0.25,
+    tolerance: 1.0,
+};
+
+/// Textures have mixed gradients and no object.
+const TEXTURE: Settings = Settings {
+    blend: Blend::Mixed,
+    logistic: logistic(3.0, 7.0),
+    patches: 4,
+    resize: Range(0.5, 2.0),
+    ..DEFAULT
+};
+
+/// Objects on backgrounds that are light gray, dark and black.
+const LIGHT: ObjectModel = threshold(200.0, 60.0);
+const DARK: ObjectModel = threshold(20.0, 20.0);
+const BLACK: ObjectModel = threshold(0.0, 20.0);
+
+const fn threshold(brightness: f64, threshold: f64) -> ObjectModel {
+    ObjectModel::Threshold {
+        brightness,
+        threshold,
     }
 }
 
-const fn object(
-    name: &'static str,
-    (height, width): (Range, Range),
-    patches: u32,
-    object: (f64, f64),
-    logistic: (f64, f64),
-    background: Option<(f64, f64)>,
-) -> Row {
-    Row {
-        name,
-        height,
-        width,
-        patches,
-        object,
-        logistic,
-        background,
-        kind: Kind::Object,
-    }
+/// `width` is 1/k.
+const fn logistic(width: f64, x0: f64) -> Logistic {
+    Logistic { k: 1.0 / width, x0 }
 }
 
-/// The tables of the official code.
+/// The tables of the official code, sorted by name.
 #[rustfmt::skip]
-static TABLE: [Row; 16] = [
-    object("bottle", (WIDE, WIDE), 3, (0.70, 0.25), (1.0 / 12.0, 24.0), LIGHT),
-    object("cable", (Range(0.05, 0.40), Range(0.05, 0.40)), 3, UNUSED, (1.0 / 12.0, 24.0), None),
-    object("capsule", (Range(0.03, 0.15), WIDE), 3, (0.70, 0.25), (1.0 / 2.0, 4.0), LIGHT),
-    texture("carpet", (1.0 / 3.0, 7.0)),
-    Row { kind: Kind::Radiograph, ..object("chest_xray", (WIDE, WIDE), 3, (0.70, 0.70), (1.0 / 2.0, 4.0), Some((0.0, 20.0))) },
-    texture("grid", (1.0 / 3.0, 7.0)),
-    object("hazelnut", (Range(0.03, 0.35), Range(0.03, 0.35)), 3, (0.70, 0.25), (1.0 / 12.0, 24.0), DARK),
-    texture("leather", (1.0 / 3.0, 7.0)),
-    object("metal_nut", (WIDE, WIDE), 3, (0.50, 0.25), (1.0 / 3.0, 7.0), DARK),
-    object("pill", (Range(0.03, 0.20), WIDE), 3, (0.70, 0.25), (1.0 / 3.0, 7.0), DARK),
-    object("screw", (Range(0.03, 0.12), Range(0.03, 0.12)), 4, (0.50, 0.25), (1.0, 3.0), LIGHT),
-    texture("tile", (1.0 / 3.0, 7.0)),
-    object("toothbrush", (WIDE, Range(0.03, 0.20)), 3, (0.25, 0.25), (1.0 / 6.0, 15.0), DARK),
-    object("transistor", (WIDE, WIDE), 3, UNUSED, (1.0 / 6.0, 15.0), None),
-    texture("wood", (1.0 / 6.0, 15.0)),
-    object("zipper", (WIDE, Range(0.03, 0.20)), 4, (0.70, 0.25), (1.0 / 6.0, 15.0), LIGHT),
+static TABLE: [(&str, Settings); 16] = [
+    ("bottle", Settings { min_object: 0.7, logistic: logistic(12.0, 24.0), object: LIGHT, ..DEFAULT }),
+    ("cable", Settings {
+        height: Range(0.05, 0.40), width: Range(0.05, 0.40), logistic: logistic(12.0, 24.0), ..DEFAULT
+    }),
+    ("capsule", Settings {
+        height: Range(0.03, 0.15), min_object: 0.7, logistic: logistic(2.0, 4.0), object: LIGHT, ..DEFAULT
+    }),
+    ("carpet", TEXTURE),
+    ("chest_xray", Settings {
+        blend: Blend::Mixed, min_object: 0.7, min_overlap: 0.7, logistic: logistic(2.0, 4.0), object: BLACK,
+        ..DEFAULT
+    }),
+    ("grid", TEXTURE),
+    ("hazelnut", Settings {
+        height: Range(0.03, 0.35), width: Range(0.03, 0.35), min_object: 0.7, logistic: logistic(12.0, 24.0),
+        object: DARK, ..DEFAULT
+    }),
+    ("leather", TEXTURE),
+    ("metal_nut", Settings { min_object: 0.5, logistic: logistic(3.0, 7.0), object: DARK, ..DEFAULT }),
+    ("pill", Settings {
+        height: Range(0.03, 0.20), min_object: 0.7, logistic: logistic(3.0, 7.0), object: DARK, ..DEFAULT
+    }),
+    ("screw", Settings {
+        patches: 4, height: Range(0.03, 0.12), width: Range(0.03, 0.12), min_object: 0.5,
+        logistic: logistic(1.0, 3.0), object: LIGHT, ..DEFAULT
+    }),
+    ("tile", TEXTURE),
+    ("toothbrush", Settings {
+        width: Range(0.03, 0.20), logistic: logistic(6.0, 15.0), object: DARK, ..DEFAULT
+    }),
+    ("transistor", Settings { logistic: logistic(6.0, 15.0), ..DEFAULT }),
+    ("wood", Settings { logistic: logistic(6.0, 15.0), ..TEXTURE }),
+    ("zipper", Settings {
+        patches: 4, width: Range(0.03, 0.20), min_object: 0.7, logistic: logistic(6.0, 15.0), object: LIGHT,
+        ..DEFAULT
+    }),
 ];
 
 impl Preset {
@@ -113,88 +117,32 @@ impl Preset {
     /// The preset's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.0.name
+        self.0.0
     }
 
-    /// What it stands for.
+    /// The preset's settings.
     #[must_use]
     pub fn settings(self) -> Settings {
-        let row = self.0;
-        let defaults = Settings::default();
-        Settings {
-            blend: match row.kind {
-                Kind::Object => Blend::Normal,
-                Kind::Texture | Kind::Radiograph => Blend::Mixed,
-            },
-            logistic: Logistic {
-                k: row.logistic.0,
-                x0: row.logistic.1,
-            },
-            patches: row.patches,
-            height: row.height,
-            width: row.width,
-            resize: match row.kind {
-                Kind::Texture => Range(0.5, 2.0),
-                Kind::Object | Kind::Radiograph => defaults.resize,
-            },
-            object: match row.background {
-                None => ObjectModel::Everywhere {},
-                Some((brightness, threshold)) => ObjectModel::Threshold {
-                    brightness,
-                    threshold,
-                },
-            },
-            min_object: row.object.0,
-            min_overlap: row.object.1,
-            ..defaults
-        }
+        self.0.1.clone()
     }
 }
 
-/// The routine's own defaults; sizes are those of most classes.
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            blend: Blend::Normal,
-            mixed_rule: MixedRule::Opencv,
-            labels: Labels::Binary,
-            logistic: Logistic {
-                k: 1.0 / 6.0,
-                x0: 20.0,
-            },
-            patches: 3,
-            height: WIDE,
-            width: WIDE,
-            gamma: Gamma {
-                shape: 2.0,
-                scale: 0.05,
-                lower: 0.03,
-            },
-            resize: Range(0.7, 1.3),
-            ellipses: 0,
-            object: ObjectModel::Everywhere {},
-            min_object: 0.25,
-            min_overlap: 0.25,
-            tolerance: 1.0,
-        }
+        DEFAULT
     }
 }
 
 impl TryFrom<String> for Preset {
-    type Error = UnknownPreset;
+    type Error = String;
 
-    fn try_from(name: String) -> Result<Self, UnknownPreset> {
-        Self::all()
-            .find(|preset| preset.name() == name)
-            .ok_or(UnknownPreset(name))
-    }
-}
-
-impl std::str::FromStr for Preset {
-    type Err = UnknownPreset;
-
-    fn from_str(name: &str) -> Result<Self, UnknownPreset> {
-        name.to_owned().try_into()
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::all().find(|preset| preset.name() == name).ok_or_else(|| {
+            let names: Vec<_> = Self::all().map(Self::name).collect();
+            let near = registry::nearest(&name, names.iter().copied());
+            let hint = near.map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+            format!("unknown preset `{name}`{hint} (there are {})", names.join(", "))
+        })
     }
 }
 
@@ -203,23 +151,6 @@ impl From<Preset> for String {
         preset.name().to_owned()
     }
 }
-
-/// There is no preset of this name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownPreset(String);
-
-impl fmt::Display for UnknownPreset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = Preset::all().map(Preset::name).collect();
-        write!(f, "unknown preset `{}`", self.0)?;
-        if let Some(near) = registry::nearest(&self.0, names.iter().copied()) {
-            write!(f, ", did you mean `{near}`?")?;
-        }
-        write!(f, " (there are {})", names.join(", "))
-    }
-}
-
-impl std::error::Error for UnknownPreset {}
 
 impl JsonSchema for Preset {
     fn inline_schema() -> bool {
@@ -258,7 +189,7 @@ mod tests {
             "zipper",
         ];
         for name in classes.into_iter().chain(["chest_xray"]) {
-            let preset: Preset = name.parse().unwrap();
+            let preset = Preset::try_from(name.to_owned()).unwrap();
             assert_eq!((preset.name(), String::from(preset).as_str()), (name, name));
             preset.settings().check().unwrap();
         }
@@ -289,7 +220,7 @@ mod tests {
 
     #[test]
     fn unknown_names_get_a_suggestion() {
-        let error = "screws".parse::<Preset>().unwrap_err().to_string();
+        let error = Preset::try_from("screws".to_owned()).unwrap_err();
         assert!(
             error.starts_with("unknown preset `screws`, did you mean `screw`? (there are bottle, "),
             "{error}"

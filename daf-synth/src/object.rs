@@ -1,4 +1,4 @@
-//! Where the object is.
+//! Object masks: which pixels of an image show the object.
 
 use daf_core::BoxError;
 use daf_core::image::RgbImage;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::median::majority;
 
-/// Tells the object from the background, pixel by pixel and for one image alone.
+/// Segmentation of the object from the background, from the pixels of one image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ObjectModel {
@@ -15,14 +15,14 @@ pub enum ObjectModel {
     Everywhere {},
     /// For a background of known brightness, as NSA has it.
     Threshold {
-        /// Grey level of the background from 0 to 255.
+        /// Gray level of the background from 0 to 255.
         brightness: f64,
-        /// A pixel is object if the mean of its three channels is farther than this from the background's brightness,
-        /// in grey levels.
+        /// A pixel is object if the mean of its three channels is farther than this from the background's
+        /// brightness, in gray levels.
         threshold: f64,
     },
-    /// For a background of one unknown colour: it is what the image's border shows mostly. An image on which nothing
-    /// stands out from that is object as a whole.
+    /// For a background of one unknown color: it is what the image's border shows mostly. An image on which
+    /// nothing stands out from that is object as a whole.
     Border(Border),
 }
 
@@ -30,9 +30,9 @@ pub enum ObjectModel {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Border {
-    /// A pixel is object if any of its channels is farther than this many spreads from the median of the border. The
-    /// spread is the median deviation there, scaled to a standard deviation, and at least 4 grey levels. Smaller numbers
-    /// take in the object's shadow, larger ones lose objects of little contrast.
+    /// A pixel is object if any of its channels is farther than this many spreads from the median of the
+    /// border. The spread is the median deviation there, scaled to a standard deviation, and at least 4 gray
+    /// levels. Smaller numbers take in the object's shadow, larger ones lose objects of little contrast.
     pub spreads: f64,
     /// Whether holes count as object: background that is not connected with the border.
     pub fill_holes: bool,
@@ -53,13 +53,13 @@ impl Default for ObjectModel {
     }
 }
 
-/// Median filters of object masks reach this far, as in NSA.
+/// Radius of the median filter of object masks, as in NSA.
 const RADIUS: usize = 3;
 /// Width of the border as a share of the image's shorter side.
 const BORDER: f64 = 0.02;
-/// Smallest spread in grey levels: even a flat background has noise of the camera and of compression.
+/// Smallest spread in gray levels: even a flat background has noise of the camera and of compression.
 const NOISE: f64 = 4.0;
-/// Where less than this share of the pixels stands out from the border, nothing does.
+/// Smallest share of pixels that stand out from the border; with fewer, the whole image is object.
 const LEAST: f64 = 0.005;
 
 impl ObjectModel {
@@ -131,7 +131,7 @@ impl ObjectModel {
 }
 
 impl Border {
-    /// For each channel and value whether it is apart from the border's.
+    /// 1 for each value of each channel that is apart from the border's, 0 for the others.
     fn apart(self, image: &RgbImage) -> [[u8; 256]; 3] {
         let (width, height) = image.dimensions();
         let depth = ((f64::from(width.min(height)) * BORDER).round() as usize).max(1);
@@ -257,7 +257,8 @@ impl ObjectMask {
         &self.inside[y * self.width + x..][..width]
     }
 
-    /// Sums over everything above and left of each pixel's upper left corner: one row and column more than the mask.
+    /// Integral image: sums over all pixels above and left of each corner, one row and column more than the
+    /// mask.
     pub(crate) fn integral(&self) -> Vec<u32> {
         let (width, stride) = (self.width.max(1), self.width + 1);
         let mut sums = vec![0; stride * (self.inside.len() / width + 1)];
