@@ -1,4 +1,3 @@
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use daf_core::Error;
-use daf_core::atomic::write_file;
+use daf_core::atomic::{replace, write_file};
 use daf_core::config::{Dependency, Layers, Plugins};
 use serde_json::Value;
 
@@ -330,14 +329,10 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
             to.display()
         )));
     }
-    let mut beside = OsString::from(to);
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let done = fs::copy(from, &beside).and_then(|_| fs::rename(&beside, to));
-    if done.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    done.map_err(Error::io(to))?;
-    Ok(())
+    replace(to, |beside| match fs::copy(from, beside) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::io(to)(error).into()),
+    })
 }
 
 #[cfg(test)]

@@ -136,15 +136,25 @@ pub fn file_name(stem: &str, end: &str) -> String {
 }
 
 /// Writes a file under a temporary name with `write`, which syncs it, and renames it.
-pub fn write_with(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    replace(target, write).and_then(|()| sync_folder(parent(target)))
+pub fn write_with<E: From<Error>>(
+    target: &Path,
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    replace(target, write)?;
+    Ok(sync_folder(parent(target))?)
 }
 
-/// Writes a file under a temporary name with `write` and renames it. When it gets to the disk is for the
-/// system to say.
-pub fn replace(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+/// Writes a file under a temporary name with `write` and renames it, without a sync: for files that can be had again.
+///
+/// # Errors
+/// Those of `write`, and if the file cannot be renamed; the temporary file is removed then.
+pub fn replace<E: From<Error>>(
+    target: &Path,
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let temporary = temporary_name(target);
-    let result = write(&temporary).and_then(|()| fs::rename(&temporary, target).map_err(Error::io(target)));
+    let result =
+        write(&temporary).and_then(|()| Ok(fs::rename(&temporary, target).map_err(Error::io(target))?));
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }

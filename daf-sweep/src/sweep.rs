@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use daf_core::atomic::{write_file, write_json};
+use daf_core::atomic::{replace, write_file, write_json};
 use daf_core::json::from_json;
 use daf_core::results::METRICS;
 use daf_core::{Error, Result};
@@ -319,12 +319,11 @@ impl Sweep {
 impl Claim {
     /// Tells others how far the job is. What goes wrong with that is no fault of the job's.
     pub fn progress(&self, progress: &Progress) {
-        let temporary = self.progress.with_extension("json.tmp");
         // Not synced, unlike everything else: it is stale within a second.
-        if let Ok(text) = serde_json::to_vec(progress)
-            && fs::write(&temporary, text).is_ok()
-        {
-            let _ = fs::rename(&temporary, &self.progress);
+        if let Ok(text) = serde_json::to_vec(progress) {
+            let _ = replace(&self.progress, |file| {
+                fs::write(file, text).map_err(Error::io(file))
+            });
         }
     }
 

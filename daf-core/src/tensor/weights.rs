@@ -16,9 +16,10 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use super::pickle;
+use crate::atomic::write_with;
 use crate::data::Normalization;
 use crate::words::listed;
-use crate::{Error, Result};
+use crate::{BoxError, Error, Result};
 
 /// Source of the weights of a backbone. In YAML: `imagenet`, `auto`, `random` or the path of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -238,24 +239,23 @@ fn is_weights_of(path: &Path, network: &str) -> bool {
         )
 }
 
-/// Downloads to a temporary name, checks the hash, and renames: `target` is whole or absent.
+/// Downloads published weights and checks their hash; `target` is complete or absent.
 fn download(
     pretrained: &Pretrained,
     target: &Path,
     progress: Option<Progress>,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(), BoxError> {
     let agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(15)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
         .build()
         .new_agent();
-    let mut response = agent.get(&pretrained.url).call().map_err(|e| e.to_string())?;
+    let mut response = agent.get(&pretrained.url).call()?;
     let total = response.body().content_length();
     let folder = target.parent().ok_or("the cache has no folder")?;
     fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let temporary = target.with_extension(format!("{}.part", std::process::id()));
-    let result = (|| {
-        let mut file = File::create(&temporary).map_err(|e| format!("{}: {e}", temporary.display()))?;
+    write_with(target, |temporary| {
+        let mut file = File::create(temporary).map_err(|e| format!("{}: {e}", temporary.display()))?;
         let mut body = response.body_mut().as_reader();
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 1 << 16];
@@ -276,23 +276,20 @@ fn download(
             }
         }
         if let Some(total) = total.filter(|&total| total != done) {
-            return Err(format!("the connection broke off after {done} of {total} bytes"));
+            return Err(format!("the connection broke off after {done} of {total} bytes").into());
         }
         let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         if !found.starts_with(&pretrained.sha256) {
             return Err(format!(
                 "its SHA-256 should begin with {} but is {found}",
                 pretrained.sha256
-            ));
+            )
+            .into());
         }
         file.sync_all()
             .map_err(|e| format!("{}: {e}", temporary.display()))?;
-        fs::rename(&temporary, target).map_err(|e| format!("{}: {e}", target.display()))
-    })();
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    result
+        Ok(())
+    })
 }
 
 /// The named tensors of a `.safetensors` file or of a `.pth` file.
