@@ -7,7 +7,7 @@
 CARGO ?= cargo
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 WITHOUT_LIBTORCH := daf-metrics daf-kernels daf-data daf-synth daf-report daf-synth-scratch
-.PHONY: help setup build quickstart test golden clippy doc msrv typos deny fmt clean
+.PHONY: help alone setup build quickstart test golden clippy doc msrv typos deny fmt clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -34,6 +34,11 @@ clippy: setup ## Run clippy
 
 doc: setup ## Build the documentation; a warning is an error
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+
+# Each crate with its own features alone, and with no libtorch in reach: what another crate asks for in the same build hides nothing.
+alone: ## Check each crate that needs no libtorch by itself
+	@for crate in $(WITHOUT_LIBTORCH); do LIBTORCH=/nonexistent $(CARGO) check --quiet -p $$crate || exit 1; done
+	@for crate in daf-core daf-sweep; do LIBTORCH=/nonexistent $(CARGO) check --quiet -p $$crate --no-default-features || exit 1; done
 
 # `+1.89` needs rustup's cargo. The folder is its own, as the other compiler's would be built anew each time.
 msrv: ## Check the crates that need no libtorch with the oldest supported compiler
