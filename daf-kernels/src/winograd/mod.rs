@@ -10,6 +10,7 @@
 //! few millionths for numbers of up to 1. A NaN or infinite value spoils all results of the tiles that it
 //! lies in.
 
+mod epilogue;
 mod product;
 mod tile;
 
@@ -17,6 +18,7 @@ use std::cell::RefCell;
 
 use fearless_simd::{Level, Simd, dispatch};
 
+pub use epilogue::Epilogue;
 use product::{BLOCK, Block, CHUNK, Chunk};
 use tile::{POINTS, SIDE};
 
@@ -27,15 +29,6 @@ const TILES: usize = 24;
 
 /// Padding between the numbers of two points, so that they do not all fall to the same cache lines.
 const SKEW: usize = 16;
-
-/// Epilogue of a convolution, applied to its sums before they are stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Epilogue {
-    /// The sums are added to what `results` holds.
-    pub accumulate: bool,
-    /// ReLU, after accumulation.
-    pub relu: bool,
-}
 
 /// A 3×3 convolution with stride 1 and a border of one zero: height and width stay.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 use fearless_simd::{Simd, f32x16, prelude::*};
 
-use super::Epilogue;
+use super::epilogue::Epilogue;
 use super::product::Block;
 use crate::lanes::{LANES, Lanes, read};
 
