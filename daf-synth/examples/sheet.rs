@@ -1,5 +1,5 @@
-//! Draws what a strategy makes of the images of a folder, the others being donors: a sheet of rows of three (normal |
-//! synthetic | mask), and prints its speed.
+//! Draws what a strategy makes of the images of a folder, the others being donors: a sheet of rows of three
+//! (normal | synthetic | mask), and prints its speed.
 //!
 //! `cargo run --release -p daf-synth --example sheet -- '{"type": "dra"}' <folder of images> <sheet.png>`
 
