@@ -201,7 +201,7 @@ struct DafModel {
     auxiliary: Option<Heads>,
     segmentation: Segmentation,
     origins: Vec<Origin>,
-    /// Multiply-adds per image that the paper's Table II counts although inference does without them.
+    /// Multiply-adds per image that the paper's Table II counts and inference does without.
     published_only: u64,
 }
 
