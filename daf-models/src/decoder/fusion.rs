@@ -129,10 +129,15 @@ impl Levels {
     fn resample(&self, features: &[Tensor], discrepancy: &[Tensor]) -> (Vec<Tensor>, [Tensor; 3]) {
         let coarse = &features[self.coarse];
         let larger = |factor: i64| size(coarse).map(|side| factor * side);
-        let maps = discrepancy.iter().enumerate().map(|(stage, map)| match stage {
-            _ if stage == self.coarse => map.shallow_clone(),
-            _ if stage == self.middle => resample(map, larger(2)),
-            _ => resample(map, larger(4)),
+        let maps = discrepancy.iter().enumerate().map(|(stage, map)| {
+            let factor = if stage == self.coarse {
+                1
+            } else if stage == self.middle {
+                2
+            } else {
+                4
+            };
+            resample(map, larger(factor))
         });
         let fine: Vec<Tensor> = features[self.fine.clone()]
             .iter()

@@ -338,13 +338,10 @@ impl Discrepancy {
         Ok(Self { vars, comparator })
     }
 
-    /// Its file; none for a measure that has nothing to keep.
+    /// Its file; none for a measure that has nothing to keep. Not a frozen one, which is written before the training: a measure
+    /// may be fitted after it.
     fn store(&self) -> Option<Store<'_>> {
-        (!self.vars.is_empty()).then(|| Store {
-            name: "discrepancy",
-            vars: &self.vars,
-            frozen: self.vars.trainable_variables().is_empty(),
-        })
+        (!self.vars.is_empty()).then(|| Store::learned("discrepancy", &self.vars))
     }
 }
 
