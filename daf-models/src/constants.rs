@@ -1,14 +1,13 @@
-//! Tensors that are made once for each size: on a GPU each would be another copy from the host's memory, which it has to wait
-//! for.
+//! Cache of constant tensors, which are made once for each size: a GPU has to wait for each copy from the host's memory.
 
 use std::cell::RefCell;
 
 use tch::Tensor;
 
-/// So many are kept. Sizes seldom change; where they do all the time, nothing is gained by keeping them.
+/// Number of tensors that are kept. Sizes seldom change; where they always do, keeping more gains nothing.
 const KEPT: usize = 16;
 
-/// Tensors by what they are made from.
+/// Tensors by the keys that they are made from.
 #[derive(Debug)]
 pub(crate) struct Constants<Key>(RefCell<Vec<(Key, Tensor)>>);
 

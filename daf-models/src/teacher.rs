@@ -9,7 +9,7 @@ use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store
 use tch::Tensor;
 use tch::nn::VarStore;
 
-/// A backbone that never changes: what a student learns from, or what gives the features of a memory.
+/// Frozen backbone: a student learns from it, or a memory keeps its features.
 #[derive(Debug)]
 pub struct Teacher {
     name: &'static str,
@@ -60,7 +60,7 @@ impl Teacher {
         )
     }
 
-    /// Features of every stage of a batch's undamaged images, as far as they are kept from before.
+    /// Features of every stage of a batch's undamaged images, taken from the cache where it has them.
     pub fn features(&self, batch: &Batch) -> Vec<Tensor> {
         batch.frozen_features(self.name, |images| self.extract(&channels_last(images)))
     }
@@ -71,14 +71,14 @@ impl Teacher {
         Store::frozen(self.name, &self.vars)
     }
 
-    /// Where its weights came from; `None` if it was built without.
+    /// Source of its weights; `None` if it was built without pretrained ones.
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 }
 
-/// A network that learns what a [`Teacher`] gives.
+/// Backbone that learns the features of a [`Teacher`].
 #[derive(Debug)]
 pub struct Student(Mutex<Box<dyn Extractor>>);
 
@@ -95,14 +95,14 @@ impl Student {
     }
 }
 
-/// Networks may be used by any thread, but by one at a time.
+/// Features from a network that any thread may use, but one at a time.
 fn extract(network: &Mutex<Box<dyn Extractor>>, images: &Tensor) -> Vec<Tensor> {
     let network = network.lock().unwrap_or_else(PoisonError::into_inner);
     network.extract(images)
 }
 
-/// Loads the weights that a recipe names into the variables whose names begin with `prefix`; says what they are. `network`
-/// is what reports and errors call the network.
+/// Loads the weights that a recipe names into the variables whose names begin with `prefix`, and tells their origin. Reports and
+/// errors call the network `network`.
 ///
 /// # Errors
 /// If the weights cannot be had or are of another network.

@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::constants::Constants;
 
-/// How the border continues.
+/// Continuation of values beyond the border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Border {
     /// `d c b | a b c d | c b a`: the edge is not repeated (PyTorch's `reflect`).
@@ -31,17 +31,17 @@ pub struct Window {
     border: Border,
 }
 
-/// Matrices longer than this cost more than a convolution with the same window.
+/// Length of a line up to which a matrix costs less than a convolution with the same window.
 const DENSE: i64 = 256;
 
-/// The same of features on a CPU, with a window of up to a fifth as many weights: a multiplication of a convolution takes as long as
-/// five of a matrix. A GPU is asked for three operations by a convolution and for one by a matrix.
+/// The same of features on a CPU, for windows of up to a fifth as many weights: a multiplication takes five times as long in a
+/// convolution as in a matrix product. On a GPU a convolution takes three operations, a matrix one.
 const DENSE_FEATURES: i64 = 64;
 
-/// Fewer channels make products of single rows too small.
+/// Number of channels below which products of single rows are too small.
 const FEW: i64 = 16;
 
-/// Values of large maps that are worked on at a time.
+/// Number of values of large maps that are processed at a time.
 pub(crate) const STRIP: i64 = 1 << 22;
 
 impl Window {
@@ -64,7 +64,7 @@ impl Window {
         (self.weights.len() / 2) as i64
     }
 
-    /// Where the position `i`, which may lie outside, is read from; `None` where it is zero.
+    /// Source of the position `i`, which may lie outside; `None` where the value is zero.
     fn source(&self, i: i64, length: i64) -> Option<i64> {
         let (period, shift) = match self.border {
             Border::Reflect => (2 * (length - 1), 0),

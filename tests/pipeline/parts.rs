@@ -9,8 +9,8 @@ use daf_core::data::Normalization;
 use daf_core::weights::{self, WeightFolders, Weights};
 use daf_core::{
     Backbone, BoxError, BuildContext, Comparator, Comparison, Detection, Detector, DiscrepancyMeasure,
-    Extractor, Fit, Maps, Method, NormalFeatures, NormalMaps, Postprocessor, Scorer, Scores, Stage, Store,
-    typetag,
+    Extractor, FeaturePair, Fit, Maps, Method, NormalFeatures, NormalMaps, Postprocessor, Scorer, Scores,
+    Stage, Store, typetag,
 };
 use daf_models::backbone::ResNet18;
 use daf_models::measure::{Cosine, Sum};
@@ -66,9 +66,12 @@ fn detect(run: &Path) -> Detection {
     detector.detect(&image).unwrap()
 }
 
-/// Squared distance of the student's features from the mean of the teacher's for normal images.
+/// Squared distance of the student's features from the mean of normal ones.
 #[derive(Debug, Serialize, Deserialize)]
-struct FromMean {}
+struct FromMean {
+    /// Whether the mean is that of the trained student instead of the teacher's.
+    trained: bool,
+}
 
 #[typetag::serde(name = "test_from_mean")]
 impl DiscrepancyMeasure for FromMean {
@@ -77,18 +80,29 @@ impl DiscrepancyMeasure for FromMean {
     }
 
     fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
-        let mean = |number: usize| Mutex::new(blocks.buffer(&format!("mean{number}"), &[0]));
-        Ok(Box::new(Means((1..=stages.len()).map(mean).collect())))
+        let mean = |(stage, number): (&Stage, usize)| {
+            Mutex::new(blocks.buffer(&format!("mean{number}"), &[1, stage.channels, 1, 1]))
+        };
+        Ok(Box::new(Means {
+            when: match self.trained {
+                true => Fit::AfterTraining,
+                false => Fit::BeforeTraining,
+            },
+            means: stages.iter().zip(1..).map(mean).collect(),
+        }))
     }
 }
 
-/// The mean of every stage, C×1×1.
 #[derive(Debug)]
-struct Means(Vec<Mutex<Tensor>>);
+struct Means {
+    when: Fit,
+    /// The mean of every stage.
+    means: Vec<Mutex<Tensor>>,
+}
 
 impl Comparator for Means {
     fn compare(&self, stage: usize, _: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let mean = self.0[stage]
+        let mean = self.means[stage]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .shallow_clone();
@@ -101,33 +115,25 @@ impl Comparator for Means {
     }
 
     fn fit(&mut self, when: Fit, features: &dyn NormalFeatures) -> Result<bool, BoxError> {
-        if when == Fit::AfterTraining {
+        if when != self.when {
             return Ok(false);
         }
-        let (mut sums, mut count) = (Vec::new(), 0);
+        let mut sums: Vec<Tensor> = self.means.iter().map(|_| Tensor::from(0.0)).collect();
+        let mut count = 0.0;
         for batch in features.batches() {
-            let batch = batch?;
-            assert!(batch.student.is_empty(), "an untrained student");
-            count += batch.teacher[0].size()[0];
-            sums.push(
-                batch
-                    .teacher
-                    .iter()
-                    .map(|stage| {
-                        stage
-                            .mean_dim([2, 3].as_slice(), true, Kind::Float)
-                            .sum_dim_intlist(0, false, Kind::Float)
-                    })
-                    .collect::<Vec<_>>(),
-            );
+            let FeaturePair { teacher, student } = batch?;
+            assert_eq!(student.is_empty(), when == Fit::BeforeTraining);
+            let features = if student.is_empty() { teacher } else { student };
+            for (sum, features) in sums.iter_mut().zip(features) {
+                *sum = &*sum + features.mean_dim([0, 2, 3].as_slice(), true, Kind::Float);
+            }
+            count += 1.0;
         }
-        for (stage, mean) in self.0.iter_mut().enumerate() {
-            let sum = sums
-                .iter()
-                .map(|sums| &sums[stage])
-                .fold(Tensor::from(0.0), |a, b| a + b);
-            let mean = mean.get_mut().unwrap_or_else(PoisonError::into_inner);
-            weights::set(mean, &(sum / count as f64));
+        for (mean, sum) in self.means.iter_mut().zip(sums) {
+            weights::set(
+                mean.get_mut().unwrap_or_else(PoisonError::into_inner),
+                &(sum / count),
+            );
         }
         Ok(true)
     }
@@ -149,9 +155,9 @@ fn a_measure_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
             student: random(),
             discrepancy: Some(Arc::new(Sum {
                 of: vec![
-                    Arc::new(FromMean {}),
+                    Arc::new(FromMean { trained: false }),
                     Arc::new(Cosine::default()),
-                    Arc::new(FromMean {}),
+                    Arc::new(FromMean { trained: true }),
                 ],
             })),
             ..Daf::default()
@@ -164,9 +170,13 @@ fn a_measure_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
     let names = ["1.mean1", "1.mean2", "1.mean3", "3.mean1", "3.mean2", "3.mean3"];
     assert!(kept.iter().map(|(name, _)| name.as_str()).eq(names), "{kept:?}");
     for (number, channels) in [64, 128, 256].into_iter().enumerate() {
-        let (mean, same) = (&kept[number].1, &kept[3 + number].1);
-        assert_eq!((mean.size(), mean), (vec![channels, 1, 1], same));
-        assert!(mean.min().double_value(&[]) >= 0.0 && mean.max().double_value(&[]) > 0.1);
+        let (before, after) = (&kept[number].1, &kept[3 + number].1);
+        assert_ne!(before, after);
+        for mean in [before, after] {
+            assert_eq!(mean.size(), [1, channels, 1, 1]);
+            // Of values behind a ReLU.
+            assert!(mean.min().double_value(&[]) >= 0.0 && mean.max().double_value(&[]) > 0.1);
+        }
     }
 
     // A new process reads the same; with another memory the image has another score.

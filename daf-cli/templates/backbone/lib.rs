@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct MyPart {
     /// Channels of the first stage; at least 1.
     pub width: i64,
-    /// Where the weights come from: `random` or the path of a file. (`imagenet` needs `Backbone::published`.)
+    /// Where the weights come from: `random` or the path of a file. (`imagenet` needs `Backbone::pretrained`.)
     pub weights: Weights,
 }
 
@@ -32,7 +32,7 @@ impl Default for MyPart {
 
 #[typetag::serde(name = MyPart::NAME)]
 impl Backbone for MyPart {
-    // The default decoder wants three stages whose strides double.
+    // Any number, fine to coarse; the default decoder does most with three whose strides double.
     fn stages(&self) -> Vec<Stage> {
         (0..3)
             .map(|number| Stage {

@@ -1,16 +1,16 @@
-//! Where the loops of `daf-kernels` take over from the operations of libtorch.
+//! Choice between the loops of `daf-kernels` and the operations of libtorch.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::{macs, threads};
 
-/// Whether a loop of `daf-kernels` can compute something of these values and is faster than libtorch: float32 or bfloat16 on a
-/// CPU, of which nobody asks for a derivative, since the loops have none.
+/// Whether a loop of `daf-kernels` can compute something of these values and is faster than libtorch. They must be float32 or
+/// bfloat16 on a CPU and must not require gradients, which the loops do not give.
 ///
-/// In one thread they are some times as fast as libtorch is in one. Sharing them among several would bring little, since those of
-/// libtorch, awake for some milliseconds after each of its operations, would be in their way: where two pieces of work do not run
-/// beside each other ([`each`](threads::each)), several threads of libtorch compute. So they do where
-/// multiply-adds are counted, which are those of the definition.
+/// In one thread the loops are several times as fast as libtorch. Sharing them among several threads would bring little, since
+/// libtorch's own stay awake for some milliseconds after each operation: unless two pieces of work run beside each other
+/// ([`each`](threads::each)), several threads are left to libtorch. So is all work while multiply-adds are
+/// counted, which are those of the definition.
 #[must_use]
 pub fn is_faster(values: &[&Tensor]) -> bool {
     let suits = |values: &&Tensor| {

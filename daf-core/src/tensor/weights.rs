@@ -118,9 +118,9 @@ pub type Progress = fn(&str, u64, Option<u64>);
 /// Folders in which published weights are looked for and kept.
 #[derive(Debug, Clone)]
 pub struct WeightFolders {
-    /// A folder of the user's, or one file; searched first.
+    /// The user's own folder, or one file; searched first.
     pub user: Option<PathBuf>,
-    /// Where downloads are kept; searched second.
+    /// Folder of downloads; searched second.
     pub cache: PathBuf,
     /// Called while a file is downloaded.
     pub progress: Option<Progress>,
@@ -344,8 +344,8 @@ fn in_plain_words(error: &tch::TchError) -> String {
 
 /// Copies named tensors into the variables of a store.
 ///
-/// Every variable must be among the tensors, with its shape (one without elements takes theirs); other tensors (the classifier of a published network)
-/// are left alone unless `exact` is set.
+/// Every variable must be among the tensors, with its shape (one without elements takes theirs). Other tensors, such as the
+/// classifier of a published network, are ignored unless `exact` is set.
 ///
 /// # Errors
 /// Lists what is missing, has another shape or is not wanted. Nothing is copied then.
@@ -441,7 +441,7 @@ fn load_into(
     Ok(())
 }
 
-/// Gives a variable that is not trained a value of any shape; see [`Store`](crate::Store).
+/// Sets a variable that is not trained to a value of any shape; see [`Store`](crate::Store).
 pub fn set(variable: &mut Tensor, value: &Tensor) {
     tch::no_grad(|| {
         if variable.size() != value.size() {

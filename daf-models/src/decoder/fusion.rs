@@ -129,10 +129,15 @@ impl Levels {
     fn resample(&self, features: &[Tensor], discrepancy: &[Tensor]) -> (Vec<Tensor>, [Tensor; 3]) {
         let coarse = &features[self.coarse];
         let larger = |factor: i64| size(coarse).map(|side| factor * side);
-        let maps = discrepancy.iter().enumerate().map(|(stage, map)| match stage {
-            _ if stage == self.coarse => map.shallow_clone(),
-            _ if stage == self.middle => resample(map, larger(2)),
-            _ => resample(map, larger(4)),
+        let maps = discrepancy.iter().enumerate().map(|(stage, map)| {
+            let factor = if stage == self.coarse {
+                1
+            } else if stage == self.middle {
+                2
+            } else {
+                4
+            };
+            resample(map, larger(factor))
         });
         let fine: Vec<Tensor> = features[self.fine.clone()]
             .iter()
@@ -176,8 +181,8 @@ impl FusionSegmenter {
         self.head(seg3)
     }
 
-    /// The same, where batch norms are part of the convolutions: a convolution of features one behind the other is the sum of
-    /// those of the features, and what does not depend on the discrepancy is computed beside what does.
+    /// The same with folded batch norms. A convolution of joined features is the sum of the convolutions of each, so what does
+    /// not depend on the discrepancy is computed beside what does.
     fn infer(&self, [fine, middle, coarse]: [&Tensor; 3], discrepancy: &[Tensor]) -> Tensor {
         let target = size(middle);
         let guide = self.smooth.as_ref().map(|smooth| {
@@ -317,7 +322,7 @@ fn fuse(weights: &[Tensor], bias: Option<&Tensor>, maps: &[Tensor], target: [i64
     terms.reduce(|a, b| a + b).expect("a guided decoder has maps")
 }
 
-/// Both one behind the other, in the kind of number of the first: the kind that convolutions compute in.
+/// Both joined along the channels, in the kind of number of the first: the kind that convolutions compute in.
 fn join(first: &Tensor, second: &Tensor) -> Tensor {
     Tensor::cat(&[first, &second.to_kind(first.kind())], 1)
 }

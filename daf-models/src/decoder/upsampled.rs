@@ -92,7 +92,7 @@ fn combined(parts: Vec<Tensor>, bias: Option<&Tensor>, [height, width]: [i64; 2]
         .permute([0, 3, 1, 2])
 }
 
-/// For each of `to` positions, the terms of [`shifts`], where they are found according to `place`.
+/// Terms of [`shifts`] by position, with their indices mapped by `place`.
 fn terms_of(from: i64, to: i64, place: impl Fn(usize, usize) -> usize) -> Vec<Vec<Term>> {
     let mut terms = vec![Vec::new(); to as usize];
     shifts(from, to, |shift, position, source, weight| {
@@ -113,9 +113,9 @@ fn matrices(&(from, to, kind, device): &(i64, i64, Kind, Device)) -> Tensor {
         .to_device(device)
 }
 
-/// How a line of `from` values is up-sampled bilinearly to `to` (no corners aligned, as libtorch does it by default) and then
-/// shifted, with zeros from outside: with shift 0, 1 and 2 a position holds what was one before it, there, and one behind it. Each
-/// term has a shift, a position, what it takes its value from, and its weight.
+/// Terms of the bilinear up-sampling of a line of `from` values to `to` (corners not aligned, libtorch's default) and the shift
+/// behind it, with zeros from outside: with shift 0, 1 and 2 a position holds the value before it, its own and the next. A term
+/// has a shift, a position, the index of a value and its weight.
 fn shifts(from: i64, to: i64, mut term: impl FnMut(usize, usize, usize, f32)) {
     let (long, short) = (to as usize, from as usize);
     for shift in 0..3 {

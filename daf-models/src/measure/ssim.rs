@@ -39,7 +39,7 @@ impl Default for Ssim {
     }
 }
 
-/// Windows are narrower: features are.
+/// Bound of the window's side; features are narrower.
 const WIDEST: i64 = 1000;
 
 #[typetag::serde(name = Ssim::NAME)]

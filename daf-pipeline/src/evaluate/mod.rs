@@ -30,7 +30,7 @@ use pixels::{Pixels, Summary};
 use scored_image::ScoredImage;
 
 /// Scores the test split and writes `metrics.json`, `curves.json`, `predictions.csv` and, unless switched off, `maps/`
-/// with the pictures and their [`Pieces`] into the run directory, all at its end; without `maps/`, those of an earlier
+/// with the pictures and their [`Pieces`](daf_core::overlay::Pieces) into the run directory, all at its end; without `maps/`, those of an earlier
 /// evaluation are removed. `progress` hears how many of how many images are done.
 ///
 /// Images and masks that cannot be read, and heat maps that cannot be drawn, are left out with a warning;

@@ -16,7 +16,7 @@ pub struct ConvSpec {
     pub stride: i64,
     /// Zeros around the input; a transposed convolution leaves out as many rows of its output instead.
     pub padding: i64,
-    /// Distance of the kernel's columns and rows.
+    /// Distance between neighbouring rows and columns of the kernel.
     pub dilation: i64,
     /// Rows that a transposed convolution adds to the end of its output.
     pub output_padding: i64,
@@ -90,7 +90,7 @@ pub struct Operation {
     pub(super) precision: Precision,
 }
 
-/// A convolution.
+/// Convolution, transposed or not.
 #[derive(Debug)]
 pub struct Conv {
     pub(super) weight: Tensor,
@@ -147,7 +147,7 @@ impl Conv {
 }
 
 impl Operation {
-    /// The convolution of an input with a weight and a bias, in the numbers that convolutions compute in.
+    /// Convolves an input with a weight and a bias, in the numbers of the precision.
     pub fn apply(&self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let ConvSpec {
             stride,
@@ -201,7 +201,7 @@ impl Operation {
     }
 }
 
-/// A 1×1 convolution, for decoders that use an identity of it; see [`ConvNorm::run`](super::ConvNorm::run).
+/// 1×1 convolution, for decoders that use an identity of it; see [`ConvNorm::run`](super::ConvNorm::run).
 pub fn pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let input = input.to_kind(weight.kind());
     let output = convolve_pointwise(&input, weight, bias);
@@ -225,14 +225,14 @@ fn convolve_pointwise(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) ->
     input.conv2d(weight, bias, [1, 1], [0, 0], [1, 1], 1)
 }
 
-/// Whether [`convolve_apart`] is faster: on the way back oneDNN takes up to four times as long for the weight of a transposed
-/// convolution, the wider the features the longer. In one thread libtorch computes 1×1 convolutions another way, which is slower.
+/// Whether [`convolve_apart`] is faster. In the backward pass oneDNN takes up to four times as long for the weight of a transposed
+/// convolution, the longer the wider the features are. In one thread libtorch computes 1×1 convolutions in another, slower way.
 fn convolves_apart(input: &Tensor, weight: &Tensor) -> bool {
     weight.requires_grad() && input.device() == Device::Cpu && tch::get_num_threads() > 1
 }
 
-/// A transposed convolution whose kernel is as wide as its stride: every position of the input has a square of the output for
-/// itself, so a 1×1 convolution gives the squares' values and they are laid side by side.
+/// Transposed convolution whose kernel is as wide as its stride. Each position of the input has a square of the output for
+/// itself: a 1×1 convolution gives the squares, which are laid side by side.
 fn convolve_apart(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let (n, channels, h, w) = input.size4().expect("N×C×h×w features");
     let (outputs, side) = (weight.size()[1], weight.size()[2]);

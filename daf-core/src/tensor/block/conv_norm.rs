@@ -8,16 +8,16 @@ use super::norm::BatchNorm;
 use super::{Blocks, Conv, ConvSpec, Mode, Operation, winograd};
 use crate::kernel;
 
-/// A convolution and the batch norm after it: one convolution in inference.
+/// Convolution and batch norm; one convolution in inference.
 #[derive(Debug)]
 pub struct ConvNorm {
     conv: Conv,
     norm: BatchNorm,
     mode: Mode,
     folded: OnceCell<(Tensor, Tensor)>,
-    /// What [`prepared`](Self::prepared) made of the folded weight.
+    /// Results of [`prepared`](Self::prepared).
     prepared: OnceCell<Vec<Tensor>>,
-    /// The same for Winograd's algorithm, once it is used.
+    /// Weights in the form of Winograd's algorithm, once it is used.
     winograd: OnceCell<Convolution>,
 }
 
@@ -55,7 +55,7 @@ impl ConvNorm {
         compute(&[self], input, None, false)
     }
 
-    /// The same behind a ReLU.
+    /// As [`forward`](Self::forward), with a ReLU behind.
     pub fn forward_relu(&self, input: &Tensor) -> Tensor {
         compute(&[self], input, None, true)
     }
@@ -74,9 +74,8 @@ impl ConvNorm {
         })
     }
 
-    /// As [`forward`](Self::forward), with another way to apply the convolution: `apply` gets weight and bias, folded
-    /// in inference and in the kind of number that convolutions compute with, and must be linear in them. For decoders
-    /// that use an identity of the convolution.
+    /// As [`forward`](Self::forward), with the convolution computed by `apply`, for decoders that use an identity of it.
+    /// `apply` gets weight and bias, folded in inference and in the numbers of the precision, and must be linear in them.
     pub fn run(&self, apply: impl Fn(&Tensor, Option<&Tensor>) -> Tensor) -> Tensor {
         match self.mode {
             Mode::Train => {
@@ -92,8 +91,8 @@ impl ConvNorm {
         }
     }
 
-    /// Weight and bias of the convolution with its batch norm, for work in another thread or an identity that takes the weight in
-    /// another form: `prepare` makes it, once. It must be the same at every call.
+    /// Folded weight, in a form that `prepare` makes once, and folded bias: for work in another thread and for identities of the
+    /// convolution. `prepare` must be the same at every call.
     ///
     /// # Panics
     /// In training, where the batch norm is no part of the convolution.
@@ -110,7 +109,7 @@ impl ConvNorm {
         self.conv.operation
     }
 
-    /// Weight and bias with the batch norm, in the numbers that convolutions compute in.
+    /// Weight and bias with the batch norm folded in, in the numbers of the precision.
     fn folded(&self) -> &(Tensor, Tensor) {
         self.folded.get_or_init(|| {
             let (weight, bias) = tch::no_grad(|| self.fold());
@@ -139,12 +138,12 @@ impl ConvNorm {
     }
 }
 
-/// The convolutions of a residual block: a ReLU behind the first, another one behind the sum of the second and the shortcut.
+/// Residual block of two convolutions, with ReLUs behind the first and behind the sum of the second and the shortcut.
 pub fn residual(first: &ConvNorm, second: &ConvNorm, input: &Tensor, shortcut: &Tensor) -> Tensor {
     compute(&[first, second], input, Some(shortcut), true)
 }
 
-/// One convolution after the other, with ReLUs between them; the last one's result is added to `onto`, and is rectified or not.
+/// Convolutions one after the other, with ReLUs between them. The last result is added to `onto`, and rectified if asked for.
 fn compute(chain: &[&ConvNorm], input: &Tensor, onto: Option<&Tensor>, rectified: bool) -> Tensor {
     let values: Vec<&Tensor> = [input].into_iter().chain(onto).collect();
     if chain.iter().all(|conv| conv.suits_winograd()) && kernel::is_faster(&values) {

@@ -2,7 +2,7 @@ use tch::{Kind, Tensor};
 
 use super::{BatchNormConfig, Blocks};
 
-/// Batch norm over N, H and W.
+/// Batch norm over N, H and W of N×C×H×W features.
 #[derive(Debug)]
 pub(super) struct BatchNorm {
     weight: Tensor,
@@ -25,7 +25,7 @@ impl BatchNorm {
         }
     }
 
-    /// Factor and offset per channel of the function that the norm is in inference.
+    /// Factor and offset per channel, to which the norm amounts in inference.
     pub(super) fn affine(&self) -> (Tensor, Tensor) {
         let factor = &self.weight / (&self.running_var + self.config.epsilon).sqrt();
         let offset = &self.bias - &self.running_mean * &factor;

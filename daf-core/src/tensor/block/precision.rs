@@ -20,7 +20,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What [`Auto`](Self::Auto) stands for on a device: bfloat16 on GPUs, which have had it since 2020, and on processors
+    /// Precision that [`Auto`](Self::Auto) stands for on a device: bfloat16 on GPUs, which have had it since 2020, and on processors
     /// with instructions for it.
     #[must_use]
     pub fn native(device: Device) -> Self {

@@ -10,7 +10,7 @@ use super::ConvSpec;
 use crate::kernel::to_vec_f32;
 use crate::threads::each;
 
-/// Whether the algorithm can compute such a convolution.
+/// Whether Winograd's algorithm can compute a convolution.
 pub(super) fn suits(spec: &ConvSpec) -> bool {
     let plain = ConvSpec {
         bias: spec.bias,
@@ -27,8 +27,8 @@ pub(super) fn prepare(weight: &Tensor, bias: &Tensor) -> Convolution {
     Convolution::new(&to_vec_f32(&weight), &to_vec_f32(bias), input)
 }
 
-/// N×input×h×w to N×output×h×w, channels last, through one convolution after the other with ReLUs between them. The last one's
-/// sums are added to `onto`, of the result's shape, and pass a ReLU or do not.
+/// Convolutions one after the other, N×input×h×w to N×output×h×w, channels last, with ReLUs between them. The last result is
+/// added to `onto`, of the same shape, and rectified if `relu` is set.
 pub(super) fn apply(
     convolutions: &[&Convolution],
     input: &Tensor,
@@ -49,7 +49,7 @@ pub(super) fn apply(
     results.view([n, h, w, -1]).permute([0, 3, 1, 2])
 }
 
-/// Numbers of an image that a thread keeps room for: 4 MB. What large images take goes back.
+/// Numbers that a thread keeps allocated between images: 4 MB. Beyond that memory is given back.
 const KEPT: usize = 1 << 20;
 
 /// Input×h×w to h×w×output.

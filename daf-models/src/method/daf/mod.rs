@@ -198,7 +198,7 @@ struct DafModel {
     auxiliary: Option<Heads>,
     segmentation: Segmentation,
     origins: Vec<Origin>,
-    /// Multiply-adds per image that the paper's Table II counts although inference does without them.
+    /// Multiply-adds per image that the paper's Table II counts and inference does without.
     published_only: u64,
 }
 
@@ -337,13 +337,10 @@ impl Discrepancy {
         Ok(Self { vars, comparator })
     }
 
-    /// Its file; none for a measure that has nothing to keep.
+    /// Its file; none for a measure that has nothing to keep. Not a frozen one, which is written before the training: a measure
+    /// may be fitted after it.
     fn store(&self) -> Option<Store<'_>> {
-        (!self.vars.is_empty()).then(|| Store {
-            name: "discrepancy",
-            vars: &self.vars,
-            frozen: self.vars.trainable_variables().is_empty(),
-        })
+        (!self.vars.is_empty()).then(|| Store::learned("discrepancy", &self.vars))
     }
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// beside the discrepancy is the scorer's `lambda`. Where every member scores images itself, the scores are added by the
 /// weights; otherwise the scorer draws them from the pixels. Members share optimizer, schedule and samples; since each
 /// parameter meets the losses of its member alone, optimizers that go by the single parameter train each as if it were
-/// alone.
+/// alone. Where `input.normalization` is `auto`, it is the first member's.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ensemble {
