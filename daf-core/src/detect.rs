@@ -266,3 +266,95 @@ fn hide(map: &mut ScoreMap, visible: &GrayImage, frame: &Frame) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+    use crate::config::Size;
+    use crate::data::geometry::Framing;
+
+    /// Scores every pixel by its red value and an image by its mean, with no network.
+    struct Redness;
+
+    impl Engine for Redness {
+        fn infer(&self, inputs: &[&RgbImage]) -> Result<Vec<Inferred>> {
+            let scores = |image: &RgbImage| image.pixels().map(|pixel| f32::from(pixel.0[0])).collect();
+            let inferred = inputs.iter().map(|image| Inferred {
+                pixels: ScoreMap {
+                    width: image.width(),
+                    height: image.height(),
+                    scores: scores(image),
+                },
+                image: None,
+            });
+            Ok(inferred.collect())
+        }
+
+        fn finish(&self, maps: Vec<ScoreMap>) -> Result<Vec<(f64, ScoreMap)>> {
+            let mean = |map: &ScoreMap| {
+                let sum: f64 = map.scores.iter().copied().map(f64::from).sum();
+                sum / map.scores.len() as f64
+            };
+            Ok(maps.into_iter().map(|map| (mean(&map), map)).collect())
+        }
+
+        fn batch_size(&self) -> usize {
+            4
+        }
+    }
+
+    fn detector(fit: Framing) -> Detector {
+        let input = Input {
+            size: Size::Sides([16, 24]),
+            fit,
+            ..Input::default()
+        };
+        Detector::new(Box::new(Redness), input, None)
+    }
+
+    fn picture(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| Rgb([(x * 5 + y * 3) as u8, 0, 9]))
+    }
+
+    #[test]
+    fn what_an_engine_says_of_tiles_is_joined_without_seams() {
+        let image = picture(70, 41);
+        let found = detector(Framing::Tile).detect(&image).unwrap();
+        assert_eq!((found.map.width, found.map.height), (70, 41));
+        for (score, pixel) in found.map.scores.iter().zip(image.pixels()) {
+            assert!((score - f32::from(pixel.0[0])).abs() < 1e-3, "{score} {pixel:?}");
+        }
+        assert_eq!((found.calibrated, found.is_anomalous()), (None, None));
+    }
+
+    #[test]
+    fn images_together_score_as_they_do_alone() {
+        let images = [picture(24, 16), picture(50, 20), picture(9, 31)];
+        for fit in [Framing::Stretch, Framing::Letterbox, Framing::Tile] {
+            let detector = detector(fit);
+            let together = detector.detect_batch(&images.each_ref()).unwrap();
+            for (image, found) in images.iter().zip(together) {
+                let alone = detector.detect(image).unwrap();
+                assert_eq!((found.score, &found.map), (alone.score, &alone.map), "{fit:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bars_of_a_letterbox_and_transparent_pixels_have_no_score() {
+        let image = picture(48, 16);
+        let found = detector(Framing::Letterbox).detect(&image).unwrap();
+        assert_eq!((found.map.width, found.map.height), (24, 8));
+        let visible = GrayImage::from_fn(24, 16, |x, _| image::Luma([if x < 12 { 255 } else { 0 }]));
+        let view = InputView {
+            rgb: &picture(24, 16),
+            visible: Some(&visible),
+        };
+        let found = detector(Framing::Stretch).detect(view).unwrap();
+        for (place, score) in (0..).zip(&found.map.scores) {
+            assert_eq!(*score > 0.0, place % 24 < 12 && place != 0, "{place}: {score}");
+        }
+    }
+}
