@@ -4,7 +4,7 @@ use std::time::Instant;
 use daf_core::tch::{Cuda, Device};
 use serde_json::{Value, json};
 
-use super::{Bench, mebibytes};
+use super::arguments::Bench;
 use crate::failure::Failure;
 
 /// A piece of the work.
@@ -287,6 +287,10 @@ impl Peak {
 /// A size in bytes that the kernel tells of this process.
 fn status(key: &str) -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, key)
+}
+
+pub(super) fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// The line `key: N kB` of a file of /proc, in bytes.

@@ -6,8 +6,9 @@ use daf_core::image::RgbImage;
 use daf_core::{Detector, Error, Item, Split};
 use daf_pipeline::Pipeline;
 
+use super::arguments::Bench;
 use super::clock::{Clock, Peak, Stage};
-use super::{Bench, items, throw_away};
+use super::subject::{items, throw_away};
 use crate::Context;
 use crate::detect::{self, Detect};
 use crate::failure::Failure;

@@ -6,8 +6,7 @@ use daf_core::libtorch;
 use daf_core::tch::{self, Device};
 use serde_json::{Value, json};
 
-use super::clock::kibibytes;
-use super::mebibytes;
+use super::clock::{kibibytes, mebibytes};
 use crate::check::device_name;
 
 /// What was measured on.
@@ -109,4 +108,12 @@ fn gpus() -> Option<String> {
         })
         .collect();
     (!models.is_empty()).then(|| models.into_iter().collect::<Vec<_>>().join(" or "))
+}
+
+pub(super) fn print_heading(
+    what: &str,
+    hardware: &Hardware,
+    out: &mut (impl std::io::Write + ?Sized),
+) -> std::io::Result<()> {
+    writeln!(out, "{what}\n{hardware}\n")
 }

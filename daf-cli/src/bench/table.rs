@@ -6,9 +6,12 @@ use daf_core::atomic::write_file;
 use daf_report::Cost;
 use serde_json::{Value, json};
 
+use super::arguments::Bench;
 use super::clock::Stage;
+use super::clock::mebibytes;
+use super::hardware::print_heading;
 use super::hardware::{Hardware, memory};
-use super::{Bench, Target, mebibytes, precision, print_heading, program, throw_away};
+use super::subject::{Target, precision, program, throw_away};
 use crate::Context;
 use crate::ending::end_with_us;
 use crate::failure::Failure;

@@ -12,6 +12,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Yours comes from a camera.
     let image = RgbImage::from_fn(640, 480, |x, y| [(x % 256) as u8, (y % 256) as u8, 90].into());
     let found = detector.detect(&image)?;
-    println!("score {:.3}, worst pixel {:.3}", found.score, found.map.max());
+    let verdict = match found.is_anomalous() {
+        Some(true) => "anomalous",
+        Some(false) => "normal",
+        None => "no threshold, so no verdict",
+    };
+    println!(
+        "score {:.3}, worst pixel {:.3}: {verdict}",
+        found.score,
+        found.map.max()
+    );
     Ok(())
 }
