@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::clock::Stage;
+use super::stage::Stage;
 
 /// Measure what training and detecting cost, stage by stage
 #[derive(Debug, clap::Args)]

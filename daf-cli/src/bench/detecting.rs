@@ -7,7 +7,8 @@ use daf_core::{Detector, Error, Item, Split};
 use daf_pipeline::Pipeline;
 
 use super::arguments::Bench;
-use super::clock::{Clock, Peak, Stage};
+use super::clock::{Clock, Peak};
+use super::stage::Stage;
 use super::subject::{items, throw_away};
 use crate::Context;
 use crate::detect::{self, Detect};

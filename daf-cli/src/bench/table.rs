@@ -7,10 +7,10 @@ use daf_report::Cost;
 use serde_json::{Value, json};
 
 use super::arguments::Bench;
-use super::clock::Stage;
 use super::clock::mebibytes;
 use super::hardware::print_heading;
 use super::hardware::{Hardware, memory};
+use super::stage::Stage;
 use super::subject::{Target, precision, program, throw_away};
 use crate::Context;
 use crate::ending::end_with_us;

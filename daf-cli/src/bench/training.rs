@@ -9,7 +9,8 @@ use daf_pipeline::Pipeline;
 use daf_pipeline::samples::{Loader, Sample, Samples, TrainValSplit, batch};
 use daf_pipeline::train::{OptimizerState, Phase, Place, step};
 
-use super::clock::{Clock, Peak, Stage, milliseconds};
+use super::clock::{Clock, Peak, milliseconds};
+use super::stage::Stage;
 use crate::check::Noise;
 use crate::failure::Failure;
 
