@@ -78,14 +78,12 @@ impl<'a> Blocks<'a> {
 
     /// A learned tensor called `name`, in float32, drawn from a normal distribution: a token, a position embedding, or with a
     /// standard deviation of 0 a scale.
-    #[must_use]
     pub fn parameter(&self, name: &str, size: &[i64], mean: f64, stdev: f64) -> Tensor {
         self.path.var(name, size, nn::Init::Randn { mean, stdev })
     }
 
     /// A tensor called `name` that is saved with the weights and not learned, in float32 and 0 at first. It is given a value, of
     /// any size, by [`weights::set`](crate::weights::set); without elements it takes the size that a file has.
-    #[must_use]
     pub fn buffer(&self, name: &str, size: &[i64]) -> Tensor {
         self.path.zeros_no_train(name, size)
     }
