@@ -63,8 +63,9 @@ impl Comparator for Terms {
         student: &Tensor,
         normal: Option<&Tensor>,
     ) -> Comparison {
-        let compare = |term: &Box<dyn Comparator>| term.compare(stage, teacher, student, normal);
-        let sum = self.0.iter().map(compare).reduce(|mut sum, part| {
+        let terms = self.0.iter();
+        let found = terms.map(|term| term.compare(stage, teacher, student, normal));
+        let sum = found.reduce(|mut sum, part| {
             // Not in place: a map of one channel grows.
             sum.map = part.map + sum.map;
             sum.losses.extend(part.losses);
