@@ -275,7 +275,7 @@ impl Shape for Nowhere {
     #[doc = part!("compile_fail", "Nothing", "Default, JsonSchema", "Nowhere::NAME")]
     struct AsNoKind;
     #[doc = part!("compile_fail", "Shape", "Default, JsonSchema", "Elsewhere::NAME")]
-    struct UnderAnothersName;
+    struct UnderAnotherName;
 }
 
 #[cfg(test)]
