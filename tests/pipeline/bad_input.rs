@@ -163,7 +163,10 @@ fn faulty_settings_are_named_before_anything_is_written() {
         ("input.size=80", "input.size: expected sides of at least 96"),
         ("input.size=-96", "input.size"),
         ("input.size=32768", "input.size: expected sides of at most 16384"),
-        ("scorer.sigma=-1", "`sigma` must not be negative, found -1"),
+        (
+            "scorer.sigma=-1",
+            "scorer.sigma: expected a number of at least 0, found -1",
+        ),
         (
             "scorer.sigma=1e12",
             "`sigma` must be at most 10000 pixels, found 1000000000000",

@@ -71,7 +71,7 @@ fn a_synthesizer_that_lies_is_named() {
             "image: expected the size of the normal image, 96×96, found 48×96",
         ),
         ("mask_one", "mask: expected 0 and 255, found 1"),
-        ("mask_grey", "mask: expected 0 and 255, found 128"),
+        ("mask_gray", "mask: expected 0 and 255, found 128"),
         ("empty_mask", "mask: empty"),
         ("outside", "pixel 9, 1 changed outside the mask"),
         ("touched", "changed outside `touched`"),
@@ -91,7 +91,7 @@ fn a_synthesizer_that_lies_is_named() {
 fn a_synthesizer_within_another_is_named_and_not_the_other() {
     let setting = "synthesizer={type: mixture, of: [{synthesizer: {type: liar, how: empty_mask}}]}";
     name(&[setting], &[CHECK, PREVIEW], "synthesizer", "mask: empty");
-    let setting = "synthesizer={type: foreground, of: {type: liar, how: mask_grey}}";
+    let setting = "synthesizer={type: foreground, of: {type: liar, how: mask_gray}}";
     name(
         &[setting],
         &[CHECK],
