@@ -151,7 +151,7 @@ fn a_part_of_ones_own_is_written_built_and_run() {
     );
     said.fails(
         2,
-        &["synthesizer `my_stain` by my-stain 0.1.0 and other-stain 0.1.0"],
+        &["synthesizer `my_stain` is registered by my-stain 0.1.0 and other-stain 0.1.0"],
     );
 }
 
