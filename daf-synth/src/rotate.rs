@@ -97,8 +97,10 @@ impl Rotation {
     #[inline]
     pub(crate) fn exceeds(&self, field: &[f32], place: Place, threshold: f32) -> bool {
         let corners = self.around(field, place, Outside::Black);
-        // Most places need no interpolation: it does not exceed the largest corner.
-        corners.iter().any(|value| *value > threshold) && interpolate(corners, place) > threshold
+        // Most places need no interpolation: it does not exceed the largest corner. All four are compared, since which
+        // one is above cannot be foreseen.
+        let above = corners.map(|value| value > threshold);
+        (above[0] | above[1] | above[2] | above[3]) && interpolate(corners, place) > threshold
     }
 
     /// The four neighbors of a place, row by row.

@@ -196,10 +196,11 @@ fn histograms(image: &RgbImage) -> [[u64; 256]; 3] {
 /// Adds to hue and saturation, both in 255ths.
 pub(super) fn turn_hue(image: &mut RgbImage, hue: i32, saturation: i32) {
     let turn = hue * HUES / 255;
+    let hues: Table = std::array::from_fn(|h| (h as i32 + turn).rem_euclid(HUES) as u8);
+    let saturations: Table = std::array::from_fn(|s| (s as i32 + saturation).clamp(0, 255) as u8);
     for pixel in image.pixels_mut() {
         let [h, s, v] = ColorSpace::Hsv.encode(pixel.0);
-        let h = (i32::from(h) + turn).rem_euclid(HUES) as u8;
-        let s = (i32::from(s) + saturation).clamp(0, 255) as u8;
+        let (h, s) = (hues[usize::from(h)], saturations[usize::from(s)]);
         pixel.0 = ColorSpace::Hsv.decode([h, s, v]);
     }
 }
