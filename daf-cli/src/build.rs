@@ -218,7 +218,7 @@ fn write_crate(plugins: &Plugins, source: &Source, environment: &Environment) ->
     Ok(folder)
 }
 
-/// Whatever version there is, with the features that others ask for.
+/// A dependency in any version, with the features that others ask for.
 fn any_version() -> Dependency {
     Dependency {
         version: Some("*".into()),
@@ -290,7 +290,7 @@ fn cargo(folder: &Path, target: &Path, release: bool, environment: &Environment)
     program.ok_or_else(|| Failure::work(format!("`{name} build` made no program in {}", folder.display())))
 }
 
-/// What the program has from each plugin. A crate that brings nothing is a mistake, found here and not in a pipeline.
+/// Parts that the program has from each plugin. A crate without parts is a mistake, which is found here and not in a pipeline.
 fn parts(program: &Path, plugins: &Plugins) -> Result<Vec<String>, Failure> {
     let output = end_with_us(Command::new(program).args(["list", "--json"]))
         .output()

@@ -142,7 +142,7 @@ impl Check {
     }
 }
 
-/// What came of trying a model.
+/// Results of trying a model.
 struct Tried {
     model: Box<dyn Model>,
     /// Names and values.

@@ -299,7 +299,7 @@ fn open(files: &[Asked], reading: Reading) -> Result<Opened<'_>, Failure> {
     Ok(Opened { images, broken })
 }
 
-/// Where the heat maps of images go: names in a folder, no two alike.
+/// Paths of the heat maps of images: names in a folder, no two alike.
 fn pictures(folder: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
     let mut taken = HashSet::new();
     let mut name = |file: &PathBuf| {

@@ -53,7 +53,7 @@ impl Request {
 
 #[derive(Debug)]
 struct State {
-    /// What is said to a request that the work is to hear of.
+    /// Message for a request that the work is to hear of.
     heard: Option<&'static str>,
     asked: Option<Request>,
     /// How to go on after the process has left.
@@ -182,7 +182,7 @@ pub(crate) fn asked() -> Option<Request> {
     state().asked
 }
 
-/// What somebody is told to do who wants to go on after the process has left.
+/// Advice on how to go on after the process has ended.
 pub(crate) fn advise(advice: &'static str) {
     state().advice = Some(advice);
 }

@@ -10,7 +10,7 @@ use crate::progress;
 /// The variable that tells CUDA which GPUs a process may use.
 pub(crate) const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
-/// What the process environment says; read once.
+/// Settings in the process environment; read once.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
     /// Settings of the pipeline, `DAF__…`.
@@ -63,7 +63,7 @@ impl Environment {
         })
     }
 
-    /// Where pretrained weights are looked for and kept.
+    /// Folders of pretrained weights.
     pub(crate) fn weight_folders(&self) -> WeightFolders {
         let progress = Some(progress::download as daf_core::weights::Progress);
         WeightFolders {

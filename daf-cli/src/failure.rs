@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     Usage(BoxError),
     /// Something went wrong at work.
     Work(BoxError),
-    /// Whoever read the output has enough of it.
+    /// The reader of the output has closed it.
     Closed,
     /// The work was stopped on request and can go on; how, says the text.
     Stopped(String),
@@ -35,7 +35,7 @@ impl Failure {
         Self::Work(error.into())
     }
 
-    /// What the user is told, one line per cause.
+    /// Message for the user, one line per cause.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Usage(error) | Self::Work(error) => joined(&lines(error.as_ref())),
@@ -144,7 +144,7 @@ pub(crate) fn report_panic(info: &PanicHookInfo) {
     print_error(&[describe_panic(info.payload(), &place.unwrap_or_default())]);
 }
 
-/// What a panic says, in one line.
+/// Message of a panic, in one line.
 pub(crate) fn describe_panic(payload: &(dyn Any + Send), place: &str) -> String {
     let message = guard::text(payload);
     match libtorch::out_of_memory(message) {

@@ -1,4 +1,4 @@
-//! What a pipeline reads, and what therefore nothing is written over.
+//! Files that a pipeline reads, over which nothing is written.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 pub(crate) struct Inputs {
     /// Their real paths, with a word for each.
     files: HashMap<PathBuf, &'static str>,
-    /// The same by device and number there: one file may have several names.
+    /// The files by device and inode: one file may have several names.
     numbers: HashMap<(u64, u64), &'static str>,
 }
 
@@ -70,7 +70,7 @@ impl Inputs {
         }
     }
 
-    /// What a file is, if it is one that is read.
+    /// Role of a file, if it is one that is read.
     pub(crate) fn find(&self, file: &Path) -> Option<&'static str> {
         let found = fs::metadata(file).ok()?;
         self.numbers.get(&number(&found)).copied()

@@ -153,11 +153,11 @@ impl Verb {
     }
 }
 
-/// What every verb works with.
+/// Context of every verb.
 struct Context<'a> {
     /// Standard output, for results. A reader that goes away ends the program quietly: write with `writeln!(…)?`.
     out: &'a mut dyn Write,
-    /// What the process environment says.
+    /// Settings in the process environment.
     environment: Environment,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct New {
     daf: Option<PathBuf>,
 }
 
-/// What is written.
+/// Content of a crate that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Part(Kind),
@@ -61,7 +61,7 @@ fn what(name: &str) -> Result<What, String> {
         .map_err(|reason| format!("{reason}, and `program`"))
 }
 
-/// What a crate begins with.
+/// Template of a crate.
 struct Template {
     manifest: &'static str,
     readme: &'static str,
@@ -280,7 +280,7 @@ impl Names {
     }
 }
 
-/// What no crate can be called that is compiled with daf.
+/// Names that a crate which is compiled with daf cannot have.
 const RESERVED: &[&str] = &[
     "abstract",
     "alloc",

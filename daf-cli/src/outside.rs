@@ -1,4 +1,4 @@
-//! What a crate outside the checkout is compiled with on this machine: Cargo's configuration, and what is compiled already.
+//! Compilation of crates outside the checkout on this machine: Cargo's configuration, and the folder of what is compiled already.
 //! None of it is for committing, so it can be written again.
 
 use std::fs;

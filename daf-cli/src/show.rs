@@ -158,7 +158,7 @@ fn object<'s>(schema: &'s Value, definitions: &'s Map<String, Value>) -> Option<
     schema.get("properties").map(|_| schema)
 }
 
-/// What a field may be, in a few words.
+/// Values of a field, in a few words.
 fn what(schema: &Value, definitions: &Map<String, Value>) -> String {
     if let Some(kind) = kind(schema) {
         return format!("a {kind}");

@@ -1,4 +1,4 @@
-//! Where the crates of daf come from, for programs and plugins that are compiled with them.
+//! Source of the crates of daf, for programs and plugins that are compiled with them.
 
 use std::env::consts::ARCH;
 use std::fs;

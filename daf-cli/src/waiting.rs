@@ -11,7 +11,7 @@ use std::{env, ptr};
 /// Turns of a loop that OpenMP's threads wait for: some ten microseconds.
 const SPINS: &CStr = c"GOMP_SPINCOUNT=20000";
 
-/// What the user says of it: that is left as it is.
+/// Variables of the user's own settings, which are left as they are.
 const VARIABLES: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 
 /// Starts the program again with [`SPINS`], unless its environment says already how threads wait. If the system refuses, everything

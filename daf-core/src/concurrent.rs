@@ -59,7 +59,7 @@ where
     })
 }
 
-/// What a thread gives; its panic goes on in this one.
+/// Result of a thread; its panic goes on in this one.
 fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
     handle
         .join()

@@ -32,7 +32,7 @@ impl fmt::Debug for Detector {
     }
 }
 
-/// What a detector finds in an image.
+/// Result of a detector for an image.
 #[derive(Debug, Clone)]
 pub struct Detection {
     /// Score of the image; higher is more anomalous. Its range is the scorer's.
@@ -66,7 +66,7 @@ impl Detector {
         }
     }
 
-    /// What the network is given of images.
+    /// Settings of the network's input.
     #[must_use]
     pub const fn input(&self) -> &Input {
         &self.input
@@ -237,7 +237,7 @@ impl Detector {
     }
 }
 
-/// Where the visible part of a window begins in the content, and the weights of its pixels.
+/// First pixel of the visible part of a window in the content, and the weights of its pixels.
 fn span(inside: u32, length: u32, window: i64, weights: &[f32]) -> (usize, &[f32]) {
     let inside_first = inside as usize;
     let first = usize::try_from(window + i64::from(inside)).unwrap_or(0);

@@ -27,7 +27,7 @@ pub trait Engine: Send + Sync {
     fn batch_size(&self) -> usize;
 }
 
-/// What a network says of an image.
+/// Output of a network for an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inferred {
     /// Scores of its pixels, not yet smoothed.

@@ -1,5 +1,5 @@
-//! What parts of daf are: traits, registry, settings in layers, images and their geometry, score maps, thresholds, what the files of
-//! a run say, and trained models at work. daf finds defects in images.
+//! Core of daf, which finds defects in images: traits of parts, registry, settings in layers, images and their geometry, score
+//! maps, thresholds, the files of a run, and trained models at work.
 //!
 //! # Scoring images
 //!

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-/// Where a library of this process was loaded from, by its file name, as Linux tells it; `None` if it was not, or is a part of the
+/// Path that a library of this process was loaded from, by its file name, as Linux tells it; `None` if it was not, or is a part of the
 /// program.
 #[must_use]
 pub fn loaded(library: &str) -> Option<PathBuf> {
@@ -41,7 +41,7 @@ pub fn first_line(message: &str) -> &str {
     message[..end.unwrap_or(message.len())].trim_end()
 }
 
-/// What to say of a message by which there is not enough memory; `None` for others.
+/// Words for a message about missing memory; `None` for other messages.
 #[must_use]
 pub fn out_of_memory(message: &str) -> Option<String> {
     let full = ["out of memory", "can't allocate memory"];

@@ -1,4 +1,4 @@
-//! What is done with the parts of daf: the pipeline file, training, checkpoints, evaluation, the run directory.
+//! Pipelines of daf: their files, training, checkpoints, evaluation, the run directory.
 //!
 //! A [`Pipeline`] is the *model* ([`ModelConfig`](daf_core::ModelConfig): method, input, scorer, precision) and its *training*
 //! (data, synthesizer, trainer, validation, evaluation, output). It is read from [`Layers`](daf_core::config::Layers), trained by

@@ -16,7 +16,7 @@ pub(crate) struct Timing {
     pub(crate) images: usize,
     /// Milliseconds of each measurement, in their order.
     pub(crate) ms: Vec<f64>,
-    /// Where it was looked at.
+    /// Memory that was looked at.
     pub(crate) memory: Option<Memory>,
 }
 
@@ -162,7 +162,7 @@ impl Clock {
         }
     }
 
-    /// What was measured, in the order of the work.
+    /// The measurements, in the order of the work.
     pub(crate) fn timings(mut self) -> Vec<Timing> {
         self.timings.sort_by_key(|timing| timing.stage);
         self.timings
@@ -187,7 +187,7 @@ impl Peak {
         }
     }
 
-    /// What came of it; `None` where the system does not tell.
+    /// The peak; `None` where the system does not tell.
     pub(crate) fn end(self) -> Option<Memory> {
         Some(Memory {
             before: self.before?,

@@ -21,12 +21,12 @@ const IMAGES: usize = 16;
 /// left there is less to do at the same time.
 const AHEAD: usize = 2;
 
-/// What detecting is measured with.
+/// Images and a run, to measure detecting.
 pub(super) struct Detecting<'a> {
     pipeline: &'a Pipeline,
     items: Vec<Item>,
     run: PathBuf,
-    /// What the run's own settings are changed by.
+    /// Changes of the run's own settings.
     settings: Vec<String>,
     /// Pictures and runs that are thrown away.
     folder: tempfile::TempDir,

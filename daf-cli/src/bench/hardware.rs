@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::clock::{kibibytes, mebibytes};
 use crate::check::device_name;
 
-/// What was measured on.
+/// The machine.
 #[derive(Debug)]
 pub(crate) struct Hardware {
     /// Model of the processor.

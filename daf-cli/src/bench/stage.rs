@@ -55,7 +55,7 @@ impl Stage {
         Self::Training,
     ];
 
-    /// What users and JSON call it.
+    /// Name for users and in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Decode => "decode",

@@ -1,4 +1,4 @@
-//! What is measured: a pipeline or a run, its images, and a run to throw away.
+//! The subject of a measurement: a pipeline or a run, its images, and a run to throw away.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::ending::end_with_us;
 use crate::failure::Failure;
 use crate::pipeline::PipelineArgs;
 
-/// What is measured.
+/// A pipeline or a run to measure.
 pub(super) enum Target {
     File(Pipeline),
     Run(Run),

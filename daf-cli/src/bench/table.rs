@@ -17,7 +17,7 @@ use crate::ending::end_with_us;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
 
-/// What a row has of each half.
+/// The halves of a row.
 const STAGES: [Stage; 2] = [Stage::TrainingStep, Stage::ScoreBatch];
 
 pub(super) fn run(bench: &Bench, context: &mut Context) -> Result<(), Failure> {
@@ -152,7 +152,7 @@ fn cost(measured: &Value, stage: Stage, side: u32, images: u32) -> Option<Cost> 
     })
 }
 
-/// What people call a stage of a row.
+/// Name of a stage in a table.
 const fn heading(stage: Stage) -> &'static str {
     match stage {
         Stage::TrainingStep => "training step",
@@ -160,7 +160,7 @@ const fn heading(stage: Stage) -> &'static str {
     }
 }
 
-/// What the last measurement took, in MiB.
+/// Memory of the last measurement, in MiB.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// Pixels per batch.

@@ -14,7 +14,7 @@ use super::stage::Stage;
 use crate::check::Noise;
 use crate::failure::Failure;
 
-/// What training is measured with: the parts of the training loop.
+/// The parts of the training loop, to measure them.
 pub(super) struct Training<'a> {
     pipeline: &'a Pipeline,
     device: Device,

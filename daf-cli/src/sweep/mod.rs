@@ -76,7 +76,7 @@ struct Target {
     smoke: bool,
 }
 
-/// What a target turned out to be.
+/// Kind of a target.
 enum Found {
     /// A file with the directory of its sweep, which need not exist.
     File(Box<SweepFile>, PathBuf),

@@ -198,7 +198,7 @@ const WAIT: Duration = Duration::from_secs(1);
 struct Runner<'a> {
     sweep: &'a Sweep,
     threads: NonZero<usize>,
-    /// What may run at a time.
+    /// Limits of what runs at a time.
     slots: Vec<Slot>,
     display: Display,
 }
@@ -438,7 +438,7 @@ impl<'a> Runner<'a> {
 }
 
 impl Drop for Runner<'_> {
-    /// Whatever ends the runner, its processes are not left alone: the end of their input tells them to stop.
+    /// Standard input of the job, whose end tells it to stop: so no job outlives the runner.
     fn drop(&mut self) {
         for working in self.slots.iter_mut().filter_map(|slot| slot.working.as_mut()) {
             working.child.stdin.take();
@@ -518,7 +518,7 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-/// What the user sees: a line per running job on a terminal, otherwise a line per event.
+/// Progress: a line per running job on a terminal, otherwise a line per event.
 struct Display {
     bars: MultiProgress,
     total: Option<ProgressBar>,

@@ -16,7 +16,7 @@ use super::{Plugins, words, yaml};
 use crate::results::{CONFIG, MANIFEST};
 use crate::{Error, Result, registry};
 
-/// What a pipeline is read from: the defaults, a file, the environment and arguments, each laid over those before. Directly
+/// Layers of settings: the defaults, a file, the environment and arguments, each laid over those before. Directly
 /// over the defaults lies the recipe of the method that the layers name, if it brings one.
 ///
 /// Maps merge key by key and lists are replaced as a whole. A layer that names another `type` replaces the part, so that
@@ -42,16 +42,16 @@ pub struct Layers(Vec<Layer>);
 #[derive(Debug, Clone)]
 struct Layer {
     source: Origin,
-    /// Where in the pipeline the value belongs; files are whole pipelines.
+    /// Place of the value in the pipeline; files are whole pipelines.
     at: KeyPath,
     value: Setting,
 }
 
-/// Where a layer comes from, in the words of messages.
+/// Source of a layer, in the words of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
     Defaults,
-    /// What the part that was chosen as method brings.
+    /// Settings that the chosen method brings.
     Recipe(String),
     File(String),
     /// A place in a file of another kind, such as a sweep.
@@ -233,7 +233,7 @@ impl Layers {
         layers.checked(&value, check)
     }
 
-    /// The same of settings that are a part of the pipeline, the keys `parts` among them. The rest may be of plugins that are
+    /// [`resolve`](Self::resolve) for settings that are a part of the pipeline, the keys `parts` among them. The rest may be of plugins that are
     /// not linked.
     ///
     /// # Errors
@@ -348,7 +348,7 @@ impl Layers {
         }
     }
 
-    /// What serde makes of the merged layers; a fault is given the layer that it came from.
+    /// Reads the merged layers; a fault is given the layer that it came from.
     fn typed<T: DeserializeOwned>(&self, value: &Setting) -> Result<T> {
         words::typed(value).map_err(|fault| {
             // A part that lacks a key is the fault of the layer that named the part.

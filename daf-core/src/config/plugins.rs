@@ -68,7 +68,7 @@ impl Dependency {
             .any(|part| part.krate == package)
     }
 
-    /// What keeps this from being a dependency of Cargo's.
+    /// Reason why this cannot be a dependency of Cargo's.
     pub(super) fn fault(&self, name: &str) -> Option<String> {
         let plain = |name: &str| {
             name.starts_with(|letter: char| letter.is_ascii_alphabetic())

@@ -13,7 +13,7 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
-/// What serde makes of a document.
+/// Reads a document with serde.
 pub(super) fn read<T: DeserializeOwned>(document: &Setting) -> Result<T, Refusal> {
     serde_path_to_error::deserialize(document).map_err(|error| Refusal {
         at: error.path().into(),
@@ -90,7 +90,7 @@ impl Refusal {
         found.unwrap_or(&self.at).clone()
     }
 
-    /// The same refusal with `instead` in place of one `shown`, whichever that is.
+    /// This refusal with `instead` in place of one `shown`, for each of them.
     fn with(&self, shown: &str, instead: &str) -> Vec<Self> {
         let places = self.message.match_indices(shown);
         places

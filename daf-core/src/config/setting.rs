@@ -26,7 +26,7 @@ pub enum Setting {
     Map(Settings),
 }
 
-/// What was written without quotes and is no text where anything else will do.
+/// A value without quotes, which is no text where anything else will do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plain {
     text: String,
@@ -42,7 +42,7 @@ enum Meant {
 }
 
 impl Setting {
-    /// What YAML means by a text without quotes.
+    /// Meaning of a text without quotes in YAML.
     #[must_use]
     pub fn of_text(text: &str) -> Self {
         use yaml_rust2::Yaml;
@@ -60,7 +60,7 @@ impl Setting {
         Self::Plain(Plain { text, meant })
     }
 
-    /// What a variable of the environment means, which has no quotes: `true`, `false` and numbers, all else is text.
+    /// Meaning of a variable of the environment, which has no quotes: `true`, `false` and numbers; all else is text.
     #[must_use]
     pub fn of_variable(text: &str) -> Self {
         if let Ok(truth) = text.to_lowercase().parse() {

@@ -14,10 +14,10 @@ const DEPTH: usize = 64;
 /// Bytes of a document after its aliases are written out, with [`NODE`] for each value.
 const SIZE: usize = 16 << 20;
 
-/// What a value takes up beside its text, about.
+/// Memory of a value beside its text, about.
 const NODE: usize = 64;
 
-/// What keeps a text from being YAML, and where.
+/// Fault in a text that is not YAML, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     /// Line and column, counted from 1; none where the text ends too early.
@@ -44,7 +44,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// What the parser finds fault with in `text`.
+    /// Fault that the parser finds in `text`.
     fn of_syntax(text: &str, error: &ScanError) -> Self {
         let fault = Self::at(*error.marker(), in_plain_words(error.info()));
         if !error.info().contains("tab") {
@@ -105,7 +105,7 @@ enum Inside {
     List(Vec<Setting>),
     Map {
         own: Settings,
-        /// What `<<` brings, the first one first.
+        /// Maps that `<<` brings, in the order of their precedence.
         merged: Vec<Settings>,
         key: Option<Key>,
     },
@@ -346,7 +346,7 @@ fn too_deep(place: Marker) -> Fault {
     )
 }
 
-/// What the parser finds fault with, in the words of users.
+/// Faults of the parser, in the words of users.
 fn in_plain_words(info: &str) -> String {
     const WORDS: [(&str, &str); 20] = [
         ("tab", "a tab stands where YAML takes blanks only"),

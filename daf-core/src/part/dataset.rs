@@ -1,4 +1,4 @@
-//! Where images come from.
+//! Data sets: the sources of images.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub trait Dataset: Debug + Send + Sync {
     /// least one normal image.
     fn items(&self, split: Split) -> Result<Vec<Item>, BoxError>;
 
-    /// What can be listed of a split in spite of faults, and the faults. A data set that can go on after a fault
+    /// Images that can be listed of a split in spite of faults, and the faults. A data set that can go on after a fault
     /// implements this and lets [`items`](Self::items) be `self.survey(split).complete()`; others need not.
     fn survey(&self, split: Split) -> Listing {
         match self.items(split) {
@@ -71,7 +71,7 @@ impl dyn Dataset + '_ {
             .map_err(|source| self.fault(at(), source))
     }
 
-    /// What lies among the images of either split and is not used.
+    /// Files among the images of either split that are not used.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
         let mut all = LeftOut::default();
@@ -163,7 +163,7 @@ impl Item {
             .collect()
     }
 
-    /// What separates several kinds of defects.
+    /// Separator between several kinds of defects.
     pub const BETWEEN_KINDS: &str = ", ";
 
     /// A normal image.
@@ -208,7 +208,7 @@ pub(crate) fn kinds(defect: &str) -> impl Iterator<Item = &str> {
     defect.split(Item::BETWEEN_KINDS)
 }
 
-/// What was found of a split, and what is wrong with it.
+/// Images of a split, and faults of its listing.
 ///
 /// A data set that only has items makes one of them: `items.into()`.
 #[derive(Debug, Default)]
@@ -217,7 +217,7 @@ pub struct Listing {
     pub items: Vec<Item>,
     /// Each names the file or folder, what was expected and what was found.
     pub faults: Vec<BoxError>,
-    /// What lies where the images do and is none of them.
+    /// Files where the images lie that are none of them.
     pub left_out: LeftOut,
 }
 

@@ -9,7 +9,7 @@ pub mod shape;
 pub mod synthesizer;
 pub mod texture;
 
-/// What the parts of every kind have in common: `Box<dyn Trait>` and `Arc<dyn Trait>` are members of the pipeline's JSON schema, and
+/// Implementations that parts of every kind have in common: `Box<dyn Trait>` and `Arc<dyn Trait>` are members of the pipeline's JSON schema, and
 /// their faults name them.
 macro_rules! part {
     ($part:ident) => {
@@ -23,7 +23,7 @@ macro_rules! part {
         }
 
         impl dyn $part + '_ {
-            /// What is wrong `at` a place of the pipeline or a piece of the work, with the part's name.
+            /// A fault `at` a place of the pipeline or a piece of the work, with the part's name.
             pub fn fault(&self, at: impl Into<String>, source: impl Into<$crate::BoxError>) -> $crate::Error {
                 $crate::Error::Part {
                     kind: $crate::registry::Kind::$part,

@@ -1,4 +1,4 @@
-//! Where synthetic defects are.
+//! Shapes: the places of synthetic defects.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ pub trait Shape: Debug + Send + Sync {
     /// A region of the normal image, which gives the size; `None` if no place was found.
     ///
     /// # Errors
-    /// Whatever keeps the shape from being drawn, e.g. a file that cannot be read.
+    /// If the shape cannot be drawn, e.g. because a file cannot be read.
     fn draw(&self, normal: &RgbImage, rng: &mut dyn Rng) -> Result<Option<Region>, BoxError>;
 
     /// Checks ranges and files before any work is done.

@@ -18,7 +18,7 @@ pub trait Synthesizer: Debug + Send + Sync {
     /// Damages one normal image of any size.
     ///
     /// # Errors
-    /// Whatever keeps the strategy from its work, e.g. a texture that cannot be read.
+    /// If the strategy cannot work, e.g. because a texture cannot be read.
     fn synthesize(
         &self,
         normal: &RgbImage,
@@ -85,7 +85,7 @@ impl dyn Synthesizer + '_ {
     }
 }
 
-/// What became of the image.
+/// Result of a synthesizer for an image.
 #[derive(Debug, Clone)]
 pub enum Synthesis {
     /// It has a defect now.

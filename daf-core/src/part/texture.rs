@@ -1,4 +1,4 @@
-//! What synthetic defects look like.
+//! Textures: the looks of synthetic defects.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub trait Texture: Debug + Send + Sync {
     /// Material for a region of the normal image; `donors` are the other normal images.
     ///
     /// # Errors
-    /// Whatever keeps the texture from being drawn, e.g. a file that cannot be read.
+    /// If the texture cannot be drawn, e.g. because a file cannot be read.
     fn draw(
         &self,
         normal: &RgbImage,
@@ -84,7 +84,7 @@ impl dyn Texture + '_ {
 /// Material of a defect.
 #[derive(Debug, Clone)]
 pub enum Fill {
-    /// The same everywhere.
+    /// One color everywhere.
     Color(Rgb<u8>),
     /// An image of the normal image's size, of which the region shows its own pixels.
     Image(Arc<RgbImage>),

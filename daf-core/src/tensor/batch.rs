@@ -1,4 +1,4 @@
-//! What a model learns from in a step.
+//! Training batches.
 
 use tch::Tensor;
 
@@ -13,7 +13,7 @@ pub struct Batch {
     pub synthetic: Option<Synthesized>,
     /// Which image of the training split each one is.
     pub indices: Vec<usize>,
-    /// What frozen networks gave of these undamaged images before; `None` where nothing is kept, or where an image does not
+    /// Features that frozen networks gave of these undamaged images before; `None` where nothing is kept, or where an image does not
     /// look the same every time. See [`frozen_features`](Self::frozen_features).
     pub features: Option<FeatureCache>,
 }
@@ -32,7 +32,7 @@ pub struct Synthesized {
 }
 
 impl Batch {
-    /// What a frozen network makes of the undamaged images: every stage, N×C×h×w. `extract` turns N×3×H×W images into them,
+    /// Features that a frozen network gives of the undamaged images: every stage, N×C×h×w. `extract` turns N×3×H×W images into them,
     /// and must give the same for the same image as long as the training lasts; `network` tells several networks of a model
     /// apart.
     ///

@@ -83,7 +83,7 @@ impl Segmenter for Checked {
     }
 }
 
-/// What a decoder will be given.
+/// Sizes of the input of a decoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecoderInput {
     /// The student's stages, fine to coarse.

@@ -141,15 +141,15 @@ pub struct Comparison {
 
 /// Features of the undamaged images of the training split, as often as they are asked for.
 pub trait NormalFeatures {
-    /// Those of all images, always in the same order, in batches.
+    /// Features of all images, always in the same order, in batches.
     fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_>;
 }
 
-/// What teacher and student give of the same images.
+/// Features that teacher and student give of the same images.
 #[derive(Debug)]
 pub struct FeaturePair {
     /// N×C×h×w of every stage.
     pub teacher: Vec<Tensor>,
-    /// The same of the trained student; empty [before the training](Fit::BeforeTraining).
+    /// N×C×h×w of every stage of the trained student; empty [before the training](Fit::BeforeTraining).
     pub student: Vec<Tensor>,
 }

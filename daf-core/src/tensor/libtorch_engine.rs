@@ -26,7 +26,7 @@ pub struct Libtorch {
     network: Mutex<Network>,
 }
 
-/// What is built of a model and its scorer.
+/// A built model and its built scorer.
 struct Network {
     model: Box<dyn Model>,
     postprocessor: Box<dyn Postprocessor>,
@@ -135,7 +135,7 @@ impl Libtorch {
         found.map(|_| counted)
     }
 
-    /// What is built, for this thread alone; what a panic left of it is as good as before.
+    /// The network, for this thread alone. A panic leaves it usable.
     fn network(&self) -> MutexGuard<'_, Network> {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-/// What a model sees in a batch of images.
+/// Output of a model for a batch of images.
 #[derive(Debug, Default)]
 pub struct Maps {
     /// Discrepancy maps N×D×h×w of every stage, fine to coarse; empty if the method has none.

@@ -142,10 +142,10 @@ impl Model for Checked {
     }
 }
 
-/// What a model is built for.
+/// Purpose of a model that is built.
 #[derive(Debug, Clone)]
 pub struct BuildContext<'a> {
-    /// Where its tensors live.
+    /// Device of its tensors.
     pub device: Device,
     /// Height and width of the input.
     pub size: (i64, i64),
@@ -153,7 +153,7 @@ pub struct BuildContext<'a> {
     pub mode: Mode,
     /// In what numbers convolutions compute.
     pub precision: Precision,
-    /// Where pretrained weights are found; `None` leaves them out, since the caller loads those of a run.
+    /// Folders of pretrained weights; `None` leaves them out, since the caller loads those of a run.
     pub pretrained: Option<&'a WeightFolders>,
 }
 
@@ -162,7 +162,7 @@ pub trait Model: Send {
     /// Everything that a run must keep.
     fn stores(&self) -> Vec<Store<'_>>;
 
-    /// Where the weights of each network started from, e.g. `teacher` and a file, for the run's report; known to a model
+    /// Origins of each network's initial weights, e.g. `teacher` and a file, for the run's report; known to a model
     /// that was built with pretrained weights at hand.
     fn origins(&self) -> Vec<Origin> {
         Vec::new()

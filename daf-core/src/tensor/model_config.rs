@@ -39,7 +39,7 @@ impl ModelConfig {
     /// Images that are read and scored together where nothing else is said.
     pub const BATCH_SIZE: usize = 8;
 
-    /// That of the run in a directory, with settings changed, each `KEY=VALUE` as for [`Layers::set`]. Runs of versions that
+    /// Settings of the run in a directory, changed by `settings`, each `KEY=VALUE` as for [`Layers::set`]. Runs of versions that
     /// wrote no `model.yaml` have it in their pipeline.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl ModelConfig {
             .map_err(|source| self.method.fault("building the model", source))
     }
 
-    /// What computes the scores.
+    /// The built scorer.
     ///
     /// # Errors
     /// [`Error::Part`](crate::Error::Part) with what the scorer has to say.
@@ -168,7 +168,7 @@ impl ModelConfig {
     }
 }
 
-/// The same as files write it: `model.yaml`, or a pipeline, of which parts of the rest may be of crates that are not linked.
+/// A [`ModelConfig`] as files write it: `model.yaml`, or a pipeline, of which parts of the rest may be of crates that are not linked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -199,7 +199,7 @@ struct Written {
     _output: IgnoredAny,
 }
 
-/// What of a pipeline's `evaluation` counts here.
+/// The keys of a pipeline's `evaluation` that count here.
 #[derive(Deserialize, Default)]
 struct Evaluation {
     batch_size: Option<usize>,

@@ -27,7 +27,7 @@ impl Detector {
         Self::open_with(run, &[] as &[&str], Some(device))
     }
 
-    /// The same with settings changed, each `KEY=VALUE` as for [`Layers::set`](crate::config::Layers::set); on the device that they or the run name unless
+    /// [`open`](Self::open) with settings changed, each `KEY=VALUE` as for [`Layers::set`](crate::config::Layers::set); on the device that they or the run name unless
     /// another one is given.
     ///
     /// # Errors

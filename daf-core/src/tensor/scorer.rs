@@ -59,7 +59,7 @@ pub trait Postprocessor: Send {
     /// If the scores cannot be had from such pixels.
     fn finish(&self, pixels: &Tensor) -> Result<Scores, BoxError>;
 
-    /// What a run must keep of it, such as statistics of normal images; no store of the model has the same name.
+    /// Stores that a run must keep, such as statistics of normal images; no store of the model has the same name.
     fn stores(&self) -> Vec<Store<'_>> {
         Vec::new()
     }
@@ -75,13 +75,13 @@ pub trait Postprocessor: Send {
     }
 }
 
-/// What a trained model sees in the undamaged images of the training split, as often as it is asked for.
+/// Maps that a trained model gives of the undamaged images of the training split, as often as they are asked for.
 pub trait NormalMaps {
     /// The maps of all of them, always in the same order, in batches. Each is computed when it is asked for.
     fn batches(&self) -> Box<dyn Iterator<Item = Result<Maps, BoxError>> + '_>;
 }
 
-/// What a model sees in undamaged images.
+/// Maps of a model for undamaged images.
 pub struct MapsOf<'a> {
     /// The model, built for inference.
     pub model: &'a dyn Model,

@@ -104,7 +104,7 @@ pub(super) fn exists(run: &Path) -> bool {
     run.join(FOLDER).is_dir()
 }
 
-/// Saves where the weights of each network started from.
+/// Saves the origins of each network's initial weights.
 ///
 /// # Errors
 /// As [`save`].
@@ -112,7 +112,7 @@ pub fn save_origins(run: &Path, origins: &[Origin]) -> Result<()> {
     write_json(&run.join(FOLDER).join(ORIGINS), &origins)
 }
 
-/// Where the weights of each network started from.
+/// Origins of each network's initial weights.
 ///
 /// # Errors
 /// If the file is damaged or missing.

@@ -49,7 +49,7 @@ pub fn each<Item: Send, R: Send>(
     }
 }
 
-/// The same of two pieces of work.
+/// Two pieces of work, done as [`each`] does.
 pub fn both<A: Send, B: Send>(
     device: Device,
     one: impl FnOnce() -> A + Send,
@@ -89,7 +89,7 @@ pub fn single_threaded_if_small<R>(device: Device, pixels: usize, work: impl FnO
     work()
 }
 
-/// The same for what comes behind a network, where that has worked so.
+/// [`single_threaded_if_small`] for the work behind a network, if the network has worked so.
 pub(crate) fn stay_single_threaded_if_small<R>(device: Device, pixels: usize, work: impl FnOnce() -> R) -> R {
     if running().is_some() {
         single_threaded_if_small(device, pixels, work)

@@ -201,7 +201,7 @@ impl Pipeline {
         );
     }
 
-    /// What [`check`](Self::check) asks of data and synthesizer, such as whether their folders are there. Whoever scores
+    /// The checks of data and synthesizer in [`check`](Self::check), such as whether their folders are there. A program that scores
     /// images of their own needs neither.
     ///
     /// # Errors

@@ -187,7 +187,7 @@ fn plain(mut text: String) -> String {
     text
 }
 
-/// What reading a file that holds these bytes is refused with, without the file's name.
+/// Message with which a file that holds these bytes is refused, without the file's name.
 fn unreadable(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");

@@ -98,7 +98,7 @@ pub fn evaluate(run: &Run, device: DeviceChoice, progress: impl FnMut(usize, usi
     Ok(measurements)
 }
 
-/// What is told of the network, whatever it finds.
+/// Figures of the network that do not depend on the images.
 struct Network {
     origins: Vec<Origin>,
     multiply_adds: MultiplyAdds,

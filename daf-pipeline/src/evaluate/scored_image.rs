@@ -5,7 +5,7 @@ use daf_core::{BoxError, Detection, Item, Result, ScoreMap};
 use crate::Pipeline;
 use crate::config::Resolution;
 
-/// What is known of a test image once it has been scored.
+/// A test image with its scores, its mask and its geometry.
 pub(super) struct ScoredImage {
     pub(super) score: f64,
     /// At the resolution of the evaluation.

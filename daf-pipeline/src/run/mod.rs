@@ -41,7 +41,7 @@ pub struct Run {
     pipeline: Pipeline,
     /// See [`changed`](Self::changed).
     changed: Vec<String>,
-    /// That of a directory which this process has made: from the first moment no other one takes it for abandoned.
+    /// Lock of a directory that this process has made: from the first moment no other process takes it for abandoned.
     lock: Mutex<Option<Lock>>,
 }
 

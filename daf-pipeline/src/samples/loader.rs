@@ -72,7 +72,7 @@ impl Loader {
     /// The next sample.
     ///
     /// # Errors
-    /// What went wrong in the thread that made it.
+    /// The error of the thread that made it.
     pub fn sample(&mut self) -> Result<Sample> {
         let channel = &self.channels[self.next];
         self.next = (self.next + 1) % self.channels.len();

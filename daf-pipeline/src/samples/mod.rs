@@ -107,7 +107,7 @@ pub struct SampleSettings {
     pub geometry: Geometry,
     /// How stored images become 8-bit RGB.
     pub reading: Reading,
-    /// Where everything random comes from.
+    /// Seed of everything random.
     pub seed: u64,
     /// Share of the samples that stay normal.
     pub normal_share: f64,
@@ -124,7 +124,7 @@ pub struct Sample {
     pub recurs: bool,
     /// The image, at the size of the network's input.
     pub normal: Arc<RgbImage>,
-    /// What the synthesizer made of it; `None` without a synthesizer.
+    /// Result of the synthesizer; `None` without one.
     pub outcome: Option<Synthesis>,
 }
 
@@ -136,7 +136,7 @@ struct Content {
 }
 
 impl Content {
-    /// What the network sees through a window.
+    /// Network input of a window.
     fn cut(&self, window: Window) -> Arc<RgbImage> {
         if self.frame.is_whole() {
             Arc::clone(&self.image)
@@ -207,7 +207,7 @@ impl Samples {
     /// Has the synthesizer make some samples, and refuses one that makes no defect in any: there would be nothing to learn from.
     ///
     /// # Errors
-    /// What the synthesizer has to say, or that it makes none.
+    /// The synthesizer's own, or that it makes no defect.
     pub fn check_defects(&self) -> Result<()> {
         /// So many are tried in any case: a fault that is rare shows itself now and then.
         const SOME: usize = 16;
@@ -268,7 +268,7 @@ impl Samples {
         })
     }
 
-    /// What the network sees of image `index`, undamaged: the image, or all of its tiles.
+    /// Network inputs of image `index`, undamaged: the image, or all of its tiles.
     ///
     /// # Errors
     /// Names the image.

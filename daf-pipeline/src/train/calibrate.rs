@@ -148,7 +148,7 @@ fn refitted(run: &Run, items: Vec<Item>, device: Device) -> Result<Detector> {
     Ok(Detector::new(Box::new(engine), pipeline.input, None))
 }
 
-/// What normal images score.
+/// Scores of normal images.
 #[derive(Default)]
 struct Normal {
     scores: Scored,

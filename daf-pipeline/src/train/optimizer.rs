@@ -31,7 +31,7 @@ struct Flat {
     moments: Vec<Tensor>,
 }
 
-/// Where a parameter lies.
+/// Place of a parameter among the stores.
 #[derive(Debug)]
 struct Slot {
     name: String,

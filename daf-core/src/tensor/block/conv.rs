@@ -43,13 +43,13 @@ impl ConvSpec {
         }
     }
 
-    /// The same with another stride.
+    /// This convolution with another stride.
     #[must_use]
     pub const fn stride(self, stride: i64) -> Self {
         Self { stride, ..self }
     }
 
-    /// The same with a bias.
+    /// This convolution with a bias.
     #[must_use]
     pub const fn with_bias(self) -> Self {
         Self { bias: true, ..self }
