@@ -238,8 +238,7 @@ impl Basis {
         if self.source == Source::Training {
             return Some(format!(
                 "the thresholds rest on {images} that {were} trained with, and such scores tend to be too low: expect false alarms; \
-                 images are held out where validation.share makes at least {} of them",
-                FEWEST_HELD_OUT
+                 images are held out where validation.share makes at least {FEWEST_HELD_OUT} of them"
             ));
         }
         let what = match self.source {

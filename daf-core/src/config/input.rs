@@ -213,7 +213,7 @@ impl Input {
         }
     }
 
-    /// Checks ranges; sides must be multiples of `stride`, at least `least` and at most [`LARGEST`].
+    /// Checks ranges; sides must be multiples of `stride`, at least `least` and at most 16384.
     ///
     /// # Errors
     /// Names the key, what was expected and what was found.

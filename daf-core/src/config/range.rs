@@ -1,5 +1,8 @@
 //! Numbers of settings within bounds, which the JSON schema of a pipeline tells as well.
 
+// `contains` of a range is not constant.
+#![allow(clippy::manual_range_contains)]
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
@@ -34,7 +37,7 @@ macro_rules! range {
                 if $within {
                     Ok(Self($value))
                 } else {
-                    Err(format!("expected {}, found {}", $expected, $value))
+                    Err(format!(concat!("expected ", $expected, ", found {}"), $value))
                 }
             }
         }
