@@ -9,6 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod alone;
 pub mod backbone;
 mod constants;
 pub mod decoder;

@@ -151,6 +151,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::alone::alone;
     use crate::backbone::ResNet18;
 
     #[derive(Debug)]
@@ -164,6 +165,7 @@ mod tests {
 
     #[test]
     fn beside_each_other_teacher_and_student_give_what_they_give_alone() {
+        alone();
         let context = BuildContext {
             device: Device::Cpu,
             size: (64, 96),

@@ -240,6 +240,7 @@ pub fn channels_innermost(features: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alone::alone;
 
     fn literal(window: &Window, line: &[f32]) -> Vec<f32> {
         let length = line.len() as i64;
@@ -267,6 +268,7 @@ mod tests {
 
     #[test]
     fn blurs_agree_with_the_definition_on_both_sides_of_the_switch_to_convolution() {
+        alone();
         for border in [Border::Reflect, Border::Symmetric, Border::Zero] {
             let window = Window::gaussian(2.5, 7, border);
             // The other side has one value; of its window, zeros leave the middle alone.
@@ -300,6 +302,7 @@ mod tests {
 
     #[test]
     fn many_channels_are_blurred_as_one_by_one() {
+        alone();
         tch::manual_seed(2);
         for (border, [h, w]) in [
             (Border::Reflect, [7, 9]),
@@ -320,6 +323,7 @@ mod tests {
 
     #[test]
     fn strips_of_a_large_map_agree_with_the_whole() {
+        alone();
         tch::manual_seed(1);
         let window = Window::gaussian(4.0, 16, Border::Symmetric);
         let maps = Tensor::rand([2, 2100, 2050], (Kind::Float, Device::Cpu));
@@ -330,6 +334,7 @@ mod tests {
 
     #[test]
     fn a_window_wider_than_the_map_reflects_again_and_again() {
+        alone();
         let window = Window::gaussian(4.0, 16, Border::Symmetric);
         let expected = literal(&window, &[1.0, 0.0, 2.0]);
         let blurred = window.blur(&Tensor::from_slice(&[1f32, 0.0, 2.0]).view([1, 3, 1, 1]));

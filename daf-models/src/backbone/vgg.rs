@@ -266,10 +266,12 @@ mod tests {
     use daf_core::tch::nn::VarStore;
 
     use super::*;
+    use crate::alone::alone;
     use crate::method::features::slow;
 
     #[test]
     fn vgg16_has_torchvisions_names_and_shapes_and_as_many_multiply_adds() {
+        alone();
         slow::seed(1);
         let vars = VarStore::new(Device::Cpu);
         let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanOut, Precision::Float32);

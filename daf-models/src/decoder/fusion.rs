@@ -399,6 +399,7 @@ mod tests {
     use tch::nn::VarStore;
 
     use super::*;
+    use crate::alone::alone;
 
     /// Channels and strides of stages: a pyramid as the paper's, a deeper one, blocks of a transformer, stages that do not
     /// double.
@@ -438,6 +439,7 @@ mod tests {
 
     #[test]
     fn inference_gives_the_same_with_and_without_the_loops_that_libtorch_lacks() {
+        alone();
         daf_core::threads::manage();
         tch::set_num_threads(2);
         tch::manual_seed(6);
@@ -503,6 +505,7 @@ mod tests {
 
     #[test]
     fn stages_of_any_stride_are_decoded_as_a_pyramid_of_resampled_ones() {
+        alone();
         tch::manual_seed(9);
         for list in STAGES {
             let stages = stages(list);
@@ -532,6 +535,7 @@ mod tests {
 
     #[test]
     fn every_weight_learns_whatever_the_strides() {
+        alone();
         for list in STAGES {
             let stages = stages(list);
             let features = features(&stages);

@@ -137,6 +137,7 @@ mod tests {
     use daf_core::macs::count;
 
     use super::*;
+    use crate::alone::alone;
 
     /// From and to: doubled, a single row, different factors, as they are.
     const SIZES: [([i64; 2], [i64; 2]); 4] = [
@@ -153,6 +154,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_up_sampling_before_the_convolution_and_so_do_its_gradients() {
+        alone();
         tch::manual_seed(4);
         let draw = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let (weight, bias) = (draw(&[5, 6, 3, 3]), draw(&[5]));
@@ -178,6 +180,7 @@ mod tests {
 
     #[test]
     fn sums_of_rows_and_columns_are_what_matrices_give() {
+        alone();
         tch::manual_seed(5);
         for kind in [Kind::Float, Kind::BFloat16] {
             let draw = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind);
@@ -203,6 +206,7 @@ mod tests {
 
     #[test]
     fn it_saves_the_multiply_adds_that_up_sampling_adds() {
+        alone();
         let input = Tensor::zeros([1, 6, 4, 4], (Kind::Float, Device::Cpu));
         let weight = Tensor::zeros([5, 6, 3, 3], (Kind::Float, Device::Cpu));
         let (_, counted) = count(|| conv_upsampled(&input, &shifted(&weight), None, [8, 8]));

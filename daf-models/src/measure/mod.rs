@@ -25,9 +25,11 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::*;
+    use crate::alone::alone;
 
     #[test]
     fn in_one_pass_over_the_features_maps_are_those_of_the_operations_with_a_derivative() {
+        alone();
         let compare = |channels: i64, measure: &dyn Comparator| {
             tch::set_num_threads(1);
             tch::manual_seed(5);

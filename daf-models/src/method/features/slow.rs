@@ -1,25 +1,12 @@
 //! Networks once more as plain loops in f64, for the tests to compare with, and what else the tests share.
 
-use std::cell::RefCell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use daf_core::block::{Mode, Precision};
 use daf_core::tch::{self, Device, Kind, Tensor};
 use daf_core::{Batch, BoxError, BuildContext, NormalImages};
 
+use crate::alone::alone;
+
 pub(crate) const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
-
-thread_local! {
-    static ALONE: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
-}
-
-/// Keeps other tests from drawing until this one has ended: libtorch has one generator for all threads.
-fn alone() {
-    static DRAWING: Mutex<()> = Mutex::new(());
-    ALONE.with_borrow_mut(|guard| {
-        guard.get_or_insert_with(|| DRAWING.lock().unwrap_or_else(PoisonError::into_inner));
-    });
-}
 
 pub(crate) fn seed(seed: i64) {
     alone();

@@ -439,6 +439,7 @@ mod tests {
     use daf_core::tch::{self, Device};
 
     use super::*;
+    use crate::alone::alone;
     use crate::method::synthetic::slow::{self, numbers};
 
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -463,6 +464,7 @@ mod tests {
 
     #[test]
     fn its_parameters_are_those_of_two_networks_with_heads() {
+        alone();
         let head = 512 * 512 + 2 * 512 + 512 * 128 + 2 * 128 + 128 * 3 + 3;
         let one = 11_176_512 + head;
         for (localization, networks) in [(Localization::GradCam {}, 1), (SMALL, 2)] {
@@ -473,6 +475,7 @@ mod tests {
 
     #[test]
     fn its_multiply_adds_grow_with_the_number_of_patches() {
+        alone();
         let resnet = |side: u64| 1_813_561_344 / 49 * side * side / 1024;
         for (localization, expected) in [(Localization::GradCam {}, 0), (SMALL, 25 * resnet(32))] {
             let mut model = slow::built(&recipe(localization), Mode::Infer, (64, 64));
@@ -485,6 +488,7 @@ mod tests {
 
     #[test]
     fn its_loss_is_the_cross_entropy_of_normal_and_pasted_images() {
+        alone();
         for classes in [2, 3] {
             let method = CutPaste {
                 classes,
@@ -526,6 +530,7 @@ mod tests {
 
     #[test]
     fn its_losses_start_near_those_of_guessing() {
+        alone();
         let mut losses = Vec::new();
         for _ in 0..8 {
             let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
@@ -539,6 +544,7 @@ mod tests {
 
     #[test]
     fn patches_learn_where_an_outline_is_seen() {
+        alone();
         let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
         let mut batch = slow::batch(64, true);
         let loss = |batch: &Batch| model.losses(batch).unwrap()[1].1.double_value(&[]);
@@ -560,6 +566,7 @@ mod tests {
 
     #[test]
     fn scores_of_patches_are_spread_by_gaussians_around_them() {
+        alone();
         let mut draws = slow::Draws::new(11);
         let method = recipe(Localization::Patches { size: 32, stride: 24 });
         let vars = VarStore::new(Device::Cpu);
@@ -602,6 +609,7 @@ mod tests {
 
     #[test]
     fn grad_cam_weighs_features_by_the_derivative_of_the_distance() {
+        alone();
         let mut draws = slow::Draws::new(12);
         let mut model = {
             let method = recipe(Localization::GradCam {});
@@ -631,6 +639,7 @@ mod tests {
 
     #[test]
     fn what_it_cannot_be_is_said() {
+        alone();
         let patches = |size, stride| recipe(Localization::Patches { size, stride });
         let cases = [
             (

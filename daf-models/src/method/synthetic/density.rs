@@ -95,10 +95,12 @@ mod tests {
     use daf_core::tch::Device;
 
     use super::*;
+    use crate::alone::alone;
     use crate::method::synthetic::slow::{Draws, numbers};
 
     #[test]
     fn it_agrees_with_the_shrinkage_as_it_is_defined() {
+        alone();
         let (n, d) = (7usize, 3usize);
         let scale = Tensor::from_slice(&[1f32, 0.3, 2.0]);
         let x = Draws::new(4).normal(&[n as i64, d as i64]) * scale + 0.5;
@@ -158,6 +160,7 @@ mod tests {
 
     #[test]
     fn fewer_embeddings_than_dimensions_are_enough_and_one_is_not() {
+        alone();
         let x = Draws::new(5).normal(&[4, 20]);
         let vars = VarStore::new(Device::Cpu);
         let mut density = Density::in_store(&vars);

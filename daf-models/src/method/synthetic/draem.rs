@@ -261,6 +261,7 @@ mod tests {
     use daf_core::tch::{self, Device};
 
     use super::*;
+    use crate::alone::alone;
     use crate::method::synthetic::slow::{self, Planes, Weights};
 
     fn small() -> Draem {
@@ -272,6 +273,7 @@ mod tests {
 
     #[test]
     fn it_has_as_many_parameters_as_the_official_code() {
+        alone();
         let model = slow::built(&Draem::default(), Mode::Train, (32, 32));
         let stores = model.stores();
         let counts: Vec<u64> = stores.iter().map(Store::parameters).collect();
@@ -281,6 +283,7 @@ mod tests {
 
     #[test]
     fn it_takes_the_multiply_adds_that_the_daf_paper_counts() {
+        alone();
         // All layers are convolutions of which every one grows with the area: a 32nd of the side is a 64th of the work
         // (here 8 × 8 = 64 times as little).
         let model = slow::built(&Draem::default(), Mode::Infer, (32, 32));
@@ -329,6 +332,7 @@ mod tests {
 
     #[test]
     fn its_maps_agree_with_a_computation_value_by_value() {
+        alone();
         let mut draws = slow::Draws::new(5);
         let model = slow::built(&small(), Mode::Infer, (64, 32));
         draws.shake(&model.stores());
@@ -365,6 +369,7 @@ mod tests {
 
     #[test]
     fn its_losses_agree_with_their_definitions() {
+        alone();
         let mut draws = slow::Draws::new(6);
         let mut images = || draws.uniform(&[2, 3, 14, 13]);
         let (normal, restored) = (images(), images());
@@ -433,6 +438,7 @@ mod tests {
 
     #[test]
     fn losses_that_a_perfect_answer_leaves_are_next_to_nothing() {
+        alone();
         let mut draws = slow::Draws::new(7);
         let image = draws.uniform(&[1, 3, 16, 16]);
         assert!(dissimilarity(&image, &image).double_value(&[]).abs() < 1e-6);
@@ -444,6 +450,7 @@ mod tests {
 
     #[test]
     fn what_it_cannot_be_is_said() {
+        alone();
         let error = Draem {
             reconstructive_width: 0,
             ..small()

@@ -275,6 +275,7 @@ mod tests {
     use daf_core::tch::{self, Device};
 
     use super::*;
+    use crate::alone::alone;
     use crate::method::synthetic::slow;
     use crate::method::{Nsa, SegmentationOnly};
 
@@ -292,6 +293,7 @@ mod tests {
 
     #[test]
     fn it_has_the_parameters_of_its_members_and_stores_of_different_names() {
+        alone();
         let model = slow::built(&Ensemble::default(), Mode::Train, (64, 64));
         let stores = model.stores();
         let names: Vec<&str> = stores.iter().map(|store| store.name).collect();
@@ -306,6 +308,7 @@ mod tests {
 
     #[test]
     fn its_maps_losses_and_work_are_those_of_its_members_put_together() {
+        alone();
         let segmentation = || {
             Arc::new(SegmentationOnly {
                 width: 2,
@@ -368,6 +371,7 @@ mod tests {
 
     #[test]
     fn scores_of_images_are_added_where_every_member_has_one() {
+        alone();
         let method = || -> Arc<dyn Method> {
             Arc::new(SegmentationOnly {
                 width: 2,
@@ -383,6 +387,7 @@ mod tests {
 
     #[test]
     fn what_it_cannot_be_is_said_with_the_member_at_fault() {
+        alone();
         let nsa = || -> Arc<dyn Method> { Arc::new(Nsa::default()) };
         let fault = |ensemble: Ensemble| ensemble.check().unwrap_err().to_string();
         assert_eq!(fault(of(vec![])), "`members` must hold at least one method");
@@ -404,6 +409,7 @@ mod tests {
 
     #[test]
     fn sides_must_suit_every_member() {
+        alone();
         let segmentation: Arc<dyn Method> = Arc::new(SegmentationOnly::default());
         assert_eq!(of(vec![(1.0, Arc::clone(&segmentation))]).stride(), 8);
         assert_eq!(
@@ -414,6 +420,7 @@ mod tests {
 
     #[test]
     fn teachers_of_one_name_do_not_get_each_others_features() {
+        alone();
         let members = [Arc::new(Daf::default()), Arc::new(Daf::default())];
         let whole = slow::built(
             &of(members.map(|member| (1.0, member as Arc<dyn Method>)).to_vec()),

@@ -205,16 +205,19 @@ mod tests {
     use daf_core::tch::{self, Device};
 
     use super::*;
+    use crate::alone::alone;
     use crate::method::synthetic::slow::{self, Planes};
 
     #[test]
     fn it_has_as_many_parameters_as_the_official_code() {
+        alone();
         let model = slow::built(&Nsa::default(), Mode::Train, (64, 64));
         assert_eq!(model.parameters(), 11_497_712);
     }
 
     #[test]
     fn its_multiply_adds_are_those_of_its_layers() {
+        alone();
         let model = slow::built(&Nsa::default(), Mode::Infer, (64, 64));
         let image = Tensor::rand([1, 3, 64, 64], (Kind::Float, Device::Cpu));
         let (_, counted) = count(|| tch::no_grad(|| model.infer(&image).unwrap()));
@@ -229,6 +232,7 @@ mod tests {
 
     #[test]
     fn its_decoder_agrees_with_a_computation_value_by_value() {
+        alone();
         let mut draws = slow::Draws::new(7);
         let vars = VarStore::new(Device::Cpu);
         let blocks = Blocks::new(vars.root(), Mode::Infer, Init::FanOut, Precision::Float32);
@@ -259,6 +263,7 @@ mod tests {
 
     #[test]
     fn its_loss_is_the_cross_entropy_with_soft_targets() {
+        alone();
         let model = slow::built(&Nsa::default(), Mode::Train, (64, 64));
         let batch = slow::batch(64, true);
         let synthetic = batch.synthetic.as_ref().unwrap();
@@ -278,6 +283,7 @@ mod tests {
 
     #[test]
     fn an_encoder_that_is_not_coarse_enough_is_refused() {
+        alone();
         let shallow = Nsa {
             encoder: Arc::new(ResNet18::default()),
         };

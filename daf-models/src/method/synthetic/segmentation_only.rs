@@ -235,6 +235,7 @@ mod tests {
     use daf_core::tch::{self, Device};
 
     use super::*;
+    use crate::alone::alone;
     use crate::method::synthetic::slow::{self, Planes, Weights};
 
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -249,6 +250,7 @@ mod tests {
 
     #[test]
     fn its_parameters_and_multiply_adds_are_those_of_its_layers() {
+        alone();
         let norm = |channels: u64| 2 * channels;
         let mapper = 25 * 3 * 32
             + norm(32)
@@ -281,6 +283,7 @@ mod tests {
 
     #[test]
     fn its_answers_agree_with_a_computation_value_by_value() {
+        alone();
         let mut draws = slow::Draws::new(13);
         let model = slow::built(&small(), Mode::Infer, (64, 64));
         draws.shake(&model.stores());
@@ -322,6 +325,7 @@ mod tests {
 
     #[test]
     fn the_decision_leaves_the_map_alone() {
+        alone();
         let model = slow::built(&small(), Mode::Train, (64, 64));
         let losses = model.losses(&slow::batch(64, true)).unwrap();
         let names: Vec<&str> = losses.iter().map(|(name, _)| name.as_str()).collect();
@@ -339,6 +343,7 @@ mod tests {
 
     #[test]
     fn its_losses_are_those_of_its_answers() {
+        alone();
         let model = slow::built(&small(), Mode::Train, (64, 64));
         let batch = slow::batch(64, true);
         let synthetic = batch.synthetic.as_ref().unwrap();
@@ -379,6 +384,7 @@ mod tests {
 
     #[test]
     fn what_it_cannot_be_is_said() {
+        alone();
         let error = SegmentationOnly {
             features: 0,
             ..small()

@@ -13,6 +13,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// A model without pretrained weights.
 pub(crate) fn built(method: &dyn Method, mode: Mode, size: (i64, i64)) -> Box<dyn Model> {
+    crate::alone::alone();
     let context = BuildContext {
         device: Device::Cpu,
         size,
