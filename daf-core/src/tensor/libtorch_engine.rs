@@ -82,7 +82,7 @@ impl Libtorch {
                 "model and scorer both have a store `{}`: their files would be one",
                 twice[0]
             );
-            return Err(config.scorer.fault("scoring images", reason));
+            return Err(config.scorer.fault("building the scorer", reason));
         }
         Ok(Self {
             config: config.clone(),
@@ -103,8 +103,11 @@ impl Libtorch {
         if when == Fit::AfterTraining {
             let model = model.as_ref();
             let maps = MapsOf { model, images };
-            tch::no_grad(|| postprocessor.fit(&maps))
-                .map_err(|error| self.config.scorer.fault("scoring images", error))?;
+            tch::no_grad(|| postprocessor.fit(&maps)).map_err(|error| {
+                self.config
+                    .scorer
+                    .fault("fitting the scorer to normal images", error)
+            })?;
         }
         Ok(changed)
     }

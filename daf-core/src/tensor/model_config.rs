@@ -86,7 +86,7 @@ impl ModelConfig {
         (self
             .scorer
             .build_checked(&self.context(device, Mode::Infer, None)))
-        .map_err(|error| self.scorer.fault("scoring images", error))
+        .map_err(|error| self.scorer.fault("building the scorer", error))
     }
 
     fn context<'w>(
