@@ -6,7 +6,7 @@ use daf_core::config::Input;
 use daf_core::macs::count;
 use daf_core::results::MultiplyAdds;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, Fit, Item, MapsOf, Model, NormalImages, Split, Synthesized};
+use daf_core::{Batch, BoxError, Fit, Item, MapsOf, Model, NormalBatch, NormalImages, Split, Synthesized};
 use daf_pipeline::Pipeline;
 
 use daf_data::audit::range_of_some;
@@ -254,8 +254,11 @@ fn time_of_step(model: &dyn Model, batch: &Batch) -> Result<f64, BoxError> {
 pub(crate) struct Noise(pub(crate) Tensor);
 
 impl NormalImages for Noise {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {
-        Box::new(std::iter::once(Ok(self.0.shallow_clone())))
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_> {
+        Box::new(std::iter::once(Ok(NormalBatch::consecutive(
+            0,
+            self.0.shallow_clone(),
+        ))))
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use daf_core::block::{Blocks, Init, Mode, channels_last};
 use daf_core::threads::each;
 use daf_core::weights::{self, Weights};
-use daf_core::{Backbone, Batch, BoxError, BuildContext, Extractor, Origin, Store};
+use daf_core::{
+    Backbone, Batch, BoxError, BuildContext, Extractor, FeaturePair, NormalBatch, NormalFeatures,
+    NormalImages, Origin, Store,
+};
 use tch::Tensor;
 use tch::nn::VarStore;
 
@@ -92,6 +95,30 @@ impl Student {
     /// Features of every stage, fine to coarse.
     pub fn extract(&self, images: &Tensor) -> Vec<Tensor> {
         extract(&self.0, images)
+    }
+}
+
+/// Features of normal images as a measure is fitted with them.
+pub(crate) struct Normal<'a> {
+    pub(crate) teacher: &'a Teacher,
+    /// `None` before the training.
+    pub(crate) student: Option<&'a Student>,
+    pub(crate) images: &'a dyn NormalImages,
+}
+
+impl NormalFeatures for Normal<'_> {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
+        let extract = |batch: Result<NormalBatch, BoxError>| {
+            let NormalBatch { images, indices } = batch?;
+            let images = channels_last(&images);
+            let student = self.student.map(|student| student.extract(&images));
+            Ok(FeaturePair {
+                teacher: self.teacher.extract(&images),
+                student: student.unwrap_or_default(),
+                indices,
+            })
+        };
+        Box::new(self.images.batches().map(extract))
     }
 }
 

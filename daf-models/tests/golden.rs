@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use daf_core::block::{Mode, Precision};
 use daf_core::config::NotNegative;
 use daf_core::weights;
-use daf_core::{Batch, BuildContext, Comparator, Method, Model, Postprocessor, Synthesized};
+use daf_core::{Batch, BuildContext, Comparator, Compared, Method, Model, Postprocessor, Synthesized};
 use daf_models::measure::{Cosine, Ssim};
 use daf_models::method::{Daf, Mining};
 use daf_models::scorer::Gaussian;
@@ -189,9 +189,10 @@ fn golden_inference_maps_and_scores_agree() {
 fn golden_measures_alone_agree() {
     let Some((folder, _)) = golden() else { return };
     let golden = read(&folder.join("discrepancy.safetensors"));
-    let (teacher, student) = (&golden["teacher"], &golden["student"]);
-    let ssim = Ssim::default().compare(0, teacher, student, None).map;
-    let cosine = Cosine::default().compare(0, teacher, student, None).map;
+    let [teacher, student] = ["teacher", "student"].map(|of| [golden[of].shallow_clone()]);
+    let compared = Compared::of(&teacher, &student);
+    let map = |measure: &dyn Comparator| measure.compare(&compared).unwrap().remove(0).map;
+    let (ssim, cosine) = (map(&Ssim::default()), map(&Cosine::default()));
     // The golden SSIM is the similarity itself, the golden cosine map one minus it, as both measures have it.
     assert_close("ssim_map", &(1.0 - ssim), &golden["ssim_map"], 1e-4);
     assert_close("cosine_map", &cosine, &golden["cosine_map"], 1e-4);

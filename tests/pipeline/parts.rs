@@ -4,16 +4,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use daf_core::block::{Attention, Blocks, Conv, ConvSpec, Init, LayerNorm, Linear, Mode, Precision};
-use daf_core::config::{DeviceChoice, Layers};
+use daf_core::config::{DeviceChoice, Layers, PositiveShare};
 use daf_core::data::Normalization;
 use daf_core::weights::{self, WeightFolders, Weights};
 use daf_core::{
-    Backbone, BoxError, BuildContext, Comparator, Comparison, Detection, Detector, DiscrepancyMeasure,
-    Extractor, FeaturePair, Fit, Maps, Method, NormalFeatures, NormalMaps, Postprocessor, Scorer, Scores,
-    Stage, Store, typetag,
+    Backbone, BoxError, BuildContext, Comparator, Compared, Comparison, Decoder, Detection, Detector,
+    DiscrepancyMeasure, Extractor, FeaturePair, Fit, Maps, Method, NormalFeatures, NormalMaps, Postprocessor,
+    Scorer, Scores, Stage, Store, typetag,
 };
 use daf_models::backbone::ResNet18;
-use daf_models::measure::{Cosine, Sum};
+use daf_models::decoder::Fusion;
+use daf_models::measure::{Calibrated, Cosine, Memory, Sum};
 use daf_models::method::Daf;
 use daf_pipeline::train::train;
 use daf_pipeline::{Pipeline, Run};
@@ -75,10 +76,6 @@ struct FromMean {
 
 #[typetag::serde(name = "test_from_mean")]
 impl DiscrepancyMeasure for FromMean {
-    fn channels(&self, _: i64) -> i64 {
-        1
-    }
-
     fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
         let mean = |(stage, number): (&Stage, usize)| {
             Mutex::new(blocks.buffer(&format!("mean{number}"), &[1, stage.channels, 1, 1]))
@@ -101,17 +98,17 @@ struct Means {
 }
 
 impl Comparator for Means {
-    fn compare(&self, stage: usize, _: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let mean = self.means[stage]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .shallow_clone();
-        let map = (student - mean).square().mean_dim(1, true, Kind::Float);
-        let loss = |normal: &Tensor| ("from_mean".into(), (&map * normal).mean(Kind::Float));
-        Comparison {
-            losses: normal.map(loss).into_iter().collect(),
-            map,
-        }
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        Ok(compared.by_stage(|pair| {
+            let mean = self.means[pair.stage]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .shallow_clone();
+            let map = (&pair.student - mean).square().mean_dim(1, true, Kind::Float);
+            let loss = |normal: &Tensor| ("from_mean".into(), (&map * normal).mean(Kind::Float));
+            let losses = pair.normal.as_ref().map(loss).into_iter().collect();
+            (map, losses)
+        }))
     }
 
     fn fit(&mut self, when: Fit, features: &dyn NormalFeatures) -> Result<bool, BoxError> {
@@ -121,7 +118,7 @@ impl Comparator for Means {
         let mut sums: Vec<Tensor> = self.means.iter().map(|_| Tensor::from(0.0)).collect();
         let mut count = 0.0;
         for batch in features.batches() {
-            let FeaturePair { teacher, student } = batch?;
+            let FeaturePair { teacher, student, .. } = batch?;
             assert_eq!(student.is_empty(), when == Fit::BeforeTraining);
             let features = if student.is_empty() { teacher } else { student };
             for (sum, features) in sums.iter_mut().zip(features) {
@@ -141,18 +138,12 @@ impl Comparator for Means {
 
 #[test]
 fn a_measure_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
-    let random = || {
-        Arc::new(ResNet18 {
-            weights: Weights::Random,
-            ..ResNet18::default()
-        })
-    };
     let folder = tempfile::tempdir().unwrap();
     let before = train_and_detect(
         folder.path(),
         Daf {
             teacher: Some(random()),
-            student: random(),
+            student: Some(random()),
             discrepancy: Some(Arc::new(Sum {
                 of: vec![
                     Arc::new(FromMean { trained: false }),
@@ -313,7 +304,7 @@ fn a_transformer_whose_stages_have_one_stride_is_trained_and_scores() {
         folder.path(),
         Daf {
             teacher: Some(random()),
-            student: random(),
+            student: Some(random()),
             ..Daf::default()
         },
     );
@@ -426,4 +417,164 @@ fn a_scorer_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
         .collect();
     weights::write(&run.join("weights/relative.safetensors"), twice).unwrap();
     assert!((detect(&run).score - found.score / 2.0).abs() < 1e-3 * found.score);
+}
+
+/// A ResNet18 with random weights.
+fn random() -> Arc<dyn Backbone> {
+    Arc::new(ResNet18 {
+        weights: Weights::Random,
+        ..ResNet18::default()
+    })
+}
+
+/// A memory of one stage, of all patches.
+fn memory(stage: usize) -> Arc<dyn DiscrepancyMeasure> {
+    Arc::new(Memory {
+        stages: vec![stage],
+        coreset: PositiveShare::new(0.5),
+        ..Memory::default()
+    })
+}
+
+#[test]
+fn a_memory_without_a_student_learns_nothing_and_scores_as_it_did_when_it_is_opened_again() {
+    for decoder in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let discrepancy: Arc<dyn DiscrepancyMeasure> = Arc::new(Calibrated {
+            of: Arc::new(Sum {
+                of: [1, 2, 3].map(memory).into(),
+            }),
+            ..Calibrated::default()
+        });
+        let daf = Daf {
+            teacher: Some(random()),
+            student: None,
+            discrepancy: Some(discrepancy),
+            decoder: decoder.then(|| Arc::new(Fusion::default()) as Arc<dyn Decoder>),
+            ..Daf::default()
+        };
+        assert_eq!((daf.learns(), daf.needs_synthesis()), (decoder, decoder));
+        let found = train_and_detect(folder.path(), daf);
+        assert!(found.score.is_finite());
+        let run = folder.path().join("run");
+        let kept = weights::read(&run.join("weights/discrepancy.safetensors")).unwrap();
+        let mut names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        let of = |number: usize| ["factors", "features", "images"].map(|name| format!("of.{number}.{name}"));
+        let mut expected: Vec<String> = (1..=3).flat_map(of).collect();
+        expected.push("quantiles".into());
+        assert_eq!(names, expected);
+        assert_eq!(run.join("weights/decoder.safetensors").exists(), decoder);
+        assert!(!run.join("weights/student.safetensors").exists());
+        assert_eq!(detect(&run).score, found.score);
+        assert_eq!(detect(&run).map.scores, found.map.scores);
+    }
+}
+
+#[test]
+fn a_student_and_a_memory_are_added_on_one_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let calibrated = |of| -> Arc<dyn DiscrepancyMeasure> {
+        Arc::new(Calibrated {
+            of,
+            ..Calibrated::default()
+        })
+    };
+    let found = train_and_detect(
+        folder.path(),
+        Daf {
+            teacher: Some(random()),
+            student: Some(random()),
+            discrepancy: Some(Arc::new(Sum {
+                of: vec![
+                    calibrated(Arc::new(Cosine::default())),
+                    calibrated(Arc::new(Memory::default())),
+                ],
+            })),
+            ..Daf::default()
+        },
+    );
+    assert!(found.score.is_finite());
+    let run = folder.path().join("run");
+    let kept = weights::read(&run.join("weights/discrepancy.safetensors")).unwrap();
+    for name in ["1.quantiles", "2.quantiles"] {
+        let (_, quantiles) = kept.iter().find(|(found, _)| found == name).unwrap();
+        assert_eq!(quantiles.size(), [2]);
+        assert!(
+            quantiles.double_value(&[1]) > quantiles.double_value(&[0]),
+            "{name}"
+        );
+    }
+    assert_eq!(detect(&run).score, found.score);
+}
+
+#[test]
+fn parts_that_do_not_go_together_are_named_with_what_to_do() {
+    let memory: Arc<dyn DiscrepancyMeasure> = Arc::new(Memory::default());
+    let cosine: Arc<dyn DiscrepancyMeasure> = Arc::new(Cosine::default());
+    let decoder: Arc<dyn Decoder> = Arc::new(Fusion::default());
+    for (teacher, student, measure, decoder, expected) in [
+        (
+            true,
+            false,
+            Some(&cosine),
+            None,
+            "`discrepancy: cosine` compares with a student",
+        ),
+        (
+            true,
+            false,
+            None,
+            Some(&decoder),
+            "a `discrepancy` that needs no student",
+        ),
+        (
+            false,
+            false,
+            None,
+            Some(&decoder),
+            "without a `student` there must be a `teacher`",
+        ),
+        (
+            false,
+            false,
+            Some(&memory),
+            None,
+            "`discrepancy` needs a `teacher`",
+        ),
+        (
+            true,
+            true,
+            Some(&memory),
+            None,
+            "the `student` has no use: `discrepancy: memory`",
+        ),
+    ] {
+        let daf = Daf {
+            teacher: teacher.then(random),
+            student: student.then(random),
+            discrepancy: measure.cloned(),
+            decoder: decoder.cloned(),
+            ..Daf::default()
+        };
+        let error = daf.check().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    // A decoder that needs a map of every stage says so when it is built.
+    let daf = Daf {
+        teacher: Some(random()),
+        student: None,
+        discrepancy: Some(memory),
+        ..Daf::default()
+    };
+    daf.check().unwrap();
+    let context = BuildContext {
+        device: Device::Cpu,
+        size: (96, 96),
+        mode: Mode::Train,
+        precision: Precision::Float32,
+        pretrained: None,
+    };
+    let error = daf.build(&context).err().unwrap().to_string();
+    assert!(error.contains("maps for stages [2] only"), "{error}");
 }

@@ -7,10 +7,11 @@ use daf_core::config::Layers;
 use daf_core::macs::count;
 use daf_core::registry::{self, Component, components};
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Dataset, Decoder, DecoderInput, DiscrepancyMeasure, Fit, Kind,
-    Maps, Method, Model, NormalImages, Scorer, Shape, Stage, Store, Synthesized, Synthesizer, Texture,
-    weights,
+    Backbone, Batch, BoxError, BuildContext, Compared, Comparison, Dataset, Decoder, DecoderInput,
+    DiscrepancyMeasure, FeaturePair, Fit, Kind, MapSize, Maps, Method, Model, NormalBatch, NormalFeatures,
+    NormalImages, Scorer, Shape, Stage, Store, Synthesized, Synthesizer, Texture, weights,
 };
+use daf_models::backbone::ResNet18;
 use daf_models::method::Daf;
 use daf_pipeline::Pipeline;
 use daf_pipeline::config::schema;
@@ -181,68 +182,136 @@ fn every_backbone_gives_the_stages_that_it_declares() {
     }
 }
 
+/// Features of normal images: some numbers of every stage, the same at every call.
+struct NormalNoise<'a>(&'a [Vec<Tensor>], bool);
+
+impl NormalFeatures for NormalNoise<'_> {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
+        let clones = |stages: &[Tensor]| stages.iter().map(Tensor::shallow_clone).collect();
+        Box::new(self.0.iter().enumerate().map(move |(number, stages)| {
+            Ok(FeaturePair {
+                teacher: clones(stages),
+                student: if self.1 { clones(stages) } else { Vec::new() },
+                indices: vec![2 * number, 2 * number + 1],
+            })
+        }))
+    }
+}
+
 #[test]
-fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
+fn every_measure_is_finite_for_any_features_and_sees_what_differs() {
     tch::set_num_threads(1);
     for (_, backbone) in every::<Box<dyn Backbone>>(Kind::Backbone) {
         for (name, measure) in every::<Box<dyn DiscrepancyMeasure>>(Kind::DiscrepancyMeasure) {
             measure.check().unwrap();
             let vars = VarStore::new(Device::Cpu);
             let stages = backbone.stages();
-            let comparator = measure.build(&blocks(&vars, Mode::Train), &stages).unwrap();
-            for (number, stage) in stages.into_iter().enumerate() {
-                let context = format!("{name} at {stage:?}");
-                let random = features(stage);
-                let channels = measure.channels(stage.channels);
-                assert!(channels == 1 || channels == stage.channels, "{context}");
-                let mut size = random.size();
-                size[1] = channels;
-                let normal = Tensor::ones([2, 1, size[2], size[3]], FLOAT);
+            let context = format!("{name} of {stages:?}");
+            let mut comparator = measure
+                .build_checked(&blocks(&vars, Mode::Train), &stages)
+                .unwrap();
+            let draw = || stages.iter().map(|stage| features(*stage)).collect::<Vec<_>>();
+            let normal_features = [draw(), draw()];
+            for (when, trained) in [(Fit::BeforeTraining, false), (Fit::AfterTraining, true)] {
+                let normal = NormalNoise(&normal_features, trained);
+                tch::no_grad(|| comparator.fit(when, &normal)).unwrap();
+            }
+            let random = &normal_features[0];
+            let normal: Vec<Tensor> = random.iter().map(|of| of.narrow(1, 0, 1).ones_like()).collect();
+            let with_losses = |seen| Compared {
+                normal: Some(&normal),
+                residuals: true,
+                seen,
+                ..Compared::of(seen, seen)
+            };
 
-                let equal = comparator.compare(number, &random, &random, Some(&normal));
-                assert_eq!(equal.map.size(), size, "{context}");
-                let largest = equal.map.abs().max().double_value(&[]);
-                assert!(largest < 1e-4, "{context}: {largest} for equal features");
-                assert!(!equal.losses.is_empty(), "{context}");
-                for (term, loss) in &equal.losses {
-                    assert!(
-                        loss.double_value(&[]).abs() < 1e-4,
-                        "{context}: {term} for equal features"
-                    );
+            // What is normal is as small as it gets, and has no loss.
+            let equal = comparator.compare(&with_losses(random)).unwrap();
+            let maps = measure.maps(&stages);
+            for (found, size) in equal.iter().zip(&maps) {
+                assert_eq!(found.stage, size.stage, "{context}");
+                let n_h_w = |of: &Tensor| [0, 2, 3].map(|side| of.size()[side]);
+                assert_eq!(n_h_w(&found.map), n_h_w(&random[size.stage]), "{context}");
+                assert_eq!(found.map.size()[1], size.channels, "{context}");
+                for (term, loss) in &found.losses {
+                    let loss = loss.double_value(&[]);
+                    assert!(loss.abs() < 1e-4, "{context}: {term} for equal features");
                 }
-                assert!(
-                    comparator
-                        .compare(number, &random, &random, None)
-                        .losses
-                        .is_empty(),
-                    "{context}"
-                );
+            }
+            let learns = equal.iter().any(|found| !found.losses.is_empty());
+            assert_eq!(learns, measure.needs_student(), "{context}");
+            let plain = comparator.compare(&Compared::of(random, random)).unwrap();
+            assert!(plain.iter().all(|found| found.losses.is_empty()), "{context}");
 
-                let signed = random.randn_like() * 10.0;
-                let (zero, constant) = (random.zeros_like(), random.ones_like() * 3.0);
-                let tiny = &random * 1e-20;
-                let all = [&random, &signed, &zero, &constant, &tiny];
-                for (t, teacher) in all.iter().enumerate() {
-                    for (s, student) in all.iter().enumerate() {
-                        let leaf = student.detach().copy().set_requires_grad(true);
-                        for normal in [&normal, &normal.zeros_like()] {
-                            let found = comparator.compare(number, teacher, &leaf, Some(normal));
+            let map = |change: &dyn Fn(&Tensor) -> Tensor| random.iter().map(change).collect::<Vec<_>>();
+            let signed = map(&|of| of.randn_like() * 10.0);
+            let all = [
+                map(&Tensor::shallow_clone),
+                map(&Tensor::shallow_clone),
+                map(&Tensor::zeros_like),
+                map(&|of| of.ones_like() * 3.0),
+                map(&|of| of * 1e-20),
+            ];
+            for (t, teacher) in all.iter().chain([&signed]).enumerate() {
+                for (s, student) in all.iter().chain([&signed]).enumerate() {
+                    let leaves: Vec<Tensor> = student
+                        .iter()
+                        .map(|of| of.detach().copy().set_requires_grad(true))
+                        .collect();
+                    let nowhere: Vec<Tensor> = normal.iter().map(Tensor::zeros_like).collect();
+                    for normal in [&normal, &nowhere] {
+                        let found = comparator
+                            .compare(&Compared {
+                                normal: Some(normal),
+                                ..Compared::of(teacher, &leaves)
+                            })
+                            .unwrap();
+                        let losses = found.iter().flat_map(|found| &found.losses);
+                        let losses: Vec<&Tensor> = losses.map(|(_, loss)| loss).collect();
+                        for found in &found {
                             assert!(is_finite(&found.map), "{context}: map of features {t} and {s}");
-                            let losses: Vec<Tensor> =
-                                found.losses.into_iter().map(|(_, loss)| loss).collect();
-                            let total = Tensor::stack(&losses, 0).sum(Number::Float);
-                            assert!(is_finite(&total), "{context}: loss of features {t} and {s}");
-                            total.backward();
-                            assert!(
-                                is_finite(&leaf.grad()),
-                                "{context}: gradient of features {t} and {s}"
-                            );
                         }
+                        if losses.is_empty() {
+                            continue;
+                        }
+                        let total = Tensor::stack(&losses, 0).sum(Number::Float);
+                        assert!(is_finite(&total), "{context}: loss of features {t} and {s}");
+                        total.backward();
+                        assert!(
+                            leaves.iter().all(|leaf| is_finite(&leaf.grad())),
+                            "{context}: gradient of features {t} and {s}"
+                        );
                     }
                 }
-                let differs = comparator.compare(number, &random, &signed, None).map;
-                assert!(differs.max().double_value(&[]) > 0.1, "{context}: blind");
             }
+            let differs = comparator.compare(&Compared {
+                seen: &signed,
+                ..Compared::of(random, &signed)
+            });
+            for (differs, equal) in differs.unwrap().iter().zip(&equal) {
+                let larger = (&differs.map - &equal.map).max().double_value(&[]);
+                assert!(larger > 0.1, "{context}: blind");
+            }
+        }
+    }
+}
+
+#[test]
+fn measures_of_teacher_and_student_are_zero_where_these_agree() {
+    tch::set_num_threads(1);
+    let stages = ResNet18::default().stages();
+    for (name, measure) in every::<Box<dyn DiscrepancyMeasure>>(Kind::DiscrepancyMeasure) {
+        if !measure.needs_student() {
+            continue;
+        }
+        let vars = VarStore::new(Device::Cpu);
+        let comparator = measure
+            .build_checked(&blocks(&vars, Mode::Train), &stages)
+            .unwrap();
+        let random: Vec<Tensor> = stages.iter().map(|stage| features(*stage)).collect();
+        for found in comparator.compare(&Compared::of(&random, &random)).unwrap() {
+            let largest = found.map.abs().max().double_value(&[]);
+            assert!(largest < 1e-4, "{name}: {largest} for equal features");
         }
     }
 }
@@ -250,28 +319,37 @@ fn every_measure_is_zero_for_equal_features_and_finite_for_any() {
 #[test]
 fn every_decoder_gives_logits_at_the_size_of_the_image() {
     tch::set_num_threads(1);
-    let student = Daf::default().student.stages();
+    let student = ResNet18::default().stages();
     let measures = every::<Box<dyn DiscrepancyMeasure>>(Kind::DiscrepancyMeasure);
     for (name, decoder) in every::<Box<dyn Decoder>>(Kind::Decoder) {
         decoder.check().unwrap();
         for (measure_name, measure) in &measures {
-            let channels: Vec<i64> = student
-                .iter()
-                .map(|stage| measure.channels(stage.channels))
-                .collect();
-            let maps: Vec<Tensor> = student
-                .iter()
-                .zip(&channels)
-                .map(|(stage, channels)| features(*stage).narrow(1, 0, *channels))
-                .collect();
+            let sizes = measure.maps(&student);
+            let map = |size: &MapSize| {
+                let stage = Stage {
+                    channels: size.channels,
+                    ..student[size.stage]
+                };
+                Comparison::new(size.stage, features(stage))
+            };
+            let maps: Vec<Comparison> = sizes.iter().map(map).collect();
             let features: Vec<Tensor> = student.iter().map(|stage| features(*stage)).collect();
             let input = DecoderInput {
                 stages: student.clone(),
-                discrepancy: channels,
+                discrepancy: sizes.clone(),
+                residuals: measure.residuals(&student),
             };
             for mode in [Mode::Train, Mode::Infer] {
                 let vars = VarStore::new(Device::Cpu);
-                let segmenter = decoder.build(&blocks(&vars, mode), &input).unwrap();
+                let segmenter = match decoder.build(&blocks(&vars, mode), &input) {
+                    Ok(segmenter) => segmenter,
+                    Err(error) => {
+                        // It may need a map of every stage.
+                        assert!(sizes.len() < student.len(), "{name} with {measure_name}: {error}");
+                        assert!(error.to_string().contains("stage"), "{name}: {error}");
+                        continue;
+                    }
+                };
                 let logits = tch::no_grad(|| segmenter.segment(&features, &maps));
                 assert_eq!(
                     logits.size(),
@@ -290,12 +368,7 @@ fn every_scorer_gives_a_score_per_pixel_and_per_image() {
     for (name, scorer) in every::<Box<dyn Scorer>>(Kind::Scorer) {
         scorer.check().unwrap();
         let maps = Maps {
-            discrepancy: Daf::default()
-                .student
-                .stages()
-                .into_iter()
-                .map(features)
-                .collect(),
+            discrepancy: ResNet18::default().stages().into_iter().map(features).collect(),
             probability: Some(Tensor::rand([2, 1, SIZE.0, SIZE.1], FLOAT)),
             images: None,
         };
@@ -371,8 +444,10 @@ fn every_method_makes_a_sound_pipeline_by_its_name_alone() {
 struct Noise(Vec<Tensor>);
 
 impl NormalImages for Noise {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {
-        Box::new(self.0.iter().map(|images| Ok(images.shallow_clone())))
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_> {
+        let batch =
+            |(number, images): (usize, &Tensor)| NormalBatch::consecutive(2 * number, images.shallow_clone());
+        Box::new(self.0.iter().enumerate().map(move |numbered| Ok(batch(numbered))))
     }
 }
 

@@ -132,6 +132,38 @@ fn ctrl_c_and_sigterm_save_and_the_run_goes_on_from_there() {
 }
 
 #[test]
+fn a_decoder_that_learns_from_a_memory_goes_on_with_the_same_memory() {
+    let memory = "{ type: memory, coreset: 0.3 }";
+    let of = [1, 2, 3].map(|stage| memory.replace(" }", &format!(", stages: [{stage}] }}")));
+    let method = format!(
+        "method: {{ teacher: {{ weights: random }}, student: null, discrepancy: {{ type: calibrated, of: {{ type: sum, of: [{}] }} }} }}",
+        of.join(", ")
+    );
+    let pipeline = SMALL
+        .replace("method: { teacher: { weights: random } }", &method)
+        .replace("steps: 2", "steps: 12")
+        .replace("checkpoint_every: 1 steps", "checkpoint_every: 1000 steps");
+    let folder = folder(&pipeline);
+    let folder = folder.path();
+    succeed(folder, "train p.yaml -o whole");
+    let run = folder.join("run");
+    let command = daf(folder, "train p.yaml -o run --resume");
+    let mut process = Working::start(command, &folder.join("log"));
+    process.wait_until("two steps", |_| history(&run).len() >= 2);
+    process.signal("INT");
+    process.end();
+    assert!(!run.join("weights/complete").exists());
+    let said = succeed(folder, "train p.yaml -o run --resume");
+    assert!(resumed_at(&said.error).is_some(), "{}", said.error);
+    let whole = folder.join("whole");
+    for store in ["teacher", "decoder", "discrepancy"] {
+        let file = format!("weights/{store}.safetensors");
+        assert!(same(&whole.join(&file), &run.join(&file)), "{file} differs");
+    }
+    assert_same_history(&run, &whole);
+}
+
+#[test]
 fn the_same_pipeline_gives_the_same_weights_for_any_number_of_workers_and_another_seed_others() {
     let folder = folder(SMALL);
     let folder = folder.path();

@@ -3,7 +3,7 @@
 use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec};
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
-use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
+use daf_core::{BoxError, Comparison, Decoder, DecoderInput, Segmenter, typetag};
 use serde::{Deserialize, Serialize};
 
 /// A head per stage that sees features and discrepancy; the heads' logits are brought to the image's size and added.
@@ -29,8 +29,9 @@ impl Decoder for MyPart {
     fn build(&self, blocks: &Blocks, input: &DecoderInput) -> Result<Box<dyn Segmenter>, BoxError> {
         let heads = input.stages.iter().enumerate().map(|(number, stage)| {
             let blocks = blocks.sub(&format!("head{}", number + 1));
-            // Without a discrepancy the list is empty.
-            let seen = stage.channels + input.discrepancy.get(number).copied().unwrap_or(0);
+            // Not every stage need have a map; without a discrepancy the list is empty.
+            let map = input.discrepancy.iter().find(|map| map.stage == number);
+            let seen = stage.channels + map.map_or(0, |map| map.channels);
             (
                 blocks.conv_norm("conv", "norm", ConvSpec::same(seen, self.width, 3)),
                 blocks.conv("out", ConvSpec::same(self.width, 1, 1).with_bias()),
@@ -63,31 +64,27 @@ struct Heads {
 }
 
 impl Segmenter for Heads {
-    fn segment(&self, features: &[Tensor], discrepancy: &[Tensor]) -> Tensor {
+    fn segment(&self, features: &[Tensor], discrepancy: &[Comparison]) -> Tensor {
         let finest = features[0].size();
         let size = [finest[2] * self.stride, finest[3] * self.stride];
         let logits = self.heads.iter().enumerate().map(|(number, (conv, out))| {
             let features = &features[number];
-            let seen = match discrepancy.get(number) {
-                Some(map) => Tensor::cat(&[features, &map.to_kind(features.kind())], 1),
+            let seen = match discrepancy.iter().find(|found| found.stage == number) {
+                Some(found) => Tensor::cat(&[features, &found.guide().to_kind(features.kind())], 1),
                 None => features.shallow_clone(),
             };
-            let logits = out
-                .forward(&conv.forward(&seen).relu())
-                .to_kind(Kind::Float);
+            let logits = out.forward(&conv.forward(&seen).relu()).to_kind(Kind::Float);
             logits.upsample_bilinear2d(size, false, None, None)
         });
-        logits
-            .reduce(|a, b| a + b)
-            .expect("`build` asks for a stage")
+        logits.reduce(|a, b| a + b).expect("`build` asks for a stage")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use daf_core::Stage;
-    use daf_core::block::{Mode, Precision, Init};
+    use daf_core::block::{Init, Mode, Precision};
     use daf_core::tch::{Device, nn::VarStore};
+    use daf_core::{MapSize, Stage};
 
     use super::*;
 
@@ -109,15 +106,21 @@ mod tests {
             Tensor::rand([2, 8, 4, 6], float),
         ];
         let maps = [
-            Tensor::rand([2, 1, 8, 12], float),
-            Tensor::rand([2, 8, 4, 6], float),
+            Comparison::new(0, Tensor::rand([2, 1, 8, 12], float)),
+            Comparison::new(1, Tensor::rand([2, 8, 4, 6], float)),
         ];
-        for (channels, maps) in [(vec![], &maps[..0]), (vec![1, 8], &maps[..])] {
+        for maps in [&maps[..0], &maps[1..], &maps[..]] {
             let vars = VarStore::new(Device::Cpu);
             let blocks = Blocks::new(vars.root(), Mode::Train, Init::FanIn, Precision::Float32);
             let input = DecoderInput {
                 stages: stages.clone(),
-                discrepancy: channels,
+                discrepancy: (maps.iter())
+                    .map(|found| MapSize {
+                        stage: found.stage,
+                        channels: found.map.size()[1],
+                    })
+                    .collect(),
+                residuals: Vec::new(),
             };
             let segmenter = MyPart::default().build(&blocks, &input).unwrap();
             assert_eq!(segmenter.segment(&features, maps).size(), [2, 1, 32, 48]);

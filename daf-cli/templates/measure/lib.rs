@@ -3,7 +3,7 @@
 use daf_core::block::Blocks;
 use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::{Kind, Tensor};
-use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
+use daf_core::{BoxError, Comparator, Compared, Comparison, DiscrepancyMeasure, Stage, typetag};
 use serde::{Deserialize, Serialize};
 
 /// Absolute differences between the feature vectors of teacher and student, each divided by its length.
@@ -27,10 +27,7 @@ impl Default for MyPart {
 
 #[typetag::serde(name = MyPart::NAME)]
 impl DiscrepancyMeasure for MyPart {
-    // Of the map: 1, or as many as there are features.
-    fn channels(&self, _: i64) -> i64 {
-        1
-    }
+    // By default there is a map of one channel for every stage; `maps` says so where it is otherwise.
 
     // What it learns, or keeps of normal images, is placed below `blocks`; this one has neither.
     fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
@@ -47,19 +44,19 @@ impl DiscrepancyMeasure for MyPart {
 }
 
 impl Comparator for MyPart {
-    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let difference = (unit(teacher) - unit(student)).abs();
-        let scale = (difference.size()[1] as f64).sqrt();
-        let map = difference.mean_dim(1, true, Kind::Float) * scale;
-        // The student learns to agree where the image is undamaged (1 in `normal`); elsewhere it need not.
-        let losses = normal.map(|normal| {
-            let mean = (&map * normal).sum(Kind::Float) / normal.sum(Kind::Float).clamp_min(1.0);
-            (Self::NAME.to_owned(), mean * self.weight)
-        });
-        Comparison {
-            losses: losses.into_iter().collect(),
-            map,
-        }
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        // Each stage for itself.
+        Ok(compared.by_stage(|pair| {
+            let difference = (unit(&pair.teacher) - unit(&pair.student)).abs();
+            let scale = (difference.size()[1] as f64).sqrt();
+            let map = difference.mean_dim(1, true, Kind::Float) * scale;
+            // The student learns to agree where the image is undamaged (1 in `normal`); elsewhere it need not.
+            let losses = pair.normal.as_ref().map(|normal| {
+                let mean = (&map * normal).sum(Kind::Float) / normal.sum(Kind::Float).clamp_min(1.0);
+                (Self::NAME.to_owned(), mean * self.weight)
+            });
+            (map, losses.into_iter().collect())
+        }))
     }
 }
 
@@ -89,25 +86,36 @@ mod tests {
             Tensor::rand([2, 8, 4, 6], float),
         );
         let normal = Tensor::ones([2, 1, 4, 6], float);
-        for (student, agrees) in [(&(&a * 3.0), true), (&b, false)] {
-            let found = part.compare(0, &a, student, Some(&normal));
+        let (teacher, normal) = ([a.shallow_clone()], [normal]);
+        for (student, agrees) in [(&a * 3.0, true), (b, false)] {
+            let student = [student];
+            let compared = Compared::of(&teacher, &student);
+            assert!(part.compare(&compared).unwrap()[0].losses.is_empty());
+            let found = part
+                .compare(&Compared {
+                    normal: Some(&normal),
+                    ..compared
+                })
+                .unwrap()
+                .remove(0);
             assert_eq!(found.map.size(), [2, 1, 4, 6]);
             assert_eq!(found.map.max().double_value(&[]) < 1e-5, agrees);
             assert_eq!(found.losses[0].1.double_value(&[]) < 1e-5, agrees);
         }
-        assert!(part.compare(0, &a, &b, None).losses.is_empty());
     }
 
     #[test]
     fn features_of_zero_have_a_finite_gradient() {
         let zero = Tensor::zeros([1, 8, 4, 4], (Kind::Float, Device::Cpu));
-        let student = zero.copy().set_requires_grad(true);
-        let loss = MyPart::default()
-            .compare(0, &zero, &student, Some(&zero.narrow(1, 0, 1)))
-            .losses
-            .remove(0)
-            .1;
-        loss.backward();
-        assert_eq!(student.grad().isfinite().all().int64_value(&[]), 1);
+        let student = [zero.copy().set_requires_grad(true)];
+        let normal = [zero.narrow(1, 0, 1)];
+        let teacher = [zero];
+        let compared = Compared {
+            normal: Some(&normal),
+            ..Compared::of(&teacher, &student)
+        };
+        let found = MyPart::default().compare(&compared).unwrap();
+        found[0].losses[0].1.backward();
+        assert_eq!(student[0].grad().isfinite().all().int64_value(&[]), 1);
     }
 }

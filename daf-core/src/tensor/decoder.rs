@@ -5,11 +5,12 @@ use std::fmt::Debug;
 use tch::Tensor;
 
 use super::backbone::Stage;
+use super::discrepancy::{Comparison, MapSize};
 use crate::block::Blocks;
 use crate::contract::{self, Broken};
 use crate::{BoxError, Kind};
 
-/// Turns the student's features, guided by the discrepancy, into the probability that a pixel is defective.
+/// Turns features, guided by the discrepancy, into the probability that a pixel is defective.
 #[typetag::serde(tag = "type")]
 pub trait Decoder: Debug + Send + Sync {
     /// Builds the network.
@@ -17,6 +18,11 @@ pub trait Decoder: Debug + Send + Sync {
     /// # Errors
     /// If it cannot work with these stages: names what it expects.
     fn build(&self, blocks: &Blocks, input: &DecoderInput) -> Result<Box<dyn Segmenter>, BoxError>;
+
+    /// Whether it reads the [residuals](Comparison::residual) of the discrepancy, which are computed only then.
+    fn needs_residuals(&self) -> bool {
+        false
+    }
 
     /// Checks ranges before any work is done.
     ///
@@ -64,7 +70,7 @@ struct Checked {
 }
 
 impl Segmenter for Checked {
-    fn segment(&self, features: &[Tensor], discrepancy: &[Tensor]) -> Tensor {
+    fn segment(&self, features: &[Tensor], discrepancy: &[Comparison]) -> Tensor {
         let segment = || self.network.segment(features, discrepancy);
         let logits = contract::call_within(Kind::Decoder, self.name, "segmenting", segment);
         let finest = features.first().map(Tensor::size).unwrap_or_default();
@@ -86,15 +92,18 @@ impl Segmenter for Checked {
 /// Sizes of the input of a decoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecoderInput {
-    /// The student's stages, fine to coarse.
+    /// Stages of the features, fine to coarse: the student's or, without one, the teacher's.
     pub stages: Vec<Stage>,
-    /// Channels of the discrepancy map of every stage; empty if there is no discrepancy.
-    pub discrepancy: Vec<i64>,
+    /// The discrepancy maps, of rising stages: not every stage need have one. Empty if there is no discrepancy.
+    pub discrepancy: Vec<MapSize>,
+    /// The residuals among the discrepancy, of rising stages; empty if the decoder does not
+    /// [need](Decoder::needs_residuals) them or the measure has none.
+    pub residuals: Vec<MapSize>,
 }
 
 /// A decoder on a device.
 pub trait Segmenter: Debug + Send {
-    /// Logits, N×1×H×W at the size of the image, of features N×C×h×w and discrepancy maps N×D×h×w of every stage.
-    /// The sigmoid is the caller's, so that losses may use the logits.
-    fn segment(&self, features: &[Tensor], discrepancy: &[Tensor]) -> Tensor;
+    /// Logits, N×1×H×W at the size of the image, of features N×C×h×w of every stage and the comparisons that
+    /// [`DecoderInput::discrepancy`] lists. Of these a decoder reads [`guide`](Comparison::guide) and the residual. The sigmoid is the caller's, so that losses may use the logits.
+    fn segment(&self, features: &[Tensor], discrepancy: &[Comparison]) -> Tensor;
 }

@@ -1,23 +1,43 @@
-//! Comparisons of teacher and student.
+//! Discrepancy of an image: comparison of features with those of a student or with what is known of normal ones.
 
 use std::fmt::Debug;
 
 use tch::Tensor;
 
 use super::backbone::Stage;
-use super::method::Fit;
+use super::method::{Fit, Losses};
+use super::threads::each;
 use crate::block::Blocks;
 use crate::contract::{self, Broken};
 use crate::{BoxError, Kind, guard};
 
-/// Measure of how the student's features differ from the teacher's.
+/// Measure of how features differ from what is normal: from a student's, or from what was kept of normal images.
 #[typetag::serde(tag = "type")]
 pub trait DiscrepancyMeasure: Debug + Send + Sync {
-    /// Channels of the map for features of so many channels: 1, or one per feature.
-    fn channels(&self, features: i64) -> i64;
+    /// The maps that it gives for features of these stages, of rising stages: by default one of one channel for each.
+    fn maps(&self, stages: &[Stage]) -> Vec<MapSize> {
+        let one = |stage| MapSize { stage, channels: 1 };
+        (0..stages.len()).map(one).collect()
+    }
 
-    /// Builds the comparator of teacher and student, both of which have these stages, fine to coarse. Its weights and what
-    /// it is fitted with lie below `blocks`; a measure without either leaves that empty.
+    /// The [residuals](Comparison::residual) that it gives besides where they are asked for, at the stages of some of its maps.
+    fn residuals(&self, stages: &[Stage]) -> Vec<MapSize> {
+        let _ = stages;
+        Vec::new()
+    }
+
+    /// Whether it compares teacher and student. Without a student only measures that do not can be used.
+    fn needs_student(&self) -> bool {
+        true
+    }
+
+    /// Whether it reads [`Compared::seen`], which costs a forward pass of the teacher in training.
+    fn needs_seen(&self) -> bool {
+        !self.needs_student()
+    }
+
+    /// Builds the comparator of features of these stages, fine to coarse. Its weights and what it is fitted with lie below
+    /// `blocks`; a measure without either leaves that empty.
     ///
     /// # Errors
     /// If it cannot work with these stages: names what it expects.
@@ -34,21 +54,43 @@ pub trait DiscrepancyMeasure: Debug + Send + Sync {
 
 super::part!(DiscrepancyMeasure);
 
+/// Size of a map, N×`channels`×h×w at the size of the features of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapSize {
+    /// Index of the stage, 0 for the finest.
+    pub stage: usize,
+    /// Number of channels.
+    pub channels: i64,
+}
+
 impl dyn DiscrepancyMeasure + '_ {
     /// As [`build`](DiscrepancyMeasure::build), with every map and loss checked.
     ///
     /// # Errors
-    /// The measure's own, or [`Broken`] if it panics.
+    /// The measure's own, or [`Broken`] if it panics or its maps cannot be.
     pub fn build_checked(&self, blocks: &Blocks, stages: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
         let name = self.typetag_name();
         let build = || {
             self.build(blocks, stages)
                 .map_err(|reason| format!("measure `{name}`: {reason}").into())
         };
+        let comparator = contract::call(Kind::DiscrepancyMeasure, name, "building", build)?;
+        let (maps, residuals) = (self.maps(stages), self.residuals(stages));
+        for (what, sizes) in [("maps", &maps), ("residuals", &residuals)] {
+            let rises = sizes.is_sorted_by(|a, b| a.stage < b.stage);
+            let fits = |size: &MapSize| size.stage < stages.len() && size.channels > 0;
+            if !rises || !sizes.iter().all(fits) || (what == "maps" && sizes.is_empty()) {
+                let count = stages.len();
+                let what =
+                    format!("`{what}`: expected rising stages of {count} with channels, found {sizes:?}");
+                return Err(Broken::new(Kind::DiscrepancyMeasure, name, what).into());
+            }
+        }
         Ok(Box::new(Checked {
             name,
-            comparator: contract::call(Kind::DiscrepancyMeasure, name, "building", build)?,
-            channels: stages.iter().map(|stage| self.channels(stage.channels)).collect(),
+            comparator,
+            maps,
+            residuals,
         }))
     }
 }
@@ -58,18 +100,58 @@ impl dyn DiscrepancyMeasure + '_ {
 struct Checked {
     name: &'static str,
     comparator: Box<dyn Comparator>,
-    /// Channels of the map of every stage.
-    channels: Vec<i64>,
+    maps: Vec<MapSize>,
+    residuals: Vec<MapSize>,
 }
 
 impl Checked {
-    fn check(&self, stage: usize, found: &Comparison, teacher: &Tensor) -> Result<(), String> {
-        if let ([n, _, h, w], Some(channels)) = (&teacher.size()[..], self.channels.get(stage)) {
-            let (expected, map) = ([*n, *channels, *h, *w], found.map.size());
-            if map != expected {
-                let (expected, map) = (contract::size(&expected), contract::size(&map));
-                return Err(format!("map: expected {expected}, found {map}"));
+    fn check(&self, found: &[Comparison], compared: &Compared) -> Result<(), String> {
+        let stages: Vec<usize> = found.iter().map(|found| found.stage).collect();
+        let expected: Vec<usize> = self.maps.iter().map(|map| map.stage).collect();
+        let complete = match compared.maps {
+            true => stages == expected,
+            false => stages.is_sorted_by(|a, b| a < b) && stages.iter().all(|stage| expected.contains(stage)),
+        };
+        if !complete {
+            return Err(format!(
+                "maps: expected those of stages {expected:?}, found {stages:?}"
+            ));
+        }
+        for found in found {
+            self.check_stage(found, compared)?;
+        }
+        Ok(())
+    }
+
+    fn check_stage(&self, found: &Comparison, compared: &Compared) -> Result<(), String> {
+        let at_stage = |sizes: &[MapSize]| sizes.iter().find(|size| size.stage == found.stage).copied();
+        let features = [compared.teacher, compared.seen, compared.student]
+            .iter()
+            .find_map(|features| features.get(found.stage))
+            .map(Tensor::size);
+        let check = |what: &str, map: &Tensor, size: Option<MapSize>| match (features.as_deref(), size) {
+            (Some([n, _, h, w]), Some(MapSize { channels, .. })) if map.size() != [*n, channels, *h, *w] => {
+                let (expected, found) = ([*n, channels, *h, *w], map.size());
+                let (expected, found) = (contract::size(&expected), contract::size(&found));
+                Err(format!("{what}: expected {expected}, found {found}"))
             }
+            _ => Ok(()),
+        };
+        let size = at_stage(&self.maps);
+        check("map", &found.map, size)?;
+        if let Some(map) = &found.learned_from {
+            check("map that decoders learn from", map, size)?;
+        }
+        let residual = at_stage(&self.residuals);
+        match &found.residual {
+            Some(given) => check("residual", given, residual)?,
+            None if residual.is_some() && compared.residuals => {
+                return Err(format!(
+                    "residual of stage {}: expected, found none",
+                    found.stage + 1
+                ));
+            }
+            None => {}
         }
         match found.losses.iter().find(|(_, loss)| loss.numel() != 1) {
             Some((name, loss)) => Err(format!(
@@ -82,19 +164,17 @@ impl Checked {
 }
 
 impl Comparator for Checked {
-    fn compare(
-        &self,
-        stage: usize,
-        teacher: &Tensor,
-        student: &Tensor,
-        normal: Option<&Tensor>,
-    ) -> Comparison {
-        let compare = || self.comparator.compare(stage, teacher, student, normal);
-        let found = contract::call_within(Kind::DiscrepancyMeasure, self.name, "comparing", compare);
-        if let Err(what) = self.check(stage, &found, teacher) {
-            Broken::new(Kind::DiscrepancyMeasure, self.name, what).raise();
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        let name = self.name;
+        let compare = || {
+            let compared = self.comparator.compare(compared);
+            compared.map_err(|reason| format!("measure `{name}`: {reason}").into())
+        };
+        let found = contract::call(Kind::DiscrepancyMeasure, name, "comparing", compare)?;
+        match self.check(&found, compared) {
+            Ok(()) => Ok(found),
+            Err(what) => Err(Broken::new(Kind::DiscrepancyMeasure, name, what).into()),
         }
-        found
     }
 
     fn fit(&mut self, when: Fit, features: &dyn NormalFeatures) -> Result<bool, BoxError> {
@@ -104,18 +184,15 @@ impl Comparator for Checked {
     }
 }
 
-/// A discrepancy measure on a device. Several threads may compare stages at the same time: a tensor of its own stands behind a
+/// A discrepancy measure on a device. Several threads may compare at the same time: a tensor of its own stands behind a
 /// [`Mutex`](std::sync::Mutex), which is held while a [`shallow_clone`](Tensor::shallow_clone) is taken.
 pub trait Comparator: Debug + Send + Sync {
-    /// Compares N×C×h×w features of the stage with this index, 0 for the finest. `normal`, N×1×h×w with 1 where the image is
-    /// undamaged and 0 elsewhere, asks for the loss terms as well; map and losses come from one computation.
-    fn compare(
-        &self,
-        stage: usize,
-        teacher: &Tensor,
-        student: &Tensor,
-        normal: Option<&Tensor>,
-    ) -> Comparison;
+    /// Compares the features of all stages. Gives one comparison for each of the measure's [maps](DiscrepancyMeasure::maps), in
+    /// their order; where `compared` asks for no maps, those without losses may be left out.
+    ///
+    /// # Errors
+    /// If it was not fitted, or what it was fitted with does not suit these features.
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError>;
 
     /// Takes from the features of undamaged images what is not learned by steps, such as a memory, and writes it into its
     /// [buffers](Blocks::buffer); called as [`Model::fit`](crate::Model::fit) is. Says whether any of them has changed.
@@ -128,15 +205,122 @@ pub trait Comparator: Debug + Send + Sync {
     }
 }
 
-/// Discrepancy of one stage.
+/// Features of N images that a measure compares, and what is asked of it. Features are N×C×h×w for every stage, fine to coarse.
+#[derive(Debug, Clone, Copy)]
+pub struct Compared<'a> {
+    /// The teacher's features: in training of the undamaged images, otherwise of the images at hand. Empty without a student.
+    pub teacher: &'a [Tensor],
+    /// The student's features of the images at hand, in training the damaged ones. Empty without a student.
+    pub student: &'a [Tensor],
+    /// The teacher's features of the images at hand. Empty if the measure does not [need](DiscrepancyMeasure::needs_seen) them,
+    /// or no maps are asked for.
+    pub seen: &'a [Tensor],
+    /// N×1×h×w for every stage, 1 where the image is undamaged and 0 elsewhere: asks for the loss terms.
+    pub normal: Option<&'a [Tensor]>,
+    /// Which training image each of the N is one of, or was one of before it was damaged; `None` for images that are new. What was
+    /// kept of an image is not compared with that image itself.
+    pub indices: Option<&'a [usize]>,
+    /// Whether maps are asked for; without, only losses are.
+    pub maps: bool,
+    /// Whether [residuals](Comparison::residual) are asked for.
+    pub residuals: bool,
+}
+
+impl<'a> Compared<'a> {
+    /// Features of new images in inference; asks for maps. Without a student `student` is empty.
+    #[must_use]
+    pub const fn of(teacher: &'a [Tensor], student: &'a [Tensor]) -> Self {
+        Self {
+            teacher,
+            student,
+            seen: teacher,
+            normal: None,
+            indices: None,
+            maps: true,
+            residuals: false,
+        }
+    }
+
+    /// Compares teacher and student stage by stage, for measures to which stages are independent of each other: two stages at a
+    /// time as [`each`] does, unless loss terms or derivatives are wanted.
+    pub fn by_stage(&self, compare: impl Fn(&StagePair) -> (Tensor, Losses) + Sync) -> Vec<Comparison> {
+        let pair = |(stage, (teacher, student)): (usize, (&Tensor, &Tensor))| StagePair {
+            stage,
+            teacher: teacher.shallow_clone(),
+            student: student.shallow_clone(),
+            normal: self
+                .normal
+                .and_then(|normal| normal.get(stage))
+                .map(Tensor::shallow_clone),
+        };
+        let pairs = self.teacher.iter().zip(self.student).enumerate().map(pair);
+        let compare = |pair: StagePair| {
+            let (map, losses) = compare(&pair);
+            Comparison {
+                losses,
+                ..Comparison::new(pair.stage, map)
+            }
+        };
+        let derived = self.normal.is_some() || self.student.iter().any(Tensor::requires_grad);
+        match self.student.first() {
+            Some(first) if !derived => each(first.device(), pairs, compare),
+            _ => pairs.map(compare).collect(),
+        }
+    }
+}
+
+/// Features that teacher and student give at one stage.
+#[derive(Debug)]
+pub struct StagePair {
+    /// Index of the stage, 0 for the finest.
+    pub stage: usize,
+    /// N×C×h×w.
+    pub teacher: Tensor,
+    /// N×C×h×w.
+    pub student: Tensor,
+    /// N×1×h×w, as [`Compared::normal`].
+    pub normal: Option<Tensor>,
+}
+
+/// Discrepancy at one stage.
 #[derive(Debug)]
 pub struct Comparison {
-    /// N×1×h×w or N×C×h×w, at least 0 and larger where an image is less normal; without fitting it is 0 where teacher and
-    /// student agree.
+    /// Index of the stage, 0 for the finest.
+    pub stage: usize,
+    /// N×D×h×w, larger where an image is less normal. It is at least 0, unless the measure is calibrated or divides by densities.
     pub map: Tensor,
+    /// The map that decoders get in the place of `map`, of the same size; `None` where it is the same. A measure that changes its
+    /// maps after the training, as a calibration does, keeps here the one that decoders have learned from.
+    pub learned_from: Option<Tensor>,
+    /// N×C×h×w, the absolute difference between the features and the nearest normal ones, if asked for and the measure has
+    /// some.
+    pub residual: Option<Tensor>,
     /// Named scalar terms that are small when the student agrees with the teacher on normal regions; empty unless asked
     /// for.
-    pub losses: Vec<(String, Tensor)>,
+    pub losses: Losses,
+}
+
+impl Comparison {
+    /// A map without losses and residual.
+    #[must_use]
+    pub const fn new(stage: usize, map: Tensor) -> Self {
+        Self {
+            stage,
+            map,
+            learned_from: None,
+            residual: None,
+            losses: Losses::new(),
+        }
+    }
+
+    /// The map for decoders: the same in training and afterwards.
+    #[must_use]
+    pub const fn guide(&self) -> &Tensor {
+        match &self.learned_from {
+            Some(map) => map,
+            None => &self.map,
+        }
+    }
 }
 
 /// Features of the undamaged images of the training split, as often as they are asked for.
@@ -145,11 +329,13 @@ pub trait NormalFeatures {
     fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_>;
 }
 
-/// Features that teacher and student give of the same images.
+/// Features that teacher and student give of the same undamaged images.
 #[derive(Debug)]
 pub struct FeaturePair {
     /// N×C×h×w of every stage.
     pub teacher: Vec<Tensor>,
-    /// N×C×h×w of every stage of the trained student; empty [before the training](Fit::BeforeTraining).
+    /// N×C×h×w of every stage of the trained student; empty [before the training](Fit::BeforeTraining) and without a student.
     pub student: Vec<Tensor>,
+    /// Which image of the training split each of the N is one of: tiles of an image have the same index.
+    pub indices: Vec<usize>,
 }

@@ -3,7 +3,7 @@ use tch::Tensor;
 /// Output of a model for a batch of images.
 #[derive(Debug, Default)]
 pub struct Maps {
-    /// Discrepancy maps N×D×h×w of every stage, fine to coarse; empty if the method has none.
+    /// Discrepancy maps N×D×h×w, fine to coarse; empty if the method has none.
     pub discrepancy: Vec<Tensor>,
     /// Probability of a defect, N×1×H×W in 0..=1, if the method has one.
     pub probability: Option<Tensor>,

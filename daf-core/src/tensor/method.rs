@@ -217,8 +217,29 @@ pub enum Fit {
 
 /// The undamaged images of the training split, as often as they are asked for.
 pub trait NormalImages {
-    /// All of them, always in the same order, in batches n×3×H×W on the model's device.
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_>;
+    /// All of them, always in the same order, on the model's device.
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_>;
+}
+
+/// Some of the undamaged images of the training split.
+#[derive(Debug)]
+pub struct NormalBatch {
+    /// N×3×H×W.
+    pub images: Tensor,
+    /// Which image of the training split each of the N is one of, as in [`Batch::indices`]: tiles of an image have the same index.
+    pub indices: Vec<usize>,
+}
+
+impl NormalBatch {
+    /// Images of which none is in tiles and each has the index after that of the one before.
+    #[must_use]
+    pub fn consecutive(first: usize, images: Tensor) -> Self {
+        let count = images.size().first().map_or(0, |count| *count as usize);
+        Self {
+            images,
+            indices: (first..first + count).collect(),
+        }
+    }
 }
 
 /// Named scalar loss terms.

@@ -91,7 +91,11 @@ pub struct MapsOf<'a> {
 
 impl NormalMaps for MapsOf<'_> {
     fn batches(&self) -> Box<dyn Iterator<Item = Result<Maps, BoxError>> + '_> {
-        Box::new(self.images.batches().map(|images| self.model.infer(&images?)))
+        Box::new(
+            self.images
+                .batches()
+                .map(|batch| self.model.infer(&batch?.images)),
+        )
     }
 }
 

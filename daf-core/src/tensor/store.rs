@@ -21,6 +21,8 @@ pub struct Store<'a> {
     pub vars: &'a VarStore,
     /// Whether training leaves them as they are.
     pub frozen: bool,
+    /// Names of variables without elements that files of older versions lack: they stay without.
+    pub optional: &'a [&'a str],
 }
 
 impl<'a> Store<'a> {
@@ -31,6 +33,7 @@ impl<'a> Store<'a> {
             name,
             vars,
             frozen: false,
+            optional: &[],
         }
     }
 
@@ -41,6 +44,16 @@ impl<'a> Store<'a> {
             name,
             vars,
             frozen: true,
+            optional: &[],
+        }
+    }
+
+    /// With variables that files of older versions may lack.
+    #[must_use]
+    pub const fn optional(self, names: &'a [&'a str]) -> Self {
+        Self {
+            optional: names,
+            ..self
         }
     }
 
@@ -80,7 +93,15 @@ pub fn save(run: &Path, stores: &[Store], frozen: bool) -> Result<()> {
 pub fn load(run: &Path, stores: &[Store], frozen_only: bool) -> Result<()> {
     for store in stores.iter().filter(|store| store.frozen || !frozen_only) {
         let path = file(run, store.name);
-        weights::load(store.vars, &weights::read(&path)?, &path, false)?;
+        let mut tensors = weights::read(&path)?;
+        for name in store.optional {
+            if let Some(variable) = store.vars.variables().remove(*name)
+                && tensors.iter().all(|(given, _)| given != name)
+            {
+                tensors.push(((*name).to_owned(), variable));
+            }
+        }
+        weights::load(store.vars, &tensors, &path, false)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use daf_core::block::{Blocks, Conv, ConvNorm, ConvSpec, Mode, pointwise, relu};
 use daf_core::kernel::{is_faster, to_vec_f32};
 use daf_core::macs::scaled;
 use daf_core::threads::{both, in_pairs};
-use daf_core::{BoxError, Decoder, DecoderInput, Segmenter, typetag};
+use daf_core::{BoxError, Comparison, Decoder, DecoderInput, Segmenter, typetag};
 use daf_kernels::{LANES, head};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,15 @@ impl Decoder for Fusion {
             .map(|stage| stage.channels)
             .sum();
         let guided = self.discrepancy && !input.discrepancy.is_empty();
+        let found: Vec<usize> = input.discrepancy.iter().map(|map| map.stage + 1).collect();
+        if guided && !found.iter().copied().eq(1..=stages.len()) {
+            return Err(format!(
+                "`discrepancy` needs a map for each of the {} stages, and the measure gives maps for stages {found:?} only: add \
+                 measures for the others in a `sum`, or set `discrepancy: false`",
+                stages.len()
+            )
+            .into());
+        }
         let width = coarse.channels;
         let smooth = guided.then(|| {
             blocks
@@ -95,7 +104,7 @@ struct FusionSegmenter {
 }
 
 impl Segmenter for FusionSegmenter {
-    fn segment(&self, features: &[Tensor], discrepancy: &[Tensor]) -> Tensor {
+    fn segment(&self, features: &[Tensor], discrepancy: &[Comparison]) -> Tensor {
         let (maps, features) = self.levels.resample(features, discrepancy);
         let size = size(&features[2]).map(|side| self.stride * side);
         let logits = match self.mode {
@@ -126,7 +135,7 @@ impl Levels {
     }
 
     /// The discrepancy map of every stage and the features of every level, fine to coarse, at the sizes of their levels.
-    fn resample(&self, features: &[Tensor], discrepancy: &[Tensor]) -> (Vec<Tensor>, [Tensor; 3]) {
+    fn resample(&self, features: &[Tensor], discrepancy: &[Comparison]) -> (Vec<Tensor>, [Tensor; 3]) {
         let coarse = &features[self.coarse];
         let larger = |factor: i64| size(coarse).map(|side| factor * side);
         let maps = discrepancy.iter().enumerate().map(|(stage, map)| {
@@ -137,7 +146,7 @@ impl Levels {
             } else {
                 4
             };
-            resample(map, larger(factor))
+            resample(map.guide(), larger(factor))
         });
         let fine: Vec<Tensor> = features[self.fine.clone()]
             .iter()
@@ -392,9 +401,9 @@ fn resample(values: &Tensor, target: [i64; 2]) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::Stage;
     use daf_core::block::{Init, Precision};
     use daf_core::macs::count;
+    use daf_core::{MapSize, Stage};
     use tch::Device;
     use tch::nn::VarStore;
 
@@ -426,12 +435,24 @@ mod tests {
         stages.iter().map(draw).collect()
     }
 
+    /// Maps of every stage.
+    fn found(maps: &[Tensor]) -> Vec<Comparison> {
+        let of = |(stage, map): (usize, &Tensor)| Comparison::new(stage, map.shallow_clone());
+        maps.iter().enumerate().map(of).collect()
+    }
+
     fn build(stages: &[Stage], discrepancy: bool, mode: Mode) -> (VarStore, Box<dyn Segmenter>) {
         let vars = VarStore::new(Device::Cpu);
         let blocks = Blocks::new(vars.root(), mode, Init::FanIn, Precision::Float32);
         let input = DecoderInput {
             stages: stages.to_vec(),
-            discrepancy: stages.iter().map(|stage| stage.channels).collect(),
+            discrepancy: (stages.iter().enumerate())
+                .map(|(stage, of)| MapSize {
+                    stage,
+                    channels: of.channels,
+                })
+                .collect(),
+            residuals: Vec::new(),
         };
         let decoder = Fusion { discrepancy }.build(&blocks, &input).unwrap();
         (vars, decoder)
@@ -447,7 +468,7 @@ mod tests {
             let stages = stages(list);
             let features = features(&stages);
             let (_vars, decoder) = build(&stages, discrepancy, Mode::Infer);
-            let segment = || tch::no_grad(|| decoder.segment(&features, &features));
+            let segment = || tch::no_grad(|| decoder.segment(&features, &found(&features)));
             // Where multiply-adds are counted, libtorch computes.
             let (found, (expected, _)) = (segment(), count(segment));
             assert_eq!(found.size(), [2, 1, 64, 96]);
@@ -524,7 +545,7 @@ mod tests {
                 let maps: Vec<Tensor> = features.iter().enumerate().map(map).collect();
                 let levels = [&Tensor::cat(&fine, 1), &at(middle, 2), coarse];
                 (
-                    decoder.segment(&features, &features),
+                    decoder.segment(&features, &found(&features)),
                     literal(&vars, &maps, levels, [64, 96]),
                 )
             });
@@ -540,7 +561,7 @@ mod tests {
             let stages = stages(list);
             let features = features(&stages);
             let (vars, decoder) = build(&stages, true, Mode::Train);
-            let logits = decoder.segment(&features, &features);
+            let logits = decoder.segment(&features, &found(&features));
             assert_eq!(logits.size(), [2, 1, 64, 96]);
             logits.square().mean(Kind::Float).backward();
             for (name, variable) in vars.variables() {

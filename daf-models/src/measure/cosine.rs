@@ -1,6 +1,6 @@
 use daf_core::block::Blocks;
 use daf_core::kernel::{is_faster, to_vec_f32};
-use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
+use daf_core::{BoxError, Comparator, Compared, Comparison, DiscrepancyMeasure, Stage, typetag};
 use daf_kernels::{LANES, cosine};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,17 +19,26 @@ daf_core::register!(DiscrepancyMeasure: Cosine = "cosine");
 
 #[typetag::serde(name = Cosine::NAME)]
 impl DiscrepancyMeasure for Cosine {
-    fn channels(&self, _: i64) -> i64 {
-        1
-    }
-
     fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
         Ok(Box::new(*self))
     }
 }
 
 impl Comparator for Cosine {
-    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        Ok(compared.by_stage(|pair| {
+            let map = Self::distance(&pair.teacher, &pair.student);
+            let loss = |normal| ("cosine".to_owned(), super::mean_over_normal(&map, normal));
+            let losses = pair.normal.as_ref().map(loss).into_iter().collect();
+            (map, losses)
+        }))
+    }
+}
+
+impl Cosine {
+    /// The map of N×C×h×w features, N×1×h×w in 0..=2.
+    #[must_use]
+    pub fn distance(teacher: &Tensor, student: &Tensor) -> Tensor {
         let (teacher, student) = (teacher.to_kind(Kind::Float), student.to_kind(Kind::Float));
         let channels = teacher.size()[1] as usize;
         let similarity = if channels.is_multiple_of(LANES) && is_faster(&[&teacher, &student]) {
@@ -37,12 +46,7 @@ impl Comparator for Cosine {
         } else {
             Tensor::cosine_similarity(&teacher, &student, 1, 1e-8).unsqueeze(1)
         };
-        let map = 1.0 - similarity;
-        let losses = normal
-            .map(|normal| ("cosine".to_owned(), super::mean_over_normal(&map, normal)))
-            .into_iter()
-            .collect();
-        Comparison { map, losses }
+        1.0 - similarity
     }
 }
 

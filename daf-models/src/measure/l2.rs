@@ -1,5 +1,5 @@
 use daf_core::block::Blocks;
-use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
+use daf_core::{BoxError, Comparator, Compared, Comparison, DiscrepancyMeasure, Stage, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -15,17 +15,26 @@ daf_core::register!(DiscrepancyMeasure: L2 = "l2");
 
 #[typetag::serde(name = L2::NAME)]
 impl DiscrepancyMeasure for L2 {
-    fn channels(&self, _: i64) -> i64 {
-        1
-    }
-
     fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
         Ok(Box::new(*self))
     }
 }
 
 impl Comparator for L2 {
-    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        Ok(compared.by_stage(|pair| {
+            let map = Self::distance(&pair.teacher, &pair.student);
+            let loss = |normal| ("l2".to_owned(), super::mean_over_normal(&map, normal));
+            let losses = pair.normal.as_ref().map(loss).into_iter().collect();
+            (map, losses)
+        }))
+    }
+}
+
+impl L2 {
+    /// The map of N×C×h×w features, N×1×h×w in 0..=2.
+    #[must_use]
+    pub fn distance(teacher: &Tensor, student: &Tensor) -> Tensor {
         let unit = |features: &Tensor| {
             let features = features.to_kind(Kind::Float);
             let length = features
@@ -36,14 +45,8 @@ impl Comparator for L2 {
                 .sqrt();
             features / length
         };
-        let map = 0.5
-            * (unit(teacher) - unit(student))
-                .square()
-                .sum_dim_intlist(1, true, Kind::Float);
-        let losses = normal
-            .map(|normal| ("l2".to_owned(), super::mean_over_normal(&map, normal)))
-            .into_iter()
-            .collect();
-        Comparison { map, losses }
+        0.5 * (unit(teacher) - unit(student))
+            .square()
+            .sum_dim_intlist(1, true, Kind::Float)
     }
 }

@@ -1,16 +1,46 @@
 //! Discrepancy measures.
 
+mod calibrated;
 mod cosine;
 mod l2;
+mod memory;
 mod ssim;
 mod sum;
 
+pub use calibrated::Calibrated;
 pub use cosine::Cosine;
 pub use l2::L2;
+#[cfg(test)]
+pub(crate) use memory::local_outlier_factors;
+pub(crate) use memory::{Bank, Patches, lengths};
+pub use memory::{Denoise, LocalDensity, Memory};
 pub use ssim::{Ssim, similarity};
 pub use sum::Sum;
 
+use std::sync::{Mutex, PoisonError};
+
 use tch::{Kind, Tensor};
+
+/// Tensor of a measure that several threads read.
+#[derive(Debug)]
+struct Kept(Mutex<Tensor>);
+
+impl Kept {
+    const fn new(tensor: Tensor) -> Self {
+        Self(Mutex::new(tensor))
+    }
+
+    fn get(&self) -> Tensor {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .shallow_clone()
+    }
+
+    fn set(&mut self, value: &Tensor) {
+        daf_core::weights::set(self.0.get_mut().unwrap_or_else(PoisonError::into_inner), value);
+    }
+}
 
 /// Mean over the normal positions of N×1×h×w values, over the whole batch; 0 if no position is normal.
 fn mean_over_normal(values: &Tensor, normal: &Tensor) -> Tensor {
@@ -21,7 +51,7 @@ fn mean_over_normal(values: &Tensor, normal: &Tensor) -> Tensor {
 mod tests {
     use std::thread;
 
-    use daf_core::Comparator;
+    use daf_core::{Comparator, Compared};
     use tch::{Device, Kind, Tensor};
 
     use super::*;
@@ -40,10 +70,12 @@ mod tests {
                 features
             };
             let (teacher, student) = (draw(), draw());
-            let found = measure.compare(0, &teacher, &student, None).map;
-            let expected = measure
-                .compare(0, &teacher, &student.set_requires_grad(true), None)
-                .map;
+            let compare = |student: Tensor| {
+                let compared = measure.compare(&Compared::of(&[teacher.shallow_clone()], &[student]));
+                compared.unwrap().remove(0).map
+            };
+            let found = compare(student.shallow_clone());
+            let expected = compare(student.set_requires_grad(true));
             assert_eq!(found.size(), expected.size());
             (found - expected).abs().max().double_value(&[])
         };

@@ -1,7 +1,7 @@
 use daf_core::block::Blocks;
 use daf_core::config::{OddSize, Positive};
 use daf_core::kernel::{is_faster, to_vec_f32};
-use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Stage, typetag};
+use daf_core::{BoxError, Comparator, Compared, Comparison, DiscrepancyMeasure, MapSize, Stage, typetag};
 use daf_kernels::{LANES, ssim};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,12 @@ const WIDEST: i64 = 1000;
 
 #[typetag::serde(name = Ssim::NAME)]
 impl DiscrepancyMeasure for Ssim {
-    fn channels(&self, features: i64) -> i64 {
-        features
+    fn maps(&self, stages: &[Stage]) -> Vec<MapSize> {
+        let of = |(stage, of): (usize, &Stage)| MapSize {
+            stage,
+            channels: of.channels,
+        };
+        stages.iter().enumerate().map(of).collect()
     }
 
     fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
@@ -61,22 +65,19 @@ impl DiscrepancyMeasure for Ssim {
 }
 
 impl Comparator for Ssim {
-    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let similarity = self.similarity(&channels_innermost(teacher), &channels_innermost(student));
-        let similarity = similarity.permute([0, 3, 1, 2]);
-        let losses = normal
-            .map(|normal| {
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        Ok(compared.by_stage(|pair| {
+            let [teacher, student] = [&pair.teacher, &pair.student].map(channels_innermost);
+            let similarity = self.similarity(&teacher, &student).permute([0, 3, 1, 2]);
+            let loss = |normal: &Tensor| {
                 let channels = similarity.size()[1] as f64;
                 let count = normal.sum(Kind::Float).clamp_min(1.0) * channels;
                 let distance: Tensor = 1.0 - &similarity * normal;
                 ("ssim".to_owned(), distance.sum(Kind::Float) / count)
-            })
-            .into_iter()
-            .collect();
-        Comparison {
-            map: 1.0 - similarity,
-            losses,
-        }
+            };
+            let losses = pair.normal.as_ref().map(loss).into_iter().collect();
+            (1.0 - similarity, losses)
+        }))
     }
 }
 

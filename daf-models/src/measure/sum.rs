@@ -1,7 +1,11 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use daf_core::block::Blocks;
-use daf_core::{BoxError, Comparator, Comparison, DiscrepancyMeasure, Fit, NormalFeatures, Stage, typetag};
+use daf_core::{
+    BoxError, Comparator, Compared, Comparison, DiscrepancyMeasure, Fit, MapSize, NormalFeatures, Stage,
+    typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -10,7 +14,8 @@ use super::{Cosine, Ssim};
 
 /// The sum of several measures: losses keep their names, maps are added (paper, eq. 4 and 5).
 ///
-/// A map of one channel is added to every channel of the others.
+/// Maps of the same stage are added, one of one channel to every channel of the others; a stage that only one measure has a map for
+/// has that one. Residuals of the same stage are joined.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sum {
@@ -29,12 +34,22 @@ impl Default for Sum {
 
 #[typetag::serde(name = Sum::NAME)]
 impl DiscrepancyMeasure for Sum {
-    fn channels(&self, features: i64) -> i64 {
-        self.of
-            .iter()
-            .map(|measure| measure.channels(features))
-            .max()
-            .unwrap_or(1)
+    fn maps(&self, stages: &[Stage]) -> Vec<MapSize> {
+        united(self.of.iter().map(|measure| measure.maps(stages)), i64::max)
+    }
+
+    fn residuals(&self, stages: &[Stage]) -> Vec<MapSize> {
+        united(self.of.iter().map(|measure| measure.residuals(stages)), |a, b| {
+            a + b
+        })
+    }
+
+    fn needs_student(&self) -> bool {
+        self.of.iter().any(|measure| measure.needs_student())
+    }
+
+    fn needs_seen(&self) -> bool {
+        self.of.iter().any(|measure| measure.needs_seen())
     }
 
     fn build(&self, blocks: &Blocks, stages: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
@@ -56,26 +71,18 @@ impl DiscrepancyMeasure for Sum {
 struct Terms(Vec<Box<dyn Comparator>>);
 
 impl Comparator for Terms {
-    fn compare(
-        &self,
-        stage: usize,
-        teacher: &Tensor,
-        student: &Tensor,
-        normal: Option<&Tensor>,
-    ) -> Comparison {
-        let terms = self.0.iter();
-        let found = terms.map(|term| term.compare(stage, teacher, student, normal));
-        let sum = found.reduce(|mut sum, part| {
-            // Not in place: a map of one channel grows.
-            sum.map = part.map + sum.map;
-            sum.losses.extend(part.losses);
-            sum
-        });
-        // `check` refuses an empty sum; without it, nothing differs.
-        sum.unwrap_or_else(|| Comparison {
-            map: teacher.narrow(1, 0, 1).zeros_like(),
-            losses: Vec::new(),
-        })
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        let mut sums = BTreeMap::new();
+        for term in &self.0 {
+            for part in term.compare(compared)? {
+                let sum = match sums.remove(&part.stage) {
+                    Some(sum) => added(sum, part),
+                    None => part,
+                };
+                sums.insert(sum.stage, sum);
+            }
+        }
+        Ok(sums.into_values().collect())
     }
 
     fn fit(&mut self, when: Fit, features: &dyn NormalFeatures) -> Result<bool, BoxError> {
@@ -85,4 +92,30 @@ impl Comparator for Terms {
         }
         Ok(changed)
     }
+}
+
+/// Two comparisons of the same stage as one.
+fn added(mut sum: Comparison, part: Comparison) -> Comparison {
+    if sum.learned_from.is_some() || part.learned_from.is_some() {
+        sum.learned_from = Some(part.guide() + sum.guide());
+    }
+    // Not in place: a map of one channel grows.
+    sum.map = part.map + sum.map;
+    sum.residual = match (sum.residual, part.residual) {
+        (Some(sum), Some(part)) => Some(Tensor::cat(&[sum, part], 1)),
+        (one, other) => one.or(other),
+    };
+    sum.losses.extend(part.losses);
+    sum
+}
+
+/// Sizes of several measures by stage, with `join` of the channels where more than one has the stage.
+fn united(sizes: impl Iterator<Item = Vec<MapSize>>, join: fn(i64, i64) -> i64) -> Vec<MapSize> {
+    let mut united = BTreeMap::new();
+    for MapSize { stage, channels } in sizes.flatten() {
+        let so_far = united.entry(stage).or_insert(0);
+        *so_far = join(*so_far, channels);
+    }
+    let size = |(stage, channels)| MapSize { stage, channels };
+    united.into_iter().map(size).collect()
 }

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use tch::{Device, Tensor};
+use tch::Device;
 
 use daf_core::observer::Observer;
-use daf_core::{BoxError, NormalImages, images_to_tensor};
+use daf_core::{BoxError, NormalBatch, NormalImages, images_to_tensor};
 
 use crate::Pipeline;
 use crate::samples::Samples;
@@ -35,14 +35,14 @@ impl<'a> TrainingImages<'a> {
 }
 
 impl NormalImages for TrainingImages<'_> {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_> {
         let mut index = 0;
         let mut inputs = Vec::new();
         let next = move || {
             let wanted = self.pipeline.evaluation.batch_size;
             while inputs.len() < wanted && index < self.samples.len() {
                 match self.samples.inputs(index) {
-                    Ok(more) => inputs.extend(more),
+                    Ok(more) => inputs.extend(more.into_iter().map(|input| (input, index))),
                     Err(error) => return Some(Err(error.into())),
                 }
                 index += 1;
@@ -51,9 +51,11 @@ impl NormalImages for TrainingImages<'_> {
             if inputs.is_empty() {
                 return None;
             }
-            let batch: Vec<_> = inputs.drain(..inputs.len().min(wanted)).collect();
+            let (batch, indices): (Vec<_>, Vec<_>) = inputs.drain(..inputs.len().min(wanted)).unzip();
             let images: Vec<_> = batch.iter().map(AsRef::as_ref).collect();
-            Some(images_to_tensor(&images, &self.pipeline.input, self.device).map_err(Into::into))
+            let images = images_to_tensor(&images, &self.pipeline.input, self.device);
+            let batch = |images| NormalBatch { images, indices };
+            Some(images.map(batch).map_err(Into::into))
         };
         Box::new(std::iter::from_fn(next))
     }

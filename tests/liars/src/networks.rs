@@ -6,7 +6,7 @@ use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Comparator, Comparison, Decoder, DecoderInput,
+    Backbone, Batch, BoxError, BuildContext, Comparator, Compared, Comparison, Decoder, DecoderInput,
     DiscrepancyMeasure, Extractor, Losses, Maps, Method, Model, Postprocessor, Scorer, Scores, Segmenter,
     Stage, Store, typetag,
 };
@@ -119,6 +119,8 @@ enum MapLie {
     Size,
     /// Of a loss or an image's score.
     Few,
+    /// One is missing.
+    Stages,
     Nan,
     Panic,
 }
@@ -138,26 +140,27 @@ daf_core::register!(DiscrepancyMeasure: LiarMeasure = "liar");
 
 #[typetag::serde(name = LiarMeasure::NAME)]
 impl DiscrepancyMeasure for LiarMeasure {
-    fn channels(&self, _: i64) -> i64 {
-        1
-    }
-
     fn build(&self, _: &Blocks, _: &[Stage]) -> Result<Box<dyn Comparator>, BoxError> {
         Ok(Box::new(*self))
     }
 }
 
 impl Comparator for LiarMeasure {
-    fn compare(&self, _: usize, teacher: &Tensor, student: &Tensor, normal: Option<&Tensor>) -> Comparison {
-        let map = (teacher - student).square().mean_dim(1, true, Kind::Float);
-        let loss = match self.how {
-            MapLie::Few => map.flatten(0, -1),
-            _ => map.mean(Kind::Float),
-        };
-        Comparison {
-            map: self.how.cropped(map),
-            losses: normal.map(|_| ("liar".to_owned(), loss)).into_iter().collect(),
+    fn compare(&self, compared: &Compared) -> Result<Vec<Comparison>, BoxError> {
+        let mut found = compared.by_stage(|pair| {
+            let difference = &pair.teacher - &pair.student;
+            let map = difference.square().mean_dim(1, true, Kind::Float);
+            let loss = match self.how {
+                MapLie::Few => map.flatten(0, -1),
+                _ => map.mean(Kind::Float),
+            };
+            let losses = pair.normal.as_ref().map(|_| ("liar".to_owned(), loss));
+            (self.how.cropped(map), losses.into_iter().collect())
+        });
+        if self.how == MapLie::Stages {
+            found.remove(1);
         }
+        Ok(found)
     }
 }
 
@@ -191,7 +194,7 @@ struct Head {
 }
 
 impl Segmenter for Head {
-    fn segment(&self, features: &[Tensor], _: &[Tensor]) -> Tensor {
+    fn segment(&self, features: &[Tensor], _: &[Comparison]) -> Tensor {
         let logits = self.conv.forward(&features[0]);
         let (_, _, height, width) = logits.size4().unwrap();
         let size = [height * self.stride, width * self.stride];

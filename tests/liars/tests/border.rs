@@ -214,6 +214,7 @@ fn a_measure_that_lies_is_named() {
     for (how, what) in [
         ("size", "map: expected 2×1×24×24, found 2×1×23×24"),
         ("few", "loss `liar`: expected one number, found 1152"),
+        ("stages", "maps: expected those of stages [0, 1, 2], found [0, 2]"),
         ("panic", "panicked: a liar's panic"),
     ] {
         let setting = format!("method.discrepancy={{type: liar, how: {how}}}");

@@ -87,4 +87,11 @@ impl<'a> Blocks<'a> {
     pub fn buffer(&self, name: &str, size: &[i64]) -> Tensor {
         self.path.zeros_no_train(name, size)
     }
+
+    /// A list of integers called `name` that is saved with the weights and not learned, in int64 and without elements at first; see
+    /// [`buffer`](Self::buffer).
+    pub fn integers(&self, name: &str) -> Tensor {
+        let none = Tensor::zeros([0], (tch::Kind::Int64, self.path.device()));
+        self.path.add(name, none, false)
+    }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use daf_core::block::{Blocks, Init, Mode, channels_last};
 use daf_core::data::Normalization;
 use daf_core::macs::add_published_only;
-use daf_core::threads::{each, single_threaded_if_small};
+use daf_core::threads::single_threaded_if_small;
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Comparator, Decoder, DecoderInput, DiscrepancyMeasure,
-    FeaturePair, Fit, Losses, Maps, Method, Model, NormalFeatures, NormalImages, Origin, Segmenter, Stage,
+    Backbone, Batch, BoxError, BuildContext, Comparator, Compared, Comparison, Decoder, DecoderInput,
+    DiscrepancyMeasure, Fit, Losses, MapSize, Maps, Method, Model, NormalImages, Origin, Segmenter, Stage,
     Store, typetag,
 };
 use schemars::JsonSchema;
@@ -23,7 +23,7 @@ use tch::{Kind, Tensor};
 use crate::backbone::ResNet18;
 use crate::decoder::Fusion;
 use crate::measure::Sum;
-use crate::teacher::{Student, Teacher, pretrain};
+use crate::teacher::{Normal, Student, Teacher, pretrain};
 pub use auxiliary::Auxiliary;
 use auxiliary::Heads;
 pub use segmentation::{Mining, Segmentation, Targets};
@@ -31,21 +31,25 @@ pub use segmentation::{Mining, Segmentation, Targets};
 /// DAF: a student learns to agree with a frozen teacher on normal regions; where they disagree is the discrepancy, which
 /// guides a decoder to the defects.
 ///
-/// The teacher sees the normal image, the student the damaged one. Every part but the student can be switched off with
-/// `null`, which gives the paper's ablations: `decoder: null` (and `auxiliary: null`) leaves the teacher–student pair,
-/// `teacher: null` with `discrepancy: null` the segmentation. Without a synthesizer the student sees the normal image.
+/// The teacher sees the normal image, the student the damaged one. Every part can be switched off with `null`, which gives the
+/// paper's ablations: `decoder: null` (and `auxiliary: null`) leaves the teacher–student pair, `teacher: null` with
+/// `discrepancy: null` the segmentation. Without a synthesizer the student sees the normal image.
+///
+/// With `student: null` the discrepancy is that of a measure that needs no student, such as `memory`, the teacher sees the image at
+/// hand, and its features take the place of the student's in the decoder; without a decoder nothing is learned by steps.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Daf {
     /// The frozen network that sees normal images.
     pub teacher: Option<Arc<dyn Backbone>>,
-    /// The network that is trained; its stages must be those of the teacher.
-    pub student: Arc<dyn Backbone>,
-    /// How their features are compared; needs a teacher.
+    /// The network that is trained; its stages must be those of the teacher. `null` for a discrepancy that needs none.
+    pub student: Option<Arc<dyn Backbone>>,
+    /// How features are compared; needs a teacher.
     pub discrepancy: Option<Arc<dyn DiscrepancyMeasure>>,
     /// What turns features and discrepancy into a probability map.
     pub decoder: Option<Arc<dyn Decoder>>,
-    /// Heads that find the defect in each stage of the student while training (the paper's boost heads).
+    /// Heads that find the defect in each stage of the student while training (the paper's boost heads); without a student there
+    /// are none.
     pub auxiliary: Option<Auxiliary>,
     /// The loss of the decoder and of the auxiliary heads.
     pub segmentation: Segmentation,
@@ -56,10 +60,10 @@ impl Default for Daf {
     fn default() -> Self {
         Self {
             teacher: Some(Arc::new(ResNet18::default())),
-            student: Arc::new(ResNet18 {
+            student: Some(Arc::new(ResNet18 {
                 weights: Weights::Random,
                 ..ResNet18::default()
-            }),
+            })),
             discrepancy: Some(Arc::new(Sum::default())),
             decoder: Some(Arc::new(Fusion::default())),
             auxiliary: Some(Auxiliary::default()),
@@ -71,15 +75,20 @@ impl Default for Daf {
 #[typetag::serde(name = Daf::NAME)]
 impl Method for Daf {
     fn needs_synthesis(&self) -> bool {
-        self.decoder.is_some() || self.auxiliary.is_some()
+        self.decoder.is_some() || (self.student.is_some() && self.auxiliary.is_some())
+    }
+
+    fn learns(&self) -> bool {
+        self.student.is_some() || self.decoder.is_some()
     }
 
     fn normalization(&self) -> Normalization {
-        self.teacher.as_ref().unwrap_or(&self.student).normalization()
+        let first = self.teacher.as_ref().or(self.student.as_ref());
+        first.map_or(Normalization::Imagenet, |first| first.normalization())
     }
 
     fn stride(&self) -> i64 {
-        self.student.stride()
+        self.seen_by_decoder().map_or(1, |network| network.stride())
     }
 
     fn min_side(&self) -> i64 {
@@ -93,21 +102,22 @@ impl Method for Daf {
         let teacher = self.teacher.as_ref().map(build).transpose()?;
         origins.extend(teacher.as_ref().and_then(Teacher::origin).cloned());
         let vars = VarStore::new(context.device);
-        let student = self.student.build_checked(&Blocks::new(
-            vars.root() / "student",
-            context.mode,
-            Init::FanOut,
-            context.precision,
-        ))?;
-        let stages = self.student.stages();
+        let build = |recipe: &Arc<dyn Backbone>| {
+            let blocks = Blocks::new(
+                vars.root() / "student",
+                context.mode,
+                Init::FanOut,
+                context.precision,
+            );
+            recipe.build_checked(&blocks).map(Student::new)
+        };
+        let student = self.student.as_ref().map(build).transpose()?;
+        let stages = self
+            .seen_by_decoder()
+            .map(|network| network.stages())
+            .unwrap_or_default();
         let heads =
             |name: &str| Blocks::new(vars.root() / name, context.mode, Init::FanIn, context.precision);
-        let channels = |measure: &Arc<dyn DiscrepancyMeasure>| {
-            stages
-                .iter()
-                .map(|stage| measure.channels(stage.channels))
-                .collect()
-        };
         let discrepancy = self
             .discrepancy
             .as_ref()
@@ -117,13 +127,23 @@ impl Method for Daf {
             .teacher
             .as_ref()
             .map_or(0, |teacher| teacher.layers_behind(context.size));
-        let heads_work = self
-            .auxiliary
+        let auxiliary = self.auxiliary.as_ref().filter(|_| self.student.is_some());
+        let heads_work = auxiliary.map_or(0, |auxiliary| auxiliary.multiply_adds(&stages, context.size));
+        let residuals = self
+            .decoder
             .as_ref()
-            .map_or(0, |auxiliary| auxiliary.multiply_adds(&stages, context.size));
+            .is_some_and(|decoder| decoder.needs_residuals());
+        let sizes = |of: fn(&dyn DiscrepancyMeasure, &[Stage]) -> Vec<MapSize>| {
+            let measure = self.discrepancy.as_ref();
+            measure.map_or_else(Vec::new, |measure| of(measure.as_ref(), &stages))
+        };
         let input = DecoderInput {
             stages: stages.clone(),
-            discrepancy: self.discrepancy.as_ref().map(channels).unwrap_or_default(),
+            discrepancy: sizes(|measure, stages| measure.maps(stages)),
+            residuals: match residuals {
+                true => sizes(|measure, stages| measure.residuals(stages)),
+                false => Vec::new(),
+            },
         };
         let decoder = self
             .decoder
@@ -131,24 +151,19 @@ impl Method for Daf {
             .map(|decoder| decoder.build_checked(&heads("decoder"), &input))
             .transpose()?;
         // The auxiliary heads have no use after training, so a model for inference does not have them.
-        let auxiliary = self
-            .auxiliary
-            .as_ref()
+        let auxiliary = auxiliary
             .filter(|_| context.mode == Mode::Train)
             .map(|auxiliary| auxiliary.build(&heads("aux"), &stages));
-        origins.extend(pretrain(
-            "student",
-            self.student.as_ref(),
-            &vars,
-            "student.",
-            context,
-        )?);
+        if let Some(recipe) = &self.student {
+            origins.extend(pretrain("student", recipe.as_ref(), &vars, "student.", context)?);
+        }
         Ok(Box::new(DafModel {
             teacher,
             vars,
-            student: Student::new(student),
+            student,
             discrepancy,
             decoder,
+            residuals,
             auxiliary,
             segmentation: self.segmentation,
             origins,
@@ -157,25 +172,50 @@ impl Method for Daf {
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        self.student.check()?;
+        if let Some(student) = &self.student {
+            student.check()?;
+        }
         if let Some(teacher) = &self.teacher {
             teacher.check()?;
-            if teacher.stages() != self.student.stages() {
+        }
+        if let (Some(teacher), Some(student)) = (&self.teacher, &self.student)
+            && teacher.stages() != student.stages()
+        {
+            return Err(format!(
+                "teacher and student must have the same stages, found {:?} and {:?}",
+                teacher.stages(),
+                student.stages()
+            )
+            .into());
+        }
+        match (&self.teacher, &self.student, &self.discrepancy) {
+            (Some(_), Some(_), None) => {
+                return Err("`teacher` without `discrepancy` does nothing: set both or null both".into());
+            }
+            (None, _, Some(_)) => return Err("`discrepancy` needs a `teacher` to compare with".into()),
+            (None, Some(_), None) if self.decoder.is_none() => {
+                return Err("without `teacher` and without `decoder` there is nothing to train".into());
+            }
+            (_, None, None) => {
+                return Err("without a `student` there must be a `teacher` and a `discrepancy` that needs no student, such \
+                            as `memory`: set both, or name a student"
+                    .into());
+            }
+            (Some(_), None, Some(measure)) if measure.needs_student() => {
                 return Err(format!(
-                    "teacher and student must have the same stages, found {:?} and {:?}",
-                    teacher.stages(),
-                    self.student.stages()
+                    "`discrepancy: {}` compares with a student, and `student` is null: name a student, or a measure that \
+                     needs none, such as `memory`",
+                    measure.typetag_name()
                 )
                 .into());
             }
-        }
-        match (&self.teacher, &self.discrepancy) {
-            (Some(_), None) => {
-                return Err("`teacher` without `discrepancy` does nothing: set both or null both".into());
-            }
-            (None, Some(_)) => return Err("`discrepancy` needs a `teacher` to compare with".into()),
-            (None, None) if self.decoder.is_none() => {
-                return Err("without `teacher` and without `decoder` there is nothing to train".into());
+            (Some(_), Some(_), Some(measure)) if !measure.needs_student() && self.decoder.is_none() => {
+                return Err(format!(
+                    "the `student` has no use: `discrepancy: {}` does not compare with it, and there is no `decoder` to \
+                     see its features; null the student, or name a decoder",
+                    measure.typetag_name()
+                )
+                .into());
             }
             _ => {}
         }
@@ -189,12 +229,22 @@ impl Method for Daf {
     }
 }
 
+impl Daf {
+    /// The network whose features the decoder sees; none in settings that `check` refuses.
+    fn seen_by_decoder(&self) -> Option<&Arc<dyn Backbone>> {
+        self.student.as_ref().or(self.teacher.as_ref())
+    }
+}
+
 struct DafModel {
     teacher: Option<Teacher>,
+    /// Of student, decoder and auxiliary heads.
     vars: VarStore,
-    student: Student,
+    student: Option<Student>,
     discrepancy: Option<Discrepancy>,
     decoder: Option<Box<dyn Segmenter>>,
+    /// Whether the decoder reads the residuals of the discrepancy.
+    residuals: bool,
     auxiliary: Option<Heads>,
     segmentation: Segmentation,
     origins: Vec<Origin>,
@@ -206,8 +256,13 @@ impl Model for DafModel {
     fn stores(&self) -> Vec<Store<'_>> {
         let teacher = self.teacher.iter().map(Teacher::store);
         let discrepancy = self.discrepancy.iter().filter_map(Discrepancy::store);
+        let learned = match (&self.student, &self.decoder) {
+            (Some(_), _) => Some("student"),
+            (None, Some(_)) => Some("decoder"),
+            (None, None) => None,
+        };
         teacher
-            .chain([Store::learned("student", &self.vars)])
+            .chain(learned.map(|name| Store::learned(name, &self.vars)))
             .chain(discrepancy)
             .collect()
     }
@@ -229,31 +284,55 @@ impl Model for DafModel {
                 );
             }
         };
-        let teacher = match &self.teacher {
-            Some(teacher) => teacher.features(batch),
-            None => Vec::new(),
+        let teacher = match (&self.teacher, &self.student) {
+            (Some(teacher), Some(_)) => teacher.features(batch),
+            _ => Vec::new(),
         };
-        let seen = batch
+        let images = batch
             .synthetic
             .as_ref()
             .map_or(&batch.normal, |synthetic| &synthetic.images);
-        let student = self.student.extract(&channels_last(seen));
+        let student = match &self.student {
+            Some(student) => student.extract(&channels_last(images)),
+            None => Vec::new(),
+        };
+        let seen = match (&self.teacher, &self.discrepancy) {
+            (Some(network), Some(discrepancy)) if discrepancy.needs_seen && self.decoder.is_some() => {
+                match &batch.synthetic {
+                    Some(synthetic) => network.extract(&channels_last(&synthetic.images)),
+                    None => network.features(batch),
+                }
+            }
+            _ => Vec::new(),
+        };
+        let features = if student.is_empty() { &seen } else { &student };
         let mut losses = Losses::new();
-        let mut maps = Vec::new();
+        let mut found = Vec::new();
         if let Some(Discrepancy { comparator, .. }) = &self.discrepancy {
-            for (stage, (t, s)) in teacher.iter().zip(&student).enumerate() {
-                let normal = normal_positions(batch, s);
-                let found = comparator.compare(stage, t, s, Some(&normal));
-                let named = found.losses.into_iter();
-                losses.extend(named.map(|(name, loss)| (format!("{name}.{}", stage + 1), loss)));
-                maps.push(found.map);
+            let normal = features.iter().map(|features| normal_positions(batch, features));
+            let normal: Vec<Tensor> = normal.collect();
+            found = comparator.compare(&Compared {
+                teacher: &teacher,
+                student: &student,
+                seen: &seen,
+                normal: Some(&normal),
+                indices: Some(&batch.indices),
+                maps: self.decoder.is_some(),
+                residuals: self.residuals,
+            })?;
+            for Comparison {
+                stage, losses: terms, ..
+            } in &mut found
+            {
+                let named = terms.drain(..);
+                losses.extend(named.map(|(name, loss)| (format!("{name}.{}", *stage + 1), loss)));
             }
         }
         let Some((synthetic, targets)) = damage else {
             return Ok(losses);
         };
         if let Some(decoder) = &self.decoder {
-            let logits = decoder.segment(&student, &maps);
+            let logits = decoder.segment(features, &found);
             losses.push(("seg".into(), targets.loss_of_logits(&logits)));
         }
         if let Some(heads) = &self.auxiliary {
@@ -270,7 +349,7 @@ impl Model for DafModel {
         };
         let student = match when {
             Fit::BeforeTraining => None,
-            Fit::AfterTraining => Some(&self.student),
+            Fit::AfterTraining => self.student.as_ref(),
         };
         let features = Normal {
             teacher,
@@ -284,38 +363,42 @@ impl Model for DafModel {
         let (n, _, h, w) = images.size4()?;
         add_published_only(self.published_only * n as u64);
         let images = channels_last(images);
-        Ok(single_threaded_if_small(
-            images.device(),
-            (n * h * w) as usize,
-            || self.maps(&images),
-        ))
+        single_threaded_if_small(images.device(), (n * h * w) as usize, || self.maps(&images))
     }
 }
 
 impl DafModel {
-    fn maps(&self, images: &Tensor) -> Maps {
-        let (teacher, student) = match &self.teacher {
-            Some(teacher) => teacher.extract_beside(&self.student, images),
-            None => (Vec::new(), self.student.extract(images)),
+    fn maps(&self, images: &Tensor) -> Result<Maps, BoxError> {
+        let (teacher, student) = match (&self.teacher, &self.student) {
+            (Some(teacher), Some(student)) => teacher.extract_beside(student, images),
+            (teacher, student) => (
+                teacher
+                    .as_ref()
+                    .map(|teacher| teacher.extract(images))
+                    .unwrap_or_default(),
+                student
+                    .as_ref()
+                    .map(|student| student.extract(images))
+                    .unwrap_or_default(),
+            ),
         };
-        let discrepancy = match &self.discrepancy {
-            Some(Discrepancy { comparator, .. }) => {
-                let pairs = teacher.into_iter().zip(student.iter().map(Tensor::shallow_clone));
-                each(images.device(), pairs.enumerate(), |(stage, (t, s))| {
-                    comparator.compare(stage, &t, &s, None).map
-                })
-            }
+        let found = match &self.discrepancy {
+            Some(Discrepancy { comparator, .. }) => comparator.compare(&Compared {
+                residuals: self.residuals,
+                ..Compared::of(&teacher, &student)
+            })?,
             None => Vec::new(),
         };
+        let features = if student.is_empty() { &teacher } else { &student };
         let probability = self
             .decoder
             .as_ref()
-            .map(|decoder| decoder.segment(&student, &discrepancy).sigmoid());
-        Maps {
-            discrepancy,
+            .map(|decoder| decoder.segment(features, &found).sigmoid());
+        Ok(Maps {
+            discrepancy: found.into_iter().map(|found| found.map).collect(),
             probability,
             images: None,
-        }
+        })
     }
 }
 
@@ -323,6 +406,8 @@ impl DafModel {
 struct Discrepancy {
     vars: VarStore,
     comparator: Box<dyn Comparator>,
+    /// Whether it compares the teacher's features of the images at hand.
+    needs_seen: bool,
 }
 
 impl Discrepancy {
@@ -334,35 +419,17 @@ impl Discrepancy {
         let vars = VarStore::new(context.device);
         let blocks = Blocks::new(vars.root(), context.mode, Init::FanOut, context.precision);
         let comparator = measure.build_checked(&blocks, stages)?;
-        Ok(Self { vars, comparator })
+        Ok(Self {
+            vars,
+            comparator,
+            needs_seen: measure.needs_seen(),
+        })
     }
 
     /// Its file; none for a measure that has nothing to keep. Not a frozen one, which is written before the training: a measure
     /// may be fitted after it.
     fn store(&self) -> Option<Store<'_>> {
         (!self.vars.is_empty()).then(|| Store::learned("discrepancy", &self.vars))
-    }
-}
-
-/// Features of normal images as a measure is fitted with them.
-struct Normal<'a> {
-    teacher: &'a Teacher,
-    /// `None` before the training.
-    student: Option<&'a Student>,
-    images: &'a dyn NormalImages,
-}
-
-impl NormalFeatures for Normal<'_> {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
-        let extract = |images: Result<Tensor, BoxError>| {
-            let images = channels_last(&images?);
-            let student = self.student.map(|student| student.extract(&images));
-            Ok(FeaturePair {
-                teacher: self.teacher.extract(&images),
-                student: student.unwrap_or_default(),
-            })
-        };
-        Box::new(self.images.batches().map(extract))
     }
 }
 

@@ -10,8 +10,9 @@ mod stpm;
 
 use tch::{Kind, Tensor};
 
+pub use crate::measure::Denoise;
 pub use mkdad::{Localization, Mkdad};
-pub use patchcore::{Denoise, PatchCore};
+pub use patchcore::PatchCore;
 pub use rd4ad::Rd4ad;
 pub use stad::Stad;
 pub use stpm::Stpm;

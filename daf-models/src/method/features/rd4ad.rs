@@ -11,8 +11,7 @@ use daf_core::schemars::{self, JsonSchema};
 use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Comparator, Losses, Maps, Method, Model, Origin, Stage, Store,
-    typetag,
+    Backbone, Batch, BoxError, BuildContext, Losses, Maps, Method, Model, Origin, Stage, Store, typetag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -211,7 +210,7 @@ impl Model for Rd4adModel {
         let restored = self.restore(&teacher);
         let size = images.size();
         let maps = teacher.iter().zip(&restored).map(|(t, r)| {
-            let map = Cosine::default().compare(0, t, r, None).map;
+            let map = Cosine::distance(t, r);
             map.upsample_bilinear2d([size[2], size[3]], true, None, None)
         });
         Ok(Maps {

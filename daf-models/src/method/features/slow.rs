@@ -2,7 +2,7 @@
 
 use daf_core::block::{Mode, Precision};
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, BuildContext, NormalImages};
+use daf_core::{Batch, BoxError, BuildContext, NormalBatch, NormalImages};
 
 use crate::alone::alone;
 
@@ -44,8 +44,14 @@ pub(crate) fn batch(size: (i64, i64)) -> Batch {
 pub(crate) struct Images(pub(crate) Vec<Tensor>);
 
 impl NormalImages for Images {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {
-        Box::new(self.0.iter().map(|images| Ok(images.shallow_clone())))
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_> {
+        let mut before = 0;
+        let batch = move |images: &Tensor| {
+            let first = before;
+            before += images.size()[0] as usize;
+            Ok(NormalBatch::consecutive(first, images.shallow_clone()))
+        };
+        Box::new(self.0.iter().map(batch))
     }
 }
 

@@ -420,7 +420,7 @@ impl Model for StadModel {
             })
             .collect();
         for batch in images.batches() {
-            let batch = batch?;
+            let batch = batch?.images;
             for (size, [first, second]) in self.sizes.iter().zip(&mut moments) {
                 match when {
                     Fit::BeforeTraining => first.add(&size.teacher.describe(&batch)),

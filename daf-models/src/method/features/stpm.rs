@@ -12,7 +12,7 @@ use daf_core::tch::nn::VarStore;
 use daf_core::tch::{Kind, Tensor};
 use daf_core::weights::Weights;
 use daf_core::{
-    Backbone, Batch, BoxError, BuildContext, Comparator, Losses, Maps, Method, Model, Origin, Store, typetag,
+    Backbone, Batch, BoxError, BuildContext, Losses, Maps, Method, Model, Origin, Store, typetag,
 };
 use serde::{Deserialize, Serialize};
 
@@ -96,9 +96,7 @@ impl StpmModel {
     fn distances(teacher: &[Tensor], student: &[Tensor]) -> Vec<Tensor> {
         let pairs = teacher.iter().zip(student);
         // The measure is half the squared distance.
-        pairs
-            .map(|(t, s)| 2.0 * L2::default().compare(0, t, s, None).map)
-            .collect()
+        pairs.map(|(t, s)| 2.0 * L2::distance(t, s)).collect()
     }
 }
 

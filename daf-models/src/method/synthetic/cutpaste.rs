@@ -393,7 +393,7 @@ impl Model for CutPasteModel {
         }
         let (mut whole, mut pieces) = (Vec::new(), Vec::new());
         for batch in images.batches() {
-            let batch = batch?;
+            let batch = batch?.images;
             whole.push(self.images.embed(&batch));
             let Some(patches) = &self.patches else { continue };
             // Half overlapping patches are enough for a mean and a covariance.
@@ -435,6 +435,7 @@ impl Model for CutPasteModel {
 
 #[cfg(test)]
 mod tests {
+    use daf_core::NormalBatch;
     use daf_core::macs::count;
     use daf_core::tch::{self, Device};
 
@@ -447,8 +448,9 @@ mod tests {
     struct Noise;
 
     impl NormalImages for Noise {
-        fn batches(&self) -> Box<dyn Iterator<Item = Result<Tensor, BoxError>> + '_> {
-            Box::new((0..3).map(|_| Ok(Tensor::rand([2, 3, 64, 64], FLOAT))))
+        fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_> {
+            let batch = |number| NormalBatch::consecutive(2 * number, Tensor::rand([2, 3, 64, 64], FLOAT));
+            Box::new((0..3).map(move |number| Ok(batch(number))))
         }
     }
 

@@ -1,7 +1,7 @@
 use daf_core::block::Mode;
 use daf_core::config::Input;
 use daf_core::config::{Count, PartialShare, PositiveShare};
-use daf_core::{Dataset, Split};
+use daf_core::{Dataset, Split, weights};
 use daf_data::Demo;
 
 use super::*;
@@ -9,8 +9,8 @@ use crate::method::features::slow::{self, Images, Map, batch, context};
 
 const SIZE: (i64, i64) = (32, 48);
 
-fn fitted(method: &PatchCore, images: &Images) -> Memory {
-    let mut memory = Memory::new(method, &context(Mode::Infer, SIZE)).unwrap();
+fn fitted(method: &PatchCore, images: &Images) -> Scoring {
+    let mut memory = Scoring::new(method, &context(Mode::Infer, SIZE)).unwrap();
     assert!(!slow::no_grad(|| memory.fit(Fit::BeforeTraining, images)).unwrap());
     assert!(slow::no_grad(|| memory.fit(Fit::AfterTraining, images)).unwrap());
     memory
@@ -25,7 +25,7 @@ fn images() -> Images {
 }
 
 /// Patches of all images in loops: image, row and column, and the features.
-fn plainly(memory: &Memory, images: &Tensor) -> Vec<Vec<f64>> {
+fn plainly(memory: &Scoring, images: &Tensor) -> Vec<Vec<f64>> {
     let stages = memory.backbone.extract(images);
     let averaged = |stage: usize| {
         let features = Map::of(&stages[stage]);
@@ -56,6 +56,17 @@ fn rows(tensor: &Tensor) -> Vec<Vec<f64>> {
         .collect()
 }
 
+/// Features of the patches of images.
+fn patches(memory: &Scoring, images: &Tensor) -> Tensor {
+    slow::no_grad(|| {
+        memory
+            .bank
+            .patches(&memory.backbone.extract(images))
+            .unwrap()
+            .rows
+    })
+}
+
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let squares = a.iter().zip(b).map(|(a, b)| (a - b).powi(2));
     squares.sum::<f64>().sqrt()
@@ -73,7 +84,7 @@ fn memory_map_and_score_agree_with_loops() {
     let memory = fitted(&method, &images);
     let normal = plainly(&memory, &Tensor::cat(&images.0, 0));
     assert_eq!(normal.len(), 5 * 24);
-    let kept = rows(&memory.features);
+    let kept = rows(&memory.bank.features());
     assert_eq!((kept.len(), kept[0].len()), (36, 128 + 256));
     for row in &kept {
         let nearest = normal
@@ -118,7 +129,7 @@ fn memory_map_and_score_agree_with_loops() {
         slow::close(*found, *expected, 1e-3);
     }
     // Without neighbours the score is the largest distance.
-    let unweighed = Memory {
+    let unweighed = Scoring {
         neighbors: 0,
         ..memory
     };
@@ -139,10 +150,10 @@ fn the_same_seed_keeps_the_same_patches() {
     let kept = |seed| {
         slow::seed(12);
         let images = images();
-        let mut memory = Memory::new(&PatchCore::default(), &context(Mode::Infer, SIZE)).unwrap();
+        let mut memory = Scoring::new(&PatchCore::default(), &context(Mode::Infer, SIZE)).unwrap();
         slow::seed(seed);
         slow::no_grad(|| memory.fit(Fit::AfterTraining, &images)).unwrap();
-        memory.features.copy()
+        memory.bank.features().copy()
     };
     let first = kept(1);
     assert_eq!(first.size()[0], 2);
@@ -165,14 +176,14 @@ fn denoising_leaves_out_the_patches_with_the_largest_factors_at_their_position()
         ..PatchCore::default()
     };
     let memory = fitted(&method, &images);
-    let patches = slow::no_grad(|| memory.patches(&Tensor::cat(&images.0, 0))).rows;
+    let patches = patches(&memory, &Tensor::cat(&images.0, 0));
     let by_position = patches.view([5, 24, -1]).transpose(0, 1).contiguous();
-    let factors = slow::numbers(&local_outlier_factors(&by_position, 3).tr());
+    let factors = slow::numbers(&crate::measure::local_outlier_factors(&by_position, 3).tr());
     let mut order: Vec<usize> = (0..120).collect();
     order.sort_by(|&a, &b| factors[a].total_cmp(&factors[b]));
-    let (patches, kept) = (rows(&patches), rows(&memory.features));
+    let (patches, kept) = (rows(&patches), rows(&memory.bank.features()));
     assert_eq!(kept.len(), 90);
-    let weights = slow::numbers(&memory.factors);
+    let weights = slow::numbers(&memory.bank.factors());
     for &patch in &order[..90] {
         let place = kept.iter().position(|row| distance(row, &patches[patch]) < 1e-4);
         let place = place.unwrap_or_else(|| panic!("patch {patch} is missing"));
@@ -180,14 +191,12 @@ fn denoising_leaves_out_the_patches_with_the_largest_factors_at_their_position()
     }
     // Its own patches lie 0 away, those of other images by the factor of the nearest farther or nearer.
     let tested = batch(SIZE).normal;
-    let plain = Memory {
-        factors: memory.factors.ones_like(),
-        ..fitted(&method, &images)
-    };
-    let found = slow::no_grad(|| memory.nearest(&memory.patches(&tested).rows));
+    let plain = fitted(&method, &images);
+    slow::no_grad(|| plain.bank.factors().fill_(1.0));
+    let found = slow::no_grad(|| memory.bank.nearest(&self::patches(&memory, &tested), None));
     let (ours, theirs) = slow::no_grad(|| (memory.infer(&tested).unwrap(), plain.infer(&tested).unwrap()));
     assert!(ours.discrepancy[0] != theirs.discrepancy[0]);
-    let weighed = found.1 * memory.factors.index_select(0, &found.0);
+    let weighed = found.1 * memory.bank.factors().index_select(0, &found.0);
     let map = Map::of(&weighed.view([2, 1, 4, 6])).resized((32, 48), false);
     map.assert_close(&ours.discrepancy[0], 1e-4);
 }
@@ -240,8 +249,8 @@ fn denoising_keeps_defects_among_the_training_images_out_of_the_memory() {
         };
         slow::seed(15);
         let memory = fitted(&method, &images);
-        let patches = rows(&slow::no_grad(|| memory.patches(&images.0[0])).rows);
-        let kept = rows(&memory.features);
+        let patches = rows(&patches(&memory, &images.0[0]));
+        let kept = rows(&memory.bank.features());
         let among = |patch: &Vec<f64>| kept.iter().any(|row| distance(row, patch) < 1e-5);
         let defects = patches
             .iter()
@@ -260,7 +269,7 @@ fn denoising_keeps_defects_among_the_training_images_out_of_the_memory() {
 #[test]
 fn a_memory_that_was_not_filled_says_so() {
     slow::seed(16);
-    let mut memory = Memory::new(&PatchCore::default(), &context(Mode::Infer, SIZE)).unwrap();
+    let mut memory = Scoring::new(&PatchCore::default(), &context(Mode::Infer, SIZE)).unwrap();
     let error = memory.infer(&batch(SIZE).normal).unwrap_err().to_string();
     assert!(error.contains("not been fitted"), "{error}");
     let error = memory
@@ -268,6 +277,45 @@ fn a_memory_that_was_not_filled_says_so() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("no normal images"), "{error}");
+}
+
+#[test]
+fn a_run_that_kept_no_images_of_its_patches_opens_with_the_same_scores() {
+    slow::seed(17);
+    let folder = tempfile::tempdir().unwrap();
+    let method = PatchCore {
+        coreset: PositiveShare::new(0.2),
+        ..PatchCore::default()
+    };
+    let memory = fitted(&method, &images());
+    for frozen in [true, false] {
+        daf_core::store::save(folder.path(), &memory.stores(), frozen).unwrap();
+    }
+    let file = folder.path().join("weights/memory.safetensors");
+    let mut kept = weights::read(&file).unwrap();
+    kept.sort_by(|a, b| a.0.cmp(&b.0));
+    let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["factors", "features", "images"]);
+    let tested = batch(SIZE).normal;
+    let expected = slow::no_grad(|| memory.infer(&tested)).unwrap();
+    let opened = || {
+        let opened = Scoring::new(&method, &context(Mode::Infer, SIZE)).unwrap();
+        daf_core::store::load(folder.path(), &opened.stores(), false).map(|()| opened)
+    };
+    for older in [false, true] {
+        if older {
+            let all = weights::read(&file).unwrap();
+            let without = all.into_iter().filter(|(name, _)| name != "images");
+            weights::write(&file, without.collect()).unwrap();
+        }
+        let found = slow::no_grad(|| opened().unwrap().infer(&tested)).unwrap();
+        assert_eq!(found.discrepancy, expected.discrepancy);
+        assert_eq!(found.images, expected.images);
+    }
+    let factors = kept.remove(0);
+    weights::write(&file, vec![factors]).unwrap();
+    let error = opened().err().unwrap().to_string();
+    assert!(error.contains("`features` is missing"), "{error}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 /// A distance to the nearest taken row can only shrink, so an old one is a bound from above: only the row with the largest
 /// bound is brought up to date, and taken if it stays the largest (Minoux, 1978). The rows are the same as without, and
 /// most distances are never computed.
-pub(crate) fn k_center(
+pub(super) fn k_center(
     points: &[f32],
     width: usize,
     candidates: &[usize],
@@ -65,7 +65,7 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
 mod tests {
     use super::*;
     use crate::method::features::slow;
-    use daf_core::tch::Tensor;
+    use tch::Tensor;
 
     /// The definition: every distance, every time.
     fn plainly(points: &[f64], width: usize, candidates: &[usize], first: usize, count: usize) -> Vec<usize> {

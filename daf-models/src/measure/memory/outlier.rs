@@ -1,6 +1,6 @@
 //! How far a point lies out among its neighbours.
 
-use daf_core::tch::{Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Distances that are held in memory at once.
 const AT_ONCE: i64 = 1 << 24;
