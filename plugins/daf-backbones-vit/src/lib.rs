@@ -92,7 +92,7 @@ macro_rules! vit {
             }
 
             fn translate(&self, tensors: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, BoxError> {
-                Ok(names::translate(tensors))
+                Ok(names::translate(&tensors))
             }
 
             fn check(&self) -> Result<(), BoxError> {

@@ -25,7 +25,7 @@ const ATTENTION: [&str; 3] = [
 ];
 
 /// Tensors of either names with DINOv2's. What has other names stays as it is, and so does what is before the network's own name.
-pub(crate) fn translate(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+pub(crate) fn translate(tensors: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
     let given: HashMap<&str, &Tensor> = tensors
         .iter()
         .map(|(name, tensor)| (name.as_str(), tensor))
