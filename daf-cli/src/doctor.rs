@@ -63,6 +63,9 @@ impl Doctor {
                 None => "none are published".into(),
                 Some(pretrained) => match folders.find(&pretrained) {
                     Ok(Some(path)) => path.display().to_string(),
+                    Ok(None) if !pretrained.is_downloadable() => {
+                        format!("not found; {} has them ({})", pretrained.url, pretrained.license)
+                    }
                     Ok(None) => format!(
                         "not found, will be downloaded from {} ({})",
                         pretrained.url, pretrained.license

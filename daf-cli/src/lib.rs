@@ -51,6 +51,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 // The default parts register themselves, but only from crates that are mentioned.
+use daf_backbones_efficientnet as _;
+use daf_backbones_vit as _;
 use daf_data as _;
 use daf_models as _;
 use daf_synth as _;

@@ -154,7 +154,7 @@ pub fn pretrain(
         },
     };
     let Some(file) = file else { return Ok(Some(origin)) };
-    let tensors = weights::read(&file)?;
+    let tensors = recipe.translate_checked(weights::read(&file)?)?;
     if !prefix.is_empty() && weights::is_folded(&tensors) {
         // As a frozen teacher the folded network is the same function; as a student in training mode it is another one.
         return Err(format!(

@@ -75,7 +75,11 @@ fn forget_weights(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
-                if key == "weights" && (value == "imagenet" || value == "auto") {
+                if key == "weights"
+                    && ["imagenet", "pretrained", "auto"]
+                        .iter()
+                        .any(|word| value == word)
+                {
                     *value = "random".into();
                 } else {
                     forget_weights(value);

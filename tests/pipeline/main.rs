@@ -19,7 +19,9 @@ mod sweep;
 mod weights;
 
 // Links the crates, so that their parts are registered.
+use daf_backbones_efficientnet as _;
 use daf_backbones_mobilenet as _;
+use daf_backbones_vit as _;
 use daf_data as _;
 use daf_models as _;
 use daf_synth as _;

@@ -11,7 +11,7 @@ use daf_core::block::Blocks;
 use daf_core::data::Normalization;
 use daf_core::typetag;
 use daf_core::weights::{self, Pretrained, WeightFolders, Weights};
-use daf_core::{Backbone, BoxError, Extractor, Stage};
+use daf_core::{Backbone, BoxError, Extractor, Kind as PartKind, Stage};
 use daf_models::backbone::ResNet18;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,6 +19,7 @@ use tch::{Kind, Tensor};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::program::{SMALL, daf, folder, names, run, snapshot, succeed};
+use crate::registry::every;
 
 /// A backbone whose weights are published at an address of the test's.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +39,7 @@ impl Backbone for Elsewhere {
     fn pretrained(&self) -> Option<Pretrained> {
         Some(Pretrained {
             name: "elsewhere",
+            aliases: &["somewhere"],
             url: self.url.clone(),
             sha256: hash(&body()),
             license: "MIT",
@@ -205,6 +207,82 @@ impl Write for Log {
     }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[test]
+fn weights_on_a_page_are_not_downloaded_but_asked_for() {
+    let server = Server::start("200 OK", body(), body().len());
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("{}/project/networks/", server.address);
+    for weights in [Weights::Imagenet, Weights::Pretrained] {
+        let backbone = Elsewhere {
+            weights,
+            url: url.clone(),
+        };
+        let error = resolve(&folders(None, folder.path()), &backbone).unwrap_err();
+        let error = error.to_string();
+        for part in [
+            &url,
+            "elsewhere.safetensors",
+            "set DAF_WEIGHTS",
+            "`weights: random`",
+        ] {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+        let own = folder.path().join("elsewhere.safetensors");
+        fs::write(&own, body()).unwrap();
+        assert_eq!(
+            resolve(&folders(Some(folder.path()), folder.path()), &backbone).unwrap(),
+            Some(own.clone())
+        );
+        fs::remove_file(own).unwrap();
+    }
+    assert_eq!(server.requests(), 0);
+}
+
+#[test]
+fn every_backbone_finds_its_own_file_among_those_of_all_the_others() {
+    let recipes = every::<Box<dyn Backbone>>(PartKind::Backbone);
+    let published = || recipes.iter().filter_map(|(_, recipe)| recipe.pretrained());
+    let files = |record: &Pretrained| {
+        let names = [record.name].into_iter().chain(record.aliases.iter().copied());
+        let mut files: Vec<String> = names.map(|name| format!("{name}.safetensors")).collect();
+        if record.is_downloadable() {
+            files.push(record.file_name().to_owned());
+        }
+        files
+    };
+    let folder = tempfile::tempdir().unwrap();
+    // Of other networks, as PyTorch and DINOv2 publish them.
+    let others = [
+        "vgg16_bn-6c64b313.pth",
+        "dinov2_vits14_reg4_pretrain.pth",
+        "vit_s14",
+    ];
+    for file in published()
+        .flat_map(|record| files(&record))
+        .chain(others.map(str::to_owned))
+    {
+        fs::write(folder.path().join(file), "").unwrap();
+    }
+    for record in published() {
+        for file in files(&record) {
+            // Those of one network are taken away one by one.
+            let folders = folders(Some(folder.path()), folder.path());
+            let found = folders.find(&record).unwrap().expect(&file);
+            let name = found.file_name().and_then(|name| name.to_str()).unwrap();
+            assert!(
+                files(&record).iter().any(|own| own == name),
+                "{}: {name}",
+                record.name
+            );
+            fs::remove_file(found).unwrap();
+        }
+        assert_eq!(
+            folders(Some(folder.path()), folder.path()).find(&record).unwrap(),
+            None
+        );
     }
 }
 

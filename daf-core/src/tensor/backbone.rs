@@ -49,6 +49,15 @@ pub trait Backbone: Debug + Send + Sync {
     /// If the settings describe no network.
     fn build(&self, blocks: &Blocks) -> Result<Box<dyn Extractor>, BoxError>;
 
+    /// Tensors of a file of weights under the names and in the shapes that [`build`](Self::build) gives them: for files that name
+    /// or divide the same weights in another way. A run's own files do not need it.
+    ///
+    /// # Errors
+    /// If they are of another network.
+    fn translate(&self, tensors: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, BoxError> {
+        Ok(tensors)
+    }
+
     /// Checks ranges before any work is done.
     ///
     /// # Errors
@@ -65,6 +74,19 @@ impl dyn Backbone + '_ {
     #[must_use]
     pub fn stride(&self) -> i64 {
         common_stride(self.stages().iter().map(|stage| stage.stride))
+    }
+
+    /// As [`translate`](Backbone::translate).
+    ///
+    /// # Errors
+    /// The backbone's own, or [`Broken`] if it panics.
+    pub fn translate_checked(
+        &self,
+        tensors: Vec<(String, Tensor)>,
+    ) -> Result<Vec<(String, Tensor)>, BoxError> {
+        contract::call(Kind::Backbone, self.typetag_name(), "reading weights", || {
+            self.translate(tensors)
+        })
     }
 
     /// As [`build`](Backbone::build), with its stages checked and the features of every image.

@@ -21,13 +21,15 @@ use crate::data::Normalization;
 use crate::words::listed;
 use crate::{BoxError, Error, Result};
 
-/// Source of the weights of a backbone. In YAML: `imagenet`, `auto`, `random` or the path of a file.
+/// Source of the weights of a backbone. In YAML: `imagenet`, `pretrained`, `auto`, `random` or the path of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Weights {
     /// The published weights ([`Pretrained`]): looked for in the folders of [`WeightFolders`], then downloaded.
     #[default]
     Imagenet,
+    /// The same under a name that suits networks whose authors trained them on other images than ImageNet's.
+    Pretrained,
     /// The published weights if they can be had, otherwise random ones, with a warning.
     Auto,
     /// Drawn from the run's seed.
@@ -46,6 +48,7 @@ impl fmt::Display for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Imagenet => f.write_str("imagenet"),
+            Self::Pretrained => f.write_str("pretrained"),
             Self::Auto => f.write_str("auto"),
             Self::Random => f.write_str("random"),
             Self::File(path) => write!(f, "{}", path.display()),
@@ -65,11 +68,13 @@ impl FromStr for Weights {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "imagenet" => Ok(Self::Imagenet),
+            "pretrained" => Ok(Self::Pretrained),
             "auto" => Ok(Self::Auto),
             "random" => Ok(Self::Random),
             path if path.contains(['/', '.', '\\']) => Ok(Self::File(path.into())),
             other => Err(format!(
-                "`{other}` is neither `imagenet`, `auto` or `random` nor the path of a .safetensors or .pth file"
+                "`{other}` is neither `imagenet`, `pretrained`, `auto` or `random` nor the path of a .safetensors or .pth \
+                 file"
             )),
         }
     }
@@ -82,7 +87,7 @@ impl JsonSchema for Weights {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({
             "anyOf": [
-                { "enum": ["imagenet", "auto", "random"] },
+                { "enum": ["imagenet", "pretrained", "auto", "random"] },
                 { "type": "string", "title": "path of a .safetensors or .pth file" },
             ],
         })
@@ -94,7 +99,10 @@ impl JsonSchema for Weights {
 pub struct Pretrained {
     /// Name of the network, with which the names of its files start, e.g. `resnet18`.
     pub name: &'static str,
-    /// Address of the file.
+    /// Further names with which its files may start.
+    pub aliases: &'static [&'static str],
+    /// Address of a `.safetensors` or `.pth` file; or of a page with the weights in another format, which nothing is downloaded
+    /// from.
     pub url: String,
     /// SHA-256 of the file in hexadecimal, or its first digits where no more are published.
     pub sha256: String,
@@ -109,6 +117,25 @@ impl Pretrained {
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.url.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether the address is that of a file that can be loaded, not of a page.
+    #[must_use]
+    pub fn is_downloadable(&self) -> bool {
+        has_format_of_weights(Path::new(self.file_name()))
+    }
+
+    /// Whether a file's name starts with one of the network's names and ends as files of weights do.
+    fn is_name_of(&self, path: &Path) -> bool {
+        let file = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let starts = |name: &str| {
+            let rest = file.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['-', '.']))
+        };
+        (starts(self.name) || self.aliases.iter().any(|name| starts(name))) && has_format_of_weights(path)
     }
 }
 
@@ -142,7 +169,7 @@ impl WeightFolders {
             Weights::Random => Ok(None),
             Weights::File(path) if path.is_file() => Ok(Some(path.clone())),
             Weights::File(path) => Err(Error::checkpoint(path, "there is no such file of weights")),
-            Weights::Imagenet => self.published(pretrained, name).map(Some),
+            Weights::Imagenet | Weights::Pretrained => self.published(pretrained, name).map(Some),
             Weights::Auto => match self.published(pretrained, name) {
                 Ok(path) => Ok(Some(path)),
                 Err(error) => {
@@ -162,6 +189,19 @@ impl WeightFolders {
         };
         if let Some(found) = self.find(pretrained)? {
             return Ok(found);
+        }
+        if !pretrained.is_downloadable() {
+            return Err(Error::checkpoint(
+                name,
+                format!(
+                    "the published weights are not in {}, and cannot be downloaded as a file that can be loaded; make \
+                     {}.safetensors of those on {}, as docs/backbones.md says, and set DAF_WEIGHTS to its folder, or \
+                     write `weights: random` to do without",
+                    self.searched(),
+                    pretrained.name,
+                    pretrained.url,
+                ),
+            ));
         }
         let target = self.cache.join(pretrained.file_name());
         download(pretrained, &target, self.progress).map_err(|reason| {
@@ -198,7 +238,7 @@ impl WeightFolders {
         }
         for folder in self.user.iter().chain([&self.cache]) {
             let exact = folder.join(pretrained.file_name());
-            if exact.is_file() {
+            if pretrained.is_downloadable() && exact.is_file() {
                 return Ok(Some(exact));
             }
             // Only in the user's own folder do other names count: `resnet18.safetensors`, `resnet18-mine.pth`.
@@ -206,7 +246,7 @@ impl WeightFolders {
                 let mut same: Vec<PathBuf> = fs::read_dir(folder)
                     .map_err(Error::io(folder))?
                     .filter_map(|entry| Some(entry.ok()?.path()))
-                    .filter(|path| is_weights_of(path, pretrained.name))
+                    .filter(|path| pretrained.is_name_of(path) && path.is_file())
                     .collect();
                 same.sort();
                 if let Some(first) = same.into_iter().next() {
@@ -226,17 +266,11 @@ impl WeightFolders {
     }
 }
 
-fn is_weights_of(path: &Path, network: &str) -> bool {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let of_network = name
-        .strip_prefix(network)
-        .is_some_and(|rest| rest.starts_with(['-', '.']))
-        && path.is_file();
-    of_network
-        && matches!(
-            path.extension().and_then(|e| e.to_str()),
-            Some("safetensors" | "pth")
-        )
+fn has_format_of_weights(path: &Path) -> bool {
+    matches!(
+        path.extension().and_then(|e| e.to_str()),
+        Some("safetensors" | "pth")
+    )
 }
 
 /// Downloads published weights and checks their hash; `target` is complete or absent.

@@ -3,5 +3,5 @@
 mod resnet;
 pub(crate) mod vgg;
 
-pub use resnet::{ResNet18, Residual};
+pub use resnet::{ResNet18, ResNet34, ResNet50, Residual, WideResNet50};
 pub use vgg::Vgg16;

@@ -59,6 +59,7 @@ impl Backbone for Vgg16 {
     fn pretrained(&self) -> Option<Pretrained> {
         Some(Pretrained {
             name: Self::NAME,
+            aliases: &[],
             url: "https://download.pytorch.org/models/vgg16-397923af.pth".into(),
             sha256: "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0".into(),
             license: "BSD-3-Clause",

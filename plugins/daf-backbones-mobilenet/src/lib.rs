@@ -45,6 +45,7 @@ macro_rules! mobilenet {
             fn pretrained(&self) -> Option<Pretrained> {
                 Some(Pretrained {
                     name: $name,
+                    aliases: &[],
                     url: concat!("https://download.pytorch.org/models/", $name, "-", $hash, ".pth").into(),
                     sha256: $hash.into(),
                     license: "BSD-3-Clause",

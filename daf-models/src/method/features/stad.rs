@@ -122,7 +122,10 @@ impl Method for Stad {
         if ![1, 2, 4, 8].contains(&self.step) {
             return Err(format!("`step` must be 1, 2, 4 or 8, found {}", self.step).into());
         }
-        if matches!(self.teacher, Weights::Imagenet | Weights::Auto) {
+        if matches!(
+            self.teacher,
+            Weights::Imagenet | Weights::Pretrained | Weights::Auto
+        ) {
             return Err(format!(
                 "nobody publishes weights of STAD's teachers: `teacher` must be `random` or the path of a file, found \
                  `{}`",
