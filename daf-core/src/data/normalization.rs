@@ -10,7 +10,7 @@ pub enum Normalization {
     Auto,
     /// ImageNet's mean is taken off and its standard deviation divided out, channel by channel.
     Imagenet,
-    /// The same with mean and standard deviation of CLIP's training images.
+    /// By mean and standard deviation of CLIP's training images.
     Clip,
     /// -1..=1: 127 is taken off bytes, which are divided by 128.
     Centered,

@@ -9,7 +9,7 @@ use super::features::FeatureCache;
 pub struct Batch {
     /// Undamaged images, N×3×H×W.
     pub normal: Tensor,
-    /// The same images after synthesis; without a synthesizer there are none.
+    /// Images after synthesis; `None` without a synthesizer.
     pub synthetic: Option<Synthesized>,
     /// Which image of the training split each one is.
     pub indices: Vec<usize>,

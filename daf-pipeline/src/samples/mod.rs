@@ -40,11 +40,11 @@ impl TrainValSplit {
         Self::divided(items, share, seed, |_| None)
     }
 
-    /// The same, where `held_out` knows of some images whether they are held out; they stay so, and the share is filled up with
+    /// [`of`](Self::of) where `held_out` knows of some images whether they are held out; they stay so, and the share is filled up with
     /// others.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// The errors of [`of`](Self::of).
     pub fn divided(
         items: Vec<Item>,
         share: f64,

@@ -119,7 +119,7 @@ impl Values {
     /// Values of a file; `None` if it has 8 bit or fewer, as drawn images have.
     ///
     /// # Errors
-    /// As [`read_image`].
+    /// The errors of [`read_image`].
     pub fn of_file(path: impl AsRef<Path>) -> Result<Option<Self>> {
         let path = path.as_ref();
         let header = read_header(path)?;
@@ -296,7 +296,7 @@ impl Reading {
     /// Opens an image file.
     ///
     /// # Errors
-    /// As [`read_rgb`](super::read_rgb).
+    /// The errors of [`read_rgb`](super::read_rgb).
     pub fn open(&self, path: impl AsRef<Path>) -> Result<InputImage> {
         let path = path.as_ref();
         self.input(read_image(path)?)
