@@ -147,7 +147,7 @@ pub fn write_with<E: From<Error>>(
 /// Writes a file under a temporary name with `write` and renames it, without a sync: for files that can be had again.
 ///
 /// # Errors
-/// Those of `write`, and if the file cannot be renamed; the temporary file is removed then.
+/// The errors of `write`, and if the file cannot be renamed; the temporary file is removed then.
 pub fn replace<E: From<Error>>(
     target: &Path,
     write: impl FnOnce(&Path) -> std::result::Result<(), E>,

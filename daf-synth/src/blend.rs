@@ -8,8 +8,8 @@ use daf_core::{Fill, Region};
 /// with β = 1 nothing changes. Where the texture is smaller than the image, the image stays.
 pub fn blend(image: &mut RgbImage, region: &Region, fill: &Fill, opacity: f64) {
     let covering = (1.0 - opacity.clamp(0.0, 1.0)) as f32;
-    let bounds = region.bounds();
-    let (across, left, width) = (image.width() as usize, bounds.x as usize, bounds.width as usize);
+    let (mask, bounds) = (region.mask(), region.bounds());
+    let (across, width) = (image.width(), bounds.width as usize);
     let plain = match fill {
         Fill::Color(color) => vec![color.0; width],
         _ => Vec::new(),
@@ -20,9 +20,9 @@ pub fn blend(image: &mut RgbImage, region: &Region, fill: &Fill, opacity: f64) {
             Fill::Image(texture) => row(texture, bounds.x, y),
             Fill::Patch(patch) => row(patch, 0, y - bounds.y),
         };
-        let start = y as usize * across + left;
-        let inside = &region.mask().as_raw()[start..start + width];
-        let pixels = &mut image.as_chunks_mut::<3>().0[start..start + width];
+        let start = |across: u32| y as usize * across as usize + bounds.x as usize;
+        let inside = &mask.as_raw()[start(mask.width())..][..width];
+        let pixels = &mut image.as_chunks_mut::<3>().0[start(across)..][..width];
         for ((pixel, color), inside) in pixels.iter_mut().zip(colors).zip(inside) {
             if *inside == 0 {
                 continue;

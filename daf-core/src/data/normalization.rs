@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalization {
-    /// That of the method's backbone. A pipeline that has been checked holds which one it is, and so does a run.
+    /// Normalization of the method's backbone. A pipeline that has been checked holds which one it is, and so does a run.
     #[default]
     Auto,
     /// ImageNet's mean is taken off and its standard deviation divided out, channel by channel.

@@ -222,7 +222,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Nothing could be listed.
+    /// Empty listing with a fault.
     pub fn failed(fault: impl Into<BoxError>) -> Self {
         Self {
             faults: vec![fault.into()],

@@ -36,7 +36,7 @@ pub struct Demo {
     pub test: u32,
     /// Side of the square images in pixels, 32 to 4096.
     pub size: u32,
-    /// Another seed, other images.
+    /// Seed of the images: another one gives other images.
     pub seed: u64,
 }
 daf_core::register!(Dataset: Demo = "demo");

@@ -118,7 +118,7 @@ pub struct SampleSettings {
 /// One training sample.
 #[derive(Debug)]
 pub struct Sample {
-    /// Which of the images it is.
+    /// Number of the image.
     pub index: usize,
     /// Whether the undamaged image looks the same in every epoch: the network sees all of it, not a window somewhere.
     pub recurs: bool,

@@ -26,7 +26,7 @@ impl ColorSpace {
     /// Every color space.
     pub const ALL: [Self; 6] = [Self::YCrCb, Self::Hsv, Self::Hls, Self::Lab, Self::Luv, Self::Yuv];
 
-    /// Which of the three values is the brightness.
+    /// Index of the brightness among the three values.
     #[must_use]
     pub const fn brightness(self) -> usize {
         match self {

@@ -20,7 +20,7 @@ use crate::shape::perlin::Lattice;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Procedural {
-    /// Which patterns there are, each as likely as any other: `marble`, `stripes`, `checks`, `cells`,
+    /// Patterns, each as likely as any other: `marble`, `stripes`, `checks`, `cells`,
     /// `weave`, `grain`, `blotches`; all of them by default.
     pub patterns: Vec<Pattern>,
 }

@@ -22,9 +22,9 @@ pub enum Depth {
     /// 0..=1 if it holds floats.
     #[default]
     Auto,
-    /// 0 and the largest number of so many bits, 8 to 32.
+    /// Black is 0, white the largest number of so many bits, 8 to 32.
     Bits(u8),
-    /// These two, also in 8-bit files; values beyond them are cut off.
+    /// Black and white, also in 8-bit files; values beyond them are cut off.
     Range(f64, f64),
 }
 

@@ -123,7 +123,7 @@ impl Mapper {
         }
     }
 
-    /// Of N×3×H×W images: N×`features`×H/8×W/8, and float32 N×1×H/8×W/8.
+    /// Features N×`features`×H/8×W/8 of N×3×H×W images, and logits N×1×H/8×W/8 in float32.
     fn forward(&self, images: &Tensor) -> (Tensor, Tensor) {
         let mut features = channels_last(images);
         for (number, group) in self.groups.iter().enumerate() {

@@ -37,7 +37,7 @@ pub struct Nsa {
     /// (with the stronger gradients: textures), `mix` (a coin decides on one of both), `swap` (pasted),
     /// `uniform` (pasted half-transparently, as in FPI).
     pub blend: Option<Blend>,
-    /// Which gradients are the stronger ones in mixed blending: `opencv` or, by their length, `magnitude`.
+    /// Rule for the stronger gradients in mixed blending: `opencv` or, by their length, `magnitude`.
     pub mixed_rule: Option<MixedRule>,
     /// The training target: `binary` (the mask), `continuous` (a blending factor drawn for each image),
     /// `intensity` (the change of the pixels), `logistic` (the same through a logistic function).
