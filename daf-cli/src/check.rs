@@ -148,7 +148,7 @@ struct Tried {
     /// Names and values.
     losses: String,
     counted: MultiplyAdds,
-    /// Of training with an image, if the method learns by steps.
+    /// Duration of a training step per image, if the method learns by steps.
     seconds: Option<f64>,
 }
 

@@ -57,7 +57,7 @@ fn spare_runs(page: &Path, runs: &[PathBuf]) -> Result<(), Failure> {
     }
 }
 
-/// What `read` makes of those of the folders that are runs, and how many it fails at: damaged runs and folders that are not
+/// Results of `read` for those of the folders that are runs, and how many it fails at: damaged runs and folders that are not
 /// there. What is no run, as `runs/*` brings it along, is passed over.
 ///
 /// # Errors

@@ -280,7 +280,7 @@ fn no_image(given: &Path, found: &Found) -> String {
 /// An image file, and the file that its heat map is drawn into.
 type Asked = (PathBuf, Option<PathBuf>);
 
-/// Some of the images, opened.
+/// Opened images.
 struct Opened<'f> {
     images: Vec<(&'f Asked, InputImage)>,
     /// Why others cannot be read.

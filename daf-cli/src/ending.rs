@@ -21,9 +21,9 @@ use crate::waiting;
 /// Who wants the program to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Somebody at the keyboard.
+    /// Interrupt from the keyboard.
     Interrupt,
-    /// Another program, or the terminal in going away.
+    /// Signal of another program, or of a terminal that closes.
     Terminate,
 }
 

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// Files that are read, whatever names they go by.
 #[derive(Default)]
 pub(crate) struct Inputs {
-    /// Their real paths, with a word for each.
+    /// Real paths, with a word for each.
     files: HashMap<PathBuf, &'static str>,
     /// The files by device and inode: one file may have several names.
     numbers: HashMap<(u64, u64), &'static str>,

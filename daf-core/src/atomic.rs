@@ -147,7 +147,7 @@ pub fn write_with<E: From<Error>>(
 /// Writes a file under a temporary name with `write` and renames it, without a sync: for files that can be had again.
 ///
 /// # Errors
-/// Those of `write`, and if the file cannot be renamed; the temporary file is removed then.
+/// The errors of `write`, and if the file cannot be renamed; the temporary file is removed then.
 pub fn replace<E: From<Error>>(
     target: &Path,
     write: impl FnOnce(&Path) -> std::result::Result<(), E>,
@@ -177,7 +177,7 @@ pub fn write_file(target: &Path, content: &[u8]) -> Result<()> {
 /// Writes a value as readable JSON, as [`write_file`] does.
 ///
 /// # Errors
-/// As [`write_file`].
+/// The errors of [`write_file`].
 pub fn write_json(target: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value).map_err(|e| Error::io(target)(e.into()))?;
     text.push(b'\n');
@@ -187,7 +187,7 @@ pub fn write_json(target: &Path, value: &impl Serialize) -> Result<()> {
 /// Writes lines as CSV with a header, as [`write_file`] does.
 ///
 /// # Errors
-/// As [`write_file`].
+/// The errors of [`write_file`].
 pub fn write_csv<T: Serialize>(target: &Path, lines: &[T]) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for line in lines {

@@ -105,7 +105,7 @@ impl Scale {
 pub enum Chosen {
     /// A scale whose threshold lies over its median.
     Scale(Scale),
-    /// There is no threshold, so that nothing counts as normal or anomalous.
+    /// No threshold, so that nothing counts as normal or anomalous.
     Missing {
         /// The reason.
         unavailable: String,
@@ -319,7 +319,7 @@ pub struct Calibration {
     /// For pixel scores. Its threshold is meant for whole images: no more of the normal ones than
     /// `false_alarms` have a pixel over it.
     pub pixel: Chosen,
-    /// Their provenance.
+    /// Provenance of both.
     #[serde(flatten)]
     pub basis: Basis,
 }

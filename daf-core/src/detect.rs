@@ -96,7 +96,7 @@ impl Detector {
     /// Scores one image of any size, an [`RgbImage`] or what [`read`](Self::read) gives.
     ///
     /// # Errors
-    /// As [`detect_batch`](Self::detect_batch).
+    /// The errors of [`detect_batch`](Self::detect_batch).
     pub fn detect<'i>(&self, image: impl Into<InputView<'i>>) -> Result<Detection> {
         let mut found = self.detect_batch(&[image.into()])?;
         found
@@ -151,7 +151,7 @@ impl Detector {
     /// Scores images that have the size of the network's input already.
     ///
     /// # Errors
-    /// As [`detect_batch`](Self::detect_batch).
+    /// The errors of [`detect_batch`](Self::detect_batch).
     pub fn detect_inputs(&self, inputs: &[&RgbImage]) -> Result<Vec<Detection>> {
         self.finish(self.engine.infer(inputs)?)
     }

@@ -20,7 +20,7 @@ pub trait Engine: Send + Sync {
     /// Smooths pixel scores and reduces them to a score for each image. All maps have one size, whichever that is.
     ///
     /// # Errors
-    /// As [`infer`](Self::infer).
+    /// The errors of [`infer`](Self::infer).
     fn finish(&self, maps: Vec<ScoreMap>) -> Result<Vec<(f64, ScoreMap)>>;
 
     /// Images that it takes together with profit.

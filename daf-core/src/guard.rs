@@ -63,7 +63,7 @@ pub fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch(work).map_err(|caught| caught.text().to_owned())
 }
 
-/// As [`quietly`], with all that is known of the panic.
+/// [`quietly`], with all that is known of the panic.
 ///
 /// # Errors
 /// If `work` panics.

@@ -4,6 +4,8 @@
 //! documentation, example and JSON schema. [`register!`](crate::register) fills it, so that a part is listed,
 //! documented and covered by the registry's test suites from the moment it is linked.
 
+use std::collections::BTreeSet;
+
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
@@ -84,6 +86,21 @@ pub fn components(kind: Kind) -> Vec<&'static Component> {
 #[must_use]
 pub fn find(kind: Kind, name: &str) -> Option<&'static Component> {
     components(kind).into_iter().find(|c| c.name == name)
+}
+
+/// The crates that may have brought the parts of a setting, as YAML holds it: those with a part, of whatever kind, that has the name
+/// of one of its `type`s.
+#[must_use]
+pub fn crates_of(setting: &Value) -> BTreeSet<&'static str> {
+    let within: Vec<_> = match setting {
+        Value::Object(map) => map.values().collect(),
+        Value::Array(list) => list.iter().collect(),
+        _ => Vec::new(),
+    };
+    let name = setting.get("type").and_then(Value::as_str);
+    let parts = inventory::iter::<Component>().filter(|part| Some(part.name) == name);
+    let own = parts.map(|part| part.krate);
+    own.chain(within.into_iter().flat_map(crates_of)).collect()
 }
 
 /// Refuses parts that YAML could not name: typetag would notice only when the name is looked up.

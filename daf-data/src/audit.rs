@@ -18,8 +18,7 @@ use crate::finding::{Finding, Named};
 use crate::masks::named_as_masks;
 
 use alike::{Index, Thumbnail, near_their_mean, same_shot};
-use origin::Origin;
-pub use origin::Trait;
+use origin::{Origin, Traces};
 
 /// The report on a data set. Lists are sorted, so that the same data give the same report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -86,10 +85,7 @@ pub struct Format {
 /// Measurements of one item. There is one for each image of a data set, so it is small: no image is kept.
 #[derive(Default)]
 struct Seen {
-    size: Option<(u32, u32)>,
-    origin: Option<Origin>,
-    /// Whether every pixel is grey.
-    gray: Option<bool>,
+    origin: Origin,
     pixels: Option<[u8; 32]>,
     thumbnail: Option<Thumbnail>,
     /// The smallest and the largest level of any channel.
@@ -155,13 +151,13 @@ pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, 
         let count = counts.entry((*split, &item.category, &item.defect)).or_default();
         count.0 += 1;
         count.1 += usize::from(item.mask.is_some());
-        if let Some(size) = seen.size {
+        if let Some(size) = seen.origin.size {
             *sizes.entry((*split, size)).or_default() += 1;
         }
         if let Some(values) = seen.mask_values {
             *masks.entry(values).or_default() += 1;
         }
-        if let Some(Origin { header, .. }) = &seen.origin {
+        if let Some(Traces { header, .. }) = &seen.origin.file {
             *formats
                 .entry((*split, header.format, header.channels, header.bits))
                 .or_default() += 1;
@@ -182,7 +178,8 @@ pub fn audit(dataset: &dyn Dataset, reading: Reading, progress: &(dyn Fn(usize, 
             .into_iter()
             .flatten(),
     );
-    findings.extend(origin::findings(&items, &seen));
+    let origins: Vec<_> = seen.iter().map(|seen| &seen.origin).collect();
+    findings.extend(origin::findings(&items, &origins));
     findings.extend(names(&items));
     Audit {
         counts: counts
@@ -246,8 +243,11 @@ impl Seen {
                 return self.findings.push(unreadable(reason));
             }
         };
-        self.size = Some(image.dimensions());
-        self.origin = Origin::of(&item.image);
+        self.origin = Origin {
+            size: Some(image.dimensions()),
+            gray: Some(image.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3])),
+            file: Traces::of(&item.image),
+        };
         self.levels = image.iter().copied().min().zip(image.iter().copied().max());
         if let Some(white) = white_of(reading.depth)
             && let Ok(Some(values)) = Values::of_file(&item.image)
@@ -259,7 +259,6 @@ impl Seen {
                 white,
             });
         }
-        self.gray = Some(image.pixels().all(|pixel| pixel.0 == [pixel.0[0]; 3]));
         self.thumbnail = Thumbnail::of(&image);
         if let Some((color, others)) = one_color(&image) {
             self.findings.push(Finding::OneColor {
@@ -290,7 +289,7 @@ impl Seen {
         let path = item.mask.clone().unwrap_or_default();
         // Drawn masks have no file.
         self.mask_values = data::read_mask_values(&path).ok().map(|mask| mask.values);
-        if let Some(image_size) = self.size
+        if let Some(image_size) = self.origin.size
             && image_size != mask.dimensions()
         {
             self.findings.push(Finding::MaskSize {
@@ -360,10 +359,10 @@ fn small_range(seen: &[Seen]) -> Option<Finding> {
     const SMALL: u8 = 64;
     let widest = |all: (u8, u8), one: (u8, u8)| (all.0.min(one.0), all.1.max(one.1));
     let (low, high) = seen.iter().filter_map(|seen| seen.levels).reduce(widest)?;
-    let bits = seen.iter().filter_map(|seen| seen.origin.as_ref());
+    let bits = seen.iter().filter_map(|seen| seen.origin.file.as_ref());
     (high - low < SMALL).then(|| Finding::SmallRange {
         levels: (low, high),
-        bits: bits.map(|origin| origin.header.bits).max().unwrap_or(8),
+        bits: bits.map(|file| file.header.bits).max().unwrap_or(8),
     })
 }
 

@@ -7,8 +7,6 @@ use daf_core::words::listed;
 use daf_core::{Item, Split};
 use serde::Serialize;
 
-pub use crate::audit::Trait;
-
 /// Names that a sentence has before it counts the rest.
 const SHOWN: usize = 3;
 
@@ -183,6 +181,56 @@ pub enum Finding {
         /// Their basis, and what follows.
         reason: String,
     },
+}
+
+/// A property of an image that has nothing to do with its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trait {
+    /// `png`, `jpeg`, `bmp` or `tiff`.
+    FileFormat,
+    /// Bits per value.
+    Depth,
+    /// Values per pixel.
+    Channels,
+    /// Width and height.
+    Size,
+    /// The quality that JPEG files were written with, as far as their tables tell.
+    JpegQuality,
+    /// Grey or in color.
+    Color,
+    /// The camera of the EXIF data, or that there are none.
+    Camera,
+    /// The orientation of the EXIF data.
+    Orientation,
+}
+
+impl Trait {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::FileFormat,
+        Self::Depth,
+        Self::Channels,
+        Self::Size,
+        Self::JpegQuality,
+        Self::Color,
+        Self::Camera,
+        Self::Orientation,
+    ];
+
+    /// The name in a sentence.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FileFormat => "file format",
+            Self::Depth => "bit depth",
+            Self::Channels => "number of channels",
+            Self::Size => "size",
+            Self::JpegQuality => "JPEG quality",
+            Self::Color => "presence of color",
+            Self::Camera => "EXIF data",
+            Self::Orientation => "EXIF orientation",
+        }
+    }
 }
 
 /// Images with a common use.

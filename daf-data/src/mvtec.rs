@@ -338,104 +338,88 @@ fn categories<'a>(root: &'a Path, category: Option<&'a str>) -> Categories<'a> {
     }
 }
 
-/// MPDD, metal parts: the layout of MVTec AD.
-///
-/// ```text
-/// root/tubes/train/good/000.png
-/// root/tubes/test/anomalous/000.png
-/// root/tubes/ground_truth/anomalous/000_mask.png
-/// ```
-///
-/// Categories: `bracket_black`, `bracket_brown`, `bracket_white`, `connector`, `metal_plate`, `tubes`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Mpdd {
-    /// The folder that holds the categories, or the category itself if none is given.
-    pub root: PathBuf,
-    /// Name of the category's folder, e.g. `tubes`, or a pattern: `"*"` for all categories in one.
-    #[serde(default)]
-    pub category: Option<String>,
-    /// Suffixes that the names of masks may add to those of their images, in any case.
-    #[serde(default = "masks::suffixes")]
-    pub mask_suffix: Vec<String>,
-}
-daf_core::register!(Dataset: Mpdd = "mpdd");
-
-impl Default for Mpdd {
-    fn default() -> Self {
-        Self {
-            root: "data/mpdd".into(),
-            category: Some("tubes".into()),
-            mask_suffix: masks::suffixes(),
+/// Declares a registered data set in a variant of MVTec AD's layout, with its defaults.
+macro_rules! variant {
+    (
+        $(#[$doc:meta])*
+        $part:ident = $name:literal in $layout:ident { root: $root:literal, $(#[$category_doc:meta])* category: $category:literal }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $part {
+            /// The folder that holds the categories, or the category itself if none is given.
+            pub root: PathBuf,
+            $(#[$category_doc])*
+            #[serde(default)]
+            pub category: Option<String>,
+            /// Suffixes that the names of masks may add to those of their images, in any case.
+            #[serde(default = "masks::suffixes")]
+            pub mask_suffix: Vec<String>,
         }
-    }
-}
+        daf_core::register!(Dataset: $part = $name);
 
-#[typetag::serde(name = Mpdd::NAME)]
-impl Dataset for Mpdd {
-    fn items(&self, split: Split) -> Result<Vec<Item>, BoxError> {
-        self.survey(split).complete()
-    }
-
-    fn survey(&self, split: Split) -> Listing {
-        categories(&self.root, self.category.as_deref())
-            .survey(|category| MVTEC.list(category, split, &self.mask_suffix))
-    }
-
-    fn check(&self) -> Result<(), BoxError> {
-        masks::check_suffixes(&self.mask_suffix)?;
-        categories(&self.root, self.category.as_deref()).check()
-    }
-}
-
-/// BTAD, three industrial products: MVTec's layout with `ok` and `ko`.
-///
-/// ```text
-/// root/01/train/ok/0000.bmp
-/// root/01/test/ok/0000.bmp
-/// root/01/test/ko/0000.bmp
-/// root/01/ground_truth/ko/0000.png
-/// ```
-///
-/// Categories: `"01"`, `"02"`, `"03"`, in quotes, as YAML takes 01 for a number. All defects are of the kind
-/// `ko`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Btad {
-    /// The folder that holds the categories, or the category itself if none is given.
-    pub root: PathBuf,
-    /// Name of the category's folder, e.g. `"01"`, or a pattern: `"*"` for all categories in one.
-    #[serde(default)]
-    pub category: Option<String>,
-    /// Suffixes that the names of masks may add to those of their images, in any case.
-    #[serde(default = "masks::suffixes")]
-    pub mask_suffix: Vec<String>,
-}
-daf_core::register!(Dataset: Btad = "btad");
-
-impl Default for Btad {
-    fn default() -> Self {
-        Self {
-            root: "data/btad".into(),
-            category: Some("01".into()),
-            mask_suffix: masks::suffixes(),
+        impl Default for $part {
+            fn default() -> Self {
+                Self {
+                    root: $root.into(),
+                    category: Some($category.into()),
+                    mask_suffix: masks::suffixes(),
+                }
+            }
         }
+
+        #[typetag::serde(name = $part::NAME)]
+        impl Dataset for $part {
+            fn items(&self, split: Split) -> Result<Vec<Item>, BoxError> {
+                self.survey(split).complete()
+            }
+
+            fn survey(&self, split: Split) -> Listing {
+                categories(&self.root, self.category.as_deref())
+                    .survey(|category| $layout.list(category, split, &self.mask_suffix))
+            }
+
+            fn check(&self) -> Result<(), BoxError> {
+                masks::check_suffixes(&self.mask_suffix)?;
+                categories(&self.root, self.category.as_deref()).check()
+            }
+        }
+    };
+}
+
+variant! {
+    /// MPDD, metal parts: the layout of MVTec AD.
+    ///
+    /// ```text
+    /// root/tubes/train/good/000.png
+    /// root/tubes/test/anomalous/000.png
+    /// root/tubes/ground_truth/anomalous/000_mask.png
+    /// ```
+    ///
+    /// Categories: `bracket_black`, `bracket_brown`, `bracket_white`, `connector`, `metal_plate`, `tubes`.
+    Mpdd = "mpdd" in MVTEC {
+        root: "data/mpdd",
+        /// Name of the category's folder, e.g. `tubes`, or a pattern: `"*"` for all categories in one.
+        category: "tubes"
     }
 }
 
-#[typetag::serde(name = Btad::NAME)]
-impl Dataset for Btad {
-    fn items(&self, split: Split) -> Result<Vec<Item>, BoxError> {
-        self.survey(split).complete()
-    }
-
-    fn survey(&self, split: Split) -> Listing {
-        categories(&self.root, self.category.as_deref())
-            .survey(|category| BTAD.list(category, split, &self.mask_suffix))
-    }
-
-    fn check(&self) -> Result<(), BoxError> {
-        masks::check_suffixes(&self.mask_suffix)?;
-        categories(&self.root, self.category.as_deref()).check()
+variant! {
+    /// BTAD, three industrial products: MVTec's layout with `ok` and `ko`.
+    ///
+    /// ```text
+    /// root/01/train/ok/0000.bmp
+    /// root/01/test/ok/0000.bmp
+    /// root/01/test/ko/0000.bmp
+    /// root/01/ground_truth/ko/0000.png
+    /// ```
+    ///
+    /// Categories: `"01"`, `"02"`, `"03"`, in quotes, as YAML takes 01 for a number. All defects are of the kind
+    /// `ko`.
+    Btad = "btad" in BTAD {
+        root: "data/btad",
+        /// Name of the category's folder, e.g. `"01"`, or a pattern: `"*"` for all categories in one.
+        category: "01"
     }
 }

@@ -315,7 +315,7 @@ fn folder(root: &Path) -> Mvtec {
     }
 }
 
-/// What is told of a data set but for missing masks.
+/// Findings about a data set without those of missing masks.
 fn findings(root: &Path) -> Vec<String> {
     let report = quiet(&folder(root));
     let told = report

@@ -1,4 +1,4 @@
-//! What holds for every registered data set. New ones are covered from the moment they are registered.
+//! Rules for every registered data set. New ones are covered from the moment they are registered.
 
 use daf_core::registry::{self, Component};
 use daf_core::{Dataset, Kind, Split, schemars};

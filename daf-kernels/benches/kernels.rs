@@ -1,4 +1,4 @@
-//! What ResNet18's first three stages ask for of an image of 256×256, in one thread.
+//! Kernels that ResNet18's first three stages need for an image of 256×256, in one thread.
 
 use std::hint::black_box;
 

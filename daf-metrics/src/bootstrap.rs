@@ -143,7 +143,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says; [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`;
+    /// Those that [`PixelEvaluation`] names; [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`;
     /// [`Unavailable::InvalidBootstrap`] if a setting is out of its range; [`Unavailable::TooFewSamples`] if
     /// there is but one anomalous or one normal image.
     pub fn bootstrap(&self, limit: f64, settings: &Bootstrap) -> Result<PixelIntervals, Unavailable> {

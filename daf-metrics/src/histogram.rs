@@ -108,7 +108,7 @@ impl PixelHistogram {
     ///
     /// # Errors
     ///
-    /// As [`RankedMap::new`](crate::RankedMap::new). Then nothing is counted.
+    /// The errors of [`RankedMap::new`](crate::RankedMap::new). Then nothing is counted.
     pub fn push<L: Label>(
         &mut self,
         scores: &[f32],
@@ -204,11 +204,11 @@ impl PixelHistogram {
         self.keys = Some((low, high));
     }
 
-    /// As [`PixelEvaluation::auroc`](crate::PixelEvaluation::auroc).
+    /// Bounds of [`PixelEvaluation::auroc`](crate::PixelEvaluation::auroc).
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`](crate::PixelEvaluation) says; the same with all metrics.
+    /// Those that [`PixelEvaluation`](crate::PixelEvaluation) names; the same with all metrics.
     pub fn auroc(&self) -> Result<Bounded, Unavailable> {
         let totals = self.totals()?;
         let tied: f64 = self
@@ -221,11 +221,11 @@ impl PixelHistogram {
         Ok(Bounded::new(value, value - slack, value + slack))
     }
 
-    /// As [`PixelEvaluation::average_precision`](crate::PixelEvaluation::average_precision).
+    /// Bounds of [`PixelEvaluation::average_precision`](crate::PixelEvaluation::average_precision).
     ///
     /// # Errors
     ///
-    /// As [`auroc`](Self::auroc).
+    /// The errors of [`auroc`](Self::auroc).
     pub fn average_precision(&self) -> Result<Bounded, Unavailable> {
         let totals = self.totals()?;
         let (mut low, mut high) = (Sum::default(), Sum::default());
@@ -253,34 +253,34 @@ impl PixelHistogram {
         ))
     }
 
-    /// As [`PixelEvaluation::f1_max`](crate::PixelEvaluation::f1_max), with the bounds of the exact maximum.
+    /// Bounds of [`PixelEvaluation::f1_max`](crate::PixelEvaluation::f1_max), with the bounds of the exact maximum.
     ///
     /// # Errors
     ///
-    /// As [`auroc`](Self::auroc).
+    /// The errors of [`auroc`](Self::auroc).
     pub fn f1_max(&self) -> Result<(F1Max, Bounded), Unavailable> {
         let best = self.tally(self.totals()?).f1_max();
         let high = self.highest_f1()?;
         Ok((best, Bounded::new(best.f1, best.f1, high)))
     }
 
-    /// As [`PixelEvaluation::iou_max`](crate::PixelEvaluation::iou_max), with the bounds of the exact
+    /// Bounds of [`PixelEvaluation::iou_max`](crate::PixelEvaluation::iou_max), with the bounds of the exact
     /// maximum.
     ///
     /// # Errors
     ///
-    /// As [`auroc`](Self::auroc).
+    /// The errors of [`auroc`](Self::auroc).
     pub fn iou_max(&self) -> Result<(IouMax, Bounded), Unavailable> {
         let best = self.tally(self.totals()?).iou_max();
         let high = self.highest_f1()?;
         Ok((best, Bounded::new(best.iou, best.iou, high / (2.0 - high))))
     }
 
-    /// As [`PixelEvaluation::pro`](crate::PixelEvaluation::pro).
+    /// Bounds of [`PixelEvaluation::pro`](crate::PixelEvaluation::pro).
     ///
     /// # Errors
     ///
-    /// As [`auroc`](Self::auroc), and [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`.
+    /// The errors of [`auroc`](Self::auroc), and [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`.
     pub fn pro(&self, limit: f64) -> Result<Bounded, Unavailable> {
         let totals = self.totals()?;
         if !(limit > 0.0 && limit <= 1.0) {
@@ -304,12 +304,12 @@ impl PixelHistogram {
         ))
     }
 
-    /// As [`PixelEvaluation::curve`](crate::PixelEvaluation::curve), with a point for every bin before
+    /// Bounds of [`PixelEvaluation::curve`](crate::PixelEvaluation::curve), with a point for every bin before
     /// thinning.
     ///
     /// # Errors
     ///
-    /// As [`auroc`](Self::auroc).
+    /// The errors of [`auroc`](Self::auroc).
     pub fn curve(&self) -> Result<Vec<OperatingPoint>, Unavailable> {
         let totals = self.totals()?;
         let keys = self.keys.unwrap_or_default();

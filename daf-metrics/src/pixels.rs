@@ -53,7 +53,7 @@ impl PixelMaps {
     ///
     /// # Errors
     ///
-    /// As [`RankedMap::new`]. Then nothing is added.
+    /// The errors of [`RankedMap::new`]. Then nothing is added.
     pub fn push<L: Label>(
         &mut self,
         scores: &[f32],
@@ -152,7 +152,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says.
+    /// Those that [`PixelEvaluation`] names.
     pub fn auroc(&self) -> Result<f64, Unavailable> {
         Ok(self.ranking()?.tally.auroc())
     }
@@ -162,7 +162,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says.
+    /// Those that [`PixelEvaluation`] names.
     pub fn average_precision(&self) -> Result<f64, Unavailable> {
         Ok(self.ranking()?.tally.average_precision())
     }
@@ -171,7 +171,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says.
+    /// Those that [`PixelEvaluation`] names.
     pub fn f1_max(&self) -> Result<F1Max, Unavailable> {
         Ok(self.ranking()?.tally.f1_max())
     }
@@ -181,7 +181,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says.
+    /// Those that [`PixelEvaluation`] names.
     pub fn iou_max(&self) -> Result<IouMax, Unavailable> {
         Ok(self.ranking()?.tally.iou_max())
     }
@@ -196,7 +196,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says, and [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`.
+    /// Those that [`PixelEvaluation`] names, and [`Unavailable::InvalidLimit`] unless `limit` is in `(0, 1]`.
     pub fn pro(&self, limit: f64) -> Result<f64, Unavailable> {
         self.ranking()?.pro(&self.maps.maps, limit)
     }
@@ -210,7 +210,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says, [`Unavailable::NoScoreRange`] for constant scores and
+    /// Those that [`PixelEvaluation`] names, [`Unavailable::NoScoreRange`] for constant scores and
     /// [`Unavailable::TooFewThresholds`] where no area is left under the curve.
     pub fn pro_200(&self) -> Result<f64, Unavailable> {
         pro_200(&self.maps.maps, self.ranking()?.totals)
@@ -226,7 +226,7 @@ impl PixelEvaluation {
     ///
     /// # Errors
     ///
-    /// As [`PixelEvaluation`] says.
+    /// Those that [`PixelEvaluation`] names.
     pub fn curve(&self) -> Result<Vec<OperatingPoint>, Unavailable> {
         let ranking = self.ranking()?;
         let keys = key_range(&self.maps.maps);

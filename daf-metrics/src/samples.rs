@@ -24,7 +24,7 @@ pub fn auroc<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, Unavailable>
 ///
 /// # Errors
 ///
-/// As [`auroc`]: with one class only it would be trivially 1 or 0, so it is not given.
+/// The errors of [`auroc`]: with one class only it would be trivially 1 or 0, so it is not given.
 ///
 /// ```
 /// let ap = daf_metrics::average_precision(&[0.1, 0.4, 0.35, 0.8], &[0u8, 0, 1, 1])?;
@@ -40,7 +40,7 @@ pub fn average_precision<L: Label>(scores: &[f32], labels: &[L]) -> Result<f64, 
 ///
 /// # Errors
 ///
-/// As [`auroc`].
+/// The errors of [`auroc`].
 ///
 /// ```
 /// let best = daf_metrics::f1_max(&[0.1, 0.4, 0.35, 0.8], &[0u8, 0, 1, 1])?;
@@ -65,7 +65,7 @@ pub fn f1_max<L: Label>(scores: &[f32], labels: &[L]) -> Result<F1Max, Unavailab
 #[derive(Debug, Clone)]
 pub struct RankedSamples {
     pub(crate) normal: Vec<u32>,
-    /// As regions of one pixel.
+    /// Counts of anomalous samples, as regions of one pixel.
     pub(crate) anomalous: Vec<u64>,
     tally: Tally,
 }
@@ -75,7 +75,7 @@ impl RankedSamples {
     ///
     /// # Errors
     ///
-    /// As [`auroc`].
+    /// The errors of [`auroc`].
     pub fn new<L: Label>(scores: &[f32], labels: &[L]) -> Result<Self, Unavailable> {
         if scores.len() != labels.len() {
             return Err(Unavailable::LengthMismatch {
@@ -114,17 +114,17 @@ impl RankedSamples {
         })
     }
 
-    /// As the function [`auroc`].
+    /// The function [`auroc`] of these samples.
     pub fn auroc(&self) -> f64 {
         self.tally.auroc()
     }
 
-    /// As the function [`average_precision`].
+    /// The function [`average_precision`] of these samples.
     pub fn average_precision(&self) -> f64 {
         self.tally.average_precision()
     }
 
-    /// As the function [`f1_max`].
+    /// The function [`f1_max`] of these samples.
     pub fn f1_max(&self) -> F1Max {
         self.tally.f1_max()
     }

@@ -21,7 +21,7 @@ pub struct F1Max {
 pub struct IouMax {
     /// `TP / (TP + FP + FN)`, in `(0, 1]`.
     pub iou: f64,
-    /// As [`F1Max::threshold`], and the same: IoU is F1 / (2 − F1).
+    /// The threshold of [`F1Max::threshold`]: IoU is F1 / (2 − F1).
     pub threshold: f32,
 }
 

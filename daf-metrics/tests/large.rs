@@ -52,7 +52,7 @@ fn area(points: impl Iterator<Item = (f64, f64)>, limit: f64) -> f64 {
     area / limit
 }
 
-/// As the maps are, with few or very few scores, and with most of the pixels at one score.
+/// Maps as they are, with few or very few scores, and with most of the pixels at one score.
 fn test_sets() -> Vec<Vec<Map>> {
     let with = |change: fn(f32) -> f32| {
         (0..9)

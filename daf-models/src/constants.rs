@@ -12,7 +12,7 @@ const KEPT: usize = 16;
 pub(crate) struct Constants<Key>(RefCell<Vec<(Key, Tensor)>>);
 
 impl<Key: PartialEq> Constants<Key> {
-    /// None yet.
+    /// Empty record.
     pub(crate) const fn new() -> Self {
         Self(RefCell::new(Vec::new()))
     }

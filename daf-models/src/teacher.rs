@@ -86,7 +86,7 @@ impl Teacher {
 pub struct Student(Mutex<Box<dyn Extractor>>);
 
 impl Student {
-    /// Of a backbone that has been built.
+    /// Student with a backbone that has been built.
     #[must_use]
     pub fn new(extractor: Box<dyn Extractor>) -> Self {
         Self(Mutex::new(extractor))

@@ -19,7 +19,7 @@ pub(crate) struct Chart {
     pub(crate) title: Cow<'static, str>,
     /// For those who cannot see it.
     pub(crate) description: String,
-    /// What is drawn, or why there is nothing to draw.
+    /// The drawing, or the reason why there is none.
     pub(crate) plot: Result<Plot, String>,
 }
 

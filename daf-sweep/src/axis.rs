@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 /// An axis with the names of its variants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AxisNames {
-    /// Its name.
+    /// Name of the axis.
     pub name: String,
-    /// Their names.
+    /// Names of its variants.
     pub variants: Vec<String>,
 }

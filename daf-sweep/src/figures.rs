@@ -400,7 +400,7 @@ impl SweepResults {
         Ok(best.value(metric)? - result.value(metric)?)
     }
 
-    /// The same place under the reference.
+    /// The reference's result at this place.
     fn rival(&self, result: &CellResult, reference: Reference) -> Option<&CellResult> {
         let mut cell = result.cell.clone();
         cell[reference.axis] = reference.variant.to_owned();

@@ -1,4 +1,4 @@
-//! What samples cost at 256 × 256, the normal image already decoded: `cargo bench -p daf-synth`.
+//! Cost of samples at 256 × 256, the normal image already decoded: `cargo bench -p daf-synth`.
 //!
 //! * `strategy`: every registered synthesizer with its defaults, `simple_shape` and `dra` with a folder of textures; one
 //!   core;

@@ -9,23 +9,37 @@ use daf_core::{Fill, Region};
 pub fn blend(image: &mut RgbImage, region: &Region, fill: &Fill, opacity: f64) {
     let covering = (1.0 - opacity.clamp(0.0, 1.0)) as f32;
     let (mask, bounds) = (region.mask(), region.bounds());
-    let color_at = |x, y| match fill {
-        Fill::Color(color) => Some(color),
-        Fill::Image(texture) => texture.get_pixel_checked(x, y),
-        Fill::Patch(patch) => patch.get_pixel_checked(x - bounds.x, y - bounds.y),
+    let (across, width) = (image.width(), bounds.width as usize);
+    let plain = match fill {
+        Fill::Color(color) => vec![color.0; width],
+        _ => Vec::new(),
     };
     for y in bounds.y..bounds.y + bounds.height {
-        for x in bounds.x..bounds.x + bounds.width {
-            if mask.get_pixel(x, y).0[0] == 0 {
+        let colors = match fill {
+            Fill::Color(_) => &plain,
+            Fill::Image(texture) => row(texture, bounds.x, y),
+            Fill::Patch(patch) => row(patch, 0, y - bounds.y),
+        };
+        let start = |across: u32| y as usize * across as usize + bounds.x as usize;
+        let inside = &mask.as_raw()[start(mask.width())..][..width];
+        let pixels = &mut image.as_chunks_mut::<3>().0[start(across)..][..width];
+        for ((pixel, color), inside) in pixels.iter_mut().zip(colors).zip(inside) {
+            if *inside == 0 {
                 continue;
             }
-            let Some(color) = color_at(x, y) else { continue };
-            for (value, new) in image.get_pixel_mut(x, y).0.iter_mut().zip(color.0) {
-                let (old, new) = (f32::from(*value), f32::from(new));
+            for (value, new) in pixel.iter_mut().zip(color) {
+                let (old, new) = (f32::from(*value), f32::from(*new));
                 *value = (old + (new - old) * covering + 0.5) as u8;
             }
         }
     }
+}
+
+/// The pixels of a row from a column on; none outside the image.
+fn row(image: &RgbImage, x: u32, y: u32) -> &[[u8; 3]] {
+    let (width, pixels) = (image.width() as usize, image.as_chunks::<3>().0);
+    let rows = pixels.get(y as usize * width..).unwrap_or_default();
+    rows.get(x as usize..width.min(rows.len())).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -24,12 +24,11 @@ pub(crate) fn rotate(image: &RgbImage, degrees: f64, outside: Outside) -> RgbIma
     for (y, row) in turned.chunks_exact_mut(row_length).enumerate() {
         for (pixel, place) in row.as_chunks_mut::<3>().0.iter_mut().zip(rotation.places(y)) {
             let colors = rotation.around(source, place, outside);
-            let [fx, fy] = [place.fx, place.fy].map(|share| u32::from(nearest(share * 64.0)));
-            let shares = [(64 - fx) * (64 - fy), fx * (64 - fy), (64 - fx) * fy, fx * fy];
+            let [fx, fy] = [place.fx, place.fy].map(|share| i32::from(nearest(share * 64.0)));
             for (channel, value) in pixel.iter_mut().enumerate() {
-                let values = colors.iter().map(|color| u32::from(color[channel]));
-                let sum: u32 = values.zip(shares).map(|(value, share)| value * share).sum();
-                *value = ((sum + 2048) >> 12) as u8;
+                let [a, b, c, d] = colors.map(|color| i32::from(color[channel]));
+                let (upper, lower) = (64 * a + fx * (b - a), 64 * c + fx * (d - c));
+                *value = ((64 * upper + fy * (lower - upper) + 2048) >> 12) as u8;
             }
         }
     }
@@ -56,7 +55,7 @@ pub(crate) struct Rotation {
 
 /// Source of a pixel: the upper left one of four neighbors, and the distance from there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+struct Place {
     left: i32,
     top: i32,
     fx: f32,
@@ -77,7 +76,7 @@ impl Rotation {
     }
 
     /// Sources of the pixels of row `y`.
-    pub(crate) fn places(&self, y: usize) -> impl Iterator<Item = Place> + use<> {
+    fn places(&self, y: usize) -> impl Iterator<Item = Place> + use<> {
         let row_x = (self.start.0 + self.sin * y as f64) as f32;
         let row_y = (self.start.1 + self.cos * y as f64) as f32;
         let (sin, cos) = (self.sin as f32, self.cos as f32);
@@ -93,14 +92,42 @@ impl Rotation {
         })
     }
 
-    /// Whether a field is above a positive threshold at a place; it is 0 outside.
-    #[inline]
-    pub(crate) fn exceeds(&self, field: &[f32], place: Place, threshold: f32) -> bool {
-        let corners = self.around(field, place, Outside::Black);
-        // Most places need no interpolation: it does not exceed the largest corner. All four are compared, since which
-        // one is above cannot be foreseen.
-        let above = corners.map(|value| value > threshold);
-        (above[0] | above[1] | above[2] | above[3]) && interpolate(corners, place) > threshold
+    /// 255 where a rotated field is above a positive threshold, row by row; it is 0 outside.
+    pub(crate) fn mask(&self, field: &[f32], threshold: f32) -> Vec<u8> {
+        let (width, height) = (self.width, self.height);
+        let mut mask = vec![0; width * height];
+        // Whether one of the four neighbors is above it, by the lower right one: where none is, which is nearly
+        // everywhere, nothing need be interpolated.
+        let mut near = vec![0; (width + 1) * (height + 1)];
+        let above: Vec<u8> = field.iter().map(|value| u8::from(*value > threshold)).collect();
+        for (y, above) in above.chunks_exact(width.max(1)).enumerate() {
+            for near in near[y * (width + 1)..].chunks_exact_mut(width + 1).take(2) {
+                near.iter_mut()
+                    .zip(above)
+                    .for_each(|(near, above)| *near |= above);
+                near[1..]
+                    .iter_mut()
+                    .zip(above)
+                    .for_each(|(near, above)| *near |= above);
+            }
+        }
+        for (y, row) in mask.chunks_exact_mut(width.max(1)).enumerate() {
+            for (pixel, place) in row.iter_mut().zip(self.places(y)) {
+                let [right, below] = [place.left, place.top].map(|at| (at + 1) as usize);
+                if right <= width
+                    && below <= height
+                    && near[below * (width + 1) + right] > 0
+                    && self.exceeds(field, place, threshold)
+                {
+                    *pixel = 255;
+                }
+            }
+        }
+        mask
+    }
+
+    fn exceeds(&self, field: &[f32], place: Place, threshold: f32) -> bool {
+        interpolate(self.around(field, place, Outside::Black), place) > threshold
     }
 
     /// The four neighbors of a place, row by row.

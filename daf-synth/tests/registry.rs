@@ -1,4 +1,4 @@
-//! What holds for every registered synthesizer, shape and texture. New ones are covered from the moment they
+//! Rules for every registered synthesizer, shape and texture. New ones are covered from the moment they
 //! are registered.
 
 use daf_core::image::{Rgb, RgbImage};

@@ -322,7 +322,7 @@ fn images_that_cannot_be_scored_are_reported_and_the_others_scored() {
     assert_eq!((said.code, without_warnings(&said.error).as_str()), (Some(0), ""));
 }
 
-/// What was said but for the warnings: these runs learned from too few images for a threshold.
+/// Output without the warnings: these runs learned from too few images for a threshold.
 fn without_warnings(said: &str) -> String {
     let lines = said.lines().filter(|line| !line.starts_with(" WARN "));
     lines.collect::<Vec<_>>().join("\n")
@@ -425,7 +425,7 @@ fn all_faulty_training_images_and_textures_are_named_before_anything_is_learned(
     }
 }
 
-/// What `metrics.json` says.
+/// Content of `metrics.json`.
 fn metrics(run: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(run.join("metrics.json")).unwrap()).unwrap()
 }

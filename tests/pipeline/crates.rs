@@ -1,4 +1,4 @@
-//! What crates need of each other, as docs/architecture.md says.
+//! Dependencies among the crates, as docs/architecture.md says.
 
 use std::process::Command;
 

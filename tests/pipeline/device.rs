@@ -58,7 +58,7 @@ fn cuda() -> (PathBuf, bool) {
     (library, true)
 }
 
-/// What the child process says where it finds no GPU.
+/// Output of the child process where it finds no GPU.
 const NONE: &str = "skipped: there is no GPU";
 
 /// Libtorch remembers what devices there were when it was first asked, so this is a process of its own.

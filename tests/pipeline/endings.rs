@@ -16,7 +16,7 @@ fn interrupts() -> u32 {
     asked.map_or(4, |count| count.parse().expect("DAF_INTERRUPTS is a number"))
 }
 
-/// Whatever a command says that is asked to stop, it is none of this.
+/// Texts that no command that is asked to stop may print.
 const NEVER: [&str; 6] = [
     "panicked",
     "internal error",

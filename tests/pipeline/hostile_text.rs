@@ -1,4 +1,4 @@
-//! Whatever the bytes of a text or of weights are, they are read or refused by name: nothing panics, hangs or fills memory.
+//! Hostile bytes in place of a text or of weights are read or refused by name: nothing panics, hangs or fills memory.
 
 use std::error::Error;
 use std::fs;

@@ -9,8 +9,8 @@ use daf_core::data::Normalization;
 use daf_core::weights::{self, WeightFolders, Weights};
 use daf_core::{
     Backbone, BoxError, BuildContext, Comparator, Compared, Comparison, Decoder, Detection, Detector,
-    DiscrepancyMeasure, Extractor, FeaturePair, Fit, Maps, Method, NormalFeatures, NormalMaps, Postprocessor,
-    Scorer, Scores, Stage, Store, typetag,
+    DiscrepancyMeasure, Error, Extractor, FeaturePair, Fit, Maps, Method, NormalFeatures, NormalMaps,
+    Postprocessor, Scorer, Scores, Stage, Store, typetag,
 };
 use daf_models::backbone::ResNet18;
 use daf_models::decoder::Fusion;
@@ -39,6 +39,12 @@ fn train_and_detect(folder: &Path, method: impl Method + 'static) -> Detection {
 
 /// Trains a changed pipeline in the folder `run` and scores an image with what it left.
 fn train_with(folder: &Path, change: impl FnOnce(&mut Pipeline)) -> Detection {
+    let run = try_training(folder, change).unwrap();
+    detect(run.dir())
+}
+
+/// Trains a changed pipeline in the folder `run`.
+fn try_training(folder: &Path, change: impl FnOnce(&mut Pipeline)) -> Result<Run, Error> {
     let file = folder.join("p.yaml");
     std::fs::write(&file, PIPELINE).unwrap();
     let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&file).unwrap();
@@ -57,8 +63,7 @@ fn train_with(folder: &Path, change: impl FnOnce(&mut Pipeline)) -> Detection {
         cache: folder.into(),
         progress: None,
     };
-    train(&run, &nowhere, &mut ()).unwrap();
-    detect(run.dir())
+    train(&run, &nowhere, &mut ()).map(|_| run)
 }
 
 fn detect(run: &Path) -> Detection {
@@ -325,18 +330,23 @@ fn a_transformer_whose_stages_have_one_stride_is_trained_and_scores() {
 
 /// Mean discrepancy of the stages, each in units of its mean over normal images.
 #[derive(Debug, Serialize, Deserialize)]
-struct Relative {}
+struct Relative {
+    /// Whether its store has the name of one of the model's.
+    clashes: bool,
+}
 
 #[typetag::serde(name = "test_relative")]
 impl Scorer for Relative {
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Postprocessor>, BoxError> {
         let vars = VarStore::new(context.device);
         let means = Mutex::new(vars.root().zeros_no_train("means", &[0]));
-        Ok(Box::new(RelativeTo { vars, means }))
+        let store = if self.clashes { "student" } else { "relative" };
+        Ok(Box::new(RelativeTo { store, vars, means }))
     }
 }
 
 struct RelativeTo {
+    store: &'static str,
     vars: VarStore,
     means: Mutex<Tensor>,
 }
@@ -367,7 +377,7 @@ impl Postprocessor for RelativeTo {
     }
 
     fn stores(&self) -> Vec<Store<'_>> {
-        vec![Store::frozen("relative", &self.vars)]
+        vec![Store::frozen(self.store, &self.vars)]
     }
 
     fn fit(&mut self, maps: &dyn NormalMaps) -> Result<(), BoxError> {
@@ -388,20 +398,22 @@ impl Postprocessor for RelativeTo {
     }
 }
 
+fn score_relatively(pipeline: &mut Pipeline, clashes: bool) {
+    let teacher: Arc<dyn Backbone> = Arc::new(ResNet18 {
+        weights: Weights::Random,
+        ..ResNet18::default()
+    });
+    pipeline.method = Arc::new(Daf {
+        teacher: Some(teacher),
+        ..Daf::default()
+    });
+    pipeline.scorer = Arc::new(Relative { clashes });
+}
+
 #[test]
 fn a_scorer_that_is_fitted_to_normal_images_keeps_what_it_found_in_the_run() {
     let folder = tempfile::tempdir().unwrap();
-    let found = train_with(folder.path(), |pipeline| {
-        let teacher: Arc<dyn Backbone> = Arc::new(ResNet18 {
-            weights: Weights::Random,
-            ..ResNet18::default()
-        });
-        pipeline.method = Arc::new(Daf {
-            teacher: Some(teacher),
-            ..Daf::default()
-        });
-        pipeline.scorer = Arc::new(Relative {});
-    });
+    let found = train_with(folder.path(), |pipeline| score_relatively(pipeline, false));
     let run = folder.path().join("run");
     let kept = weights::read(&run.join("weights/relative.safetensors")).unwrap();
     assert_eq!(
@@ -577,4 +589,37 @@ fn parts_that_do_not_go_together_are_named_with_what_to_do() {
     };
     let error = daf.build(&context).err().unwrap().to_string();
     assert!(error.contains("maps for stages [2] only"), "{error}");
+}
+
+#[test]
+fn a_scorer_with_a_store_of_the_name_of_the_models_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = try_training(folder.path(), |pipeline| score_relatively(pipeline, true));
+    let Err(Error::Part { name, source, .. }) = trained else {
+        panic!("it was trained")
+    };
+    assert_eq!(name, "test_relative");
+    assert_eq!(
+        source.to_string(),
+        "model and scorer both have a store `student`: their files would be one"
+    );
+}
+
+#[test]
+fn a_model_names_the_plugins_that_bring_parts_of_it() {
+    let plugins = "plugins: { daf-backbones-mobilenet: '0.1', scratches: { version: '0.1', package: daf-synth-scratch } }";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    let model = |method: &str| {
+        let text = format!("{PIPELINE}{plugins}\n{method}").replace("simple_texture_shape", "scratch");
+        std::fs::write(&file, text).unwrap();
+        let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&file).unwrap();
+        let pipeline = Pipeline::from_layers(&layers).unwrap();
+        assert_eq!(pipeline.plugins.len(), 2);
+        pipeline.model()
+    };
+    assert!(!model("").to_yaml().unwrap().contains("plugins"));
+    let mobile = "{ type: mobilenet_v3_large, weights: random }";
+    let mobile = model(&format!("method: {{ teacher: {mobile}, student: {mobile} }}"));
+    assert!(mobile.plugins.keys().eq(["daf-backbones-mobilenet"]));
 }

@@ -156,7 +156,7 @@ fn a_part_of_ones_own_is_written_built_and_run() {
 }
 
 impl Said {
-    /// As [`fails`](Self::fails) with exit code 1, where Cargo has said something before.
+    /// [`fails`](Self::fails) with exit code 1, where Cargo has said something before.
     #[track_caller]
     fn fails_after_cargo(&self, messages: &[&str]) {
         assert_eq!(self.code, Some(1), "{}", self.error);

@@ -62,7 +62,7 @@ pub(crate) fn daf(folder: &Path, arguments: &str) -> Command {
     command
 }
 
-/// What a program said.
+/// Output of a program.
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
@@ -217,7 +217,7 @@ impl Working {
         }
     }
 
-    /// What it has said so far.
+    /// Output so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }

@@ -1,4 +1,4 @@
-//! What holds for every registered part, whichever crate brings it.
+//! Rules for every registered part, whichever crate brings it.
 
 use std::collections::BTreeMap;
 

@@ -96,7 +96,7 @@ fn body() -> Vec<u8> {
     (0..300_000u32).flat_map(u32::to_le_bytes).collect()
 }
 
-/// What the weights of a backbone stand for.
+/// File that the weights of a backbone stand for.
 fn resolve(folders: &WeightFolders, backbone: &Elsewhere) -> daf_core::Result<Option<PathBuf>> {
     folders.resolve(
         backbone.weights(),

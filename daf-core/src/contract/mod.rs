@@ -19,7 +19,7 @@ pub struct Broken {
     pub kind: Kind,
     /// The part's name in YAML.
     pub name: String,
-    /// What was promised and what was found.
+    /// The promise, and what was found instead.
     pub what: String,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn call<T>(
     guard::catch(work).unwrap_or_else(|caught| Err(fault(kind, name, caught)))
 }
 
-/// What to say of a panic of a part.
+/// Error for a panic of a part.
 pub(crate) fn fault(kind: Kind, name: &str, caught: guard::Caught) -> BoxError {
     match libtorch::out_of_memory(caught.text()) {
         Some(reason) => reason.into(),

@@ -23,7 +23,7 @@ pub struct Busy {
     pub kind: Kind,
     /// The part's name in YAML.
     pub name: String,
-    /// What it is working on.
+    /// Item that it is working on.
     pub at: String,
     /// Since when it has been silent.
     pub time: Duration,

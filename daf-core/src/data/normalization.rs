@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalization {
-    /// That of the method's backbone. A pipeline that has been checked holds which one it is, and so does a run.
+    /// Normalization of the method's backbone. A pipeline that has been checked holds which one it is, and so does a run.
     #[default]
     Auto,
     /// ImageNet's mean is taken off and its standard deviation divided out, channel by channel.
     Imagenet,
-    /// The same with mean and standard deviation of CLIP's training images.
+    /// By mean and standard deviation of CLIP's training images.
     Clip,
     /// -1..=1: 127 is taken off bytes, which are divided by 128.
     Centered,

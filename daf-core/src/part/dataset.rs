@@ -64,7 +64,7 @@ impl dyn Dataset + '_ {
     /// [`items`](Dataset::items).
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`items`](Dataset::items).
     pub fn list(&self, split: Split) -> Result<Vec<Item>> {
         let at = || format!("{} images", split.name());
         contract::call(Kind::Dataset, self.typetag_name(), at(), || self.items(split))
@@ -94,7 +94,7 @@ impl dyn Dataset + '_ {
     /// `open` in the data set's own words, where a list of files at fault says already whose they are.
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`open`](Self::open).
     pub fn read(&self, item: &Item, reading: Reading) -> Result<InputImage, BoxError> {
         let refused = |reason| Error::data(&item.image, reason);
         let at = item.image.display().to_string();
@@ -222,7 +222,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Nothing could be listed.
+    /// Empty listing with a fault.
     pub fn failed(fault: impl Into<BoxError>) -> Self {
         Self {
             faults: vec![fault.into()],

@@ -31,7 +31,7 @@ pub trait Shape: Debug + Send + Sync {
 super::part!(Shape);
 
 impl dyn Shape + '_ {
-    /// As [`draw`](Shape::draw), with the size of the region checked.
+    /// [`draw`](Shape::draw), with the size of the region checked.
     ///
     /// # Errors
     /// The shape's own, or [`Broken`] if it panics or draws what does not fit.

@@ -55,7 +55,7 @@ pub trait Synthesizer: Debug + Send + Sync {
 super::part!(Synthesizer);
 
 impl dyn Synthesizer + '_ {
-    /// As [`synthesize`](Synthesizer::synthesize), with what it makes [checked](Synthetic::check). `at` says what is being damaged.
+    /// [`synthesize`](Synthesizer::synthesize) with a [check](Synthetic::check) of the result. `at` says what is being damaged.
     ///
     /// # Errors
     /// The strategy's own, or [`Broken`] if it panics or makes what does not fit.

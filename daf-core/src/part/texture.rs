@@ -45,7 +45,7 @@ pub trait Texture: Debug + Send + Sync {
 super::part!(Texture);
 
 impl dyn Texture + '_ {
-    /// As [`draw`](Texture::draw), with the size of the material checked.
+    /// [`draw`](Texture::draw), with the size of the material checked.
     ///
     /// # Errors
     /// The texture's own, or [`Broken`] if it panics or draws what does not fit.

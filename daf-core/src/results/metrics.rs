@@ -88,12 +88,12 @@ pub struct AtThreshold {
 /// Multiply-adds of the convolutions that a piece of work took. Nothing else is counted, as is usual.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MultiplyAdds {
-    /// As the network is defined.
+    /// Number by the definition of the network.
     pub defined: u64,
-    /// As carried out: fewer where an identity saves whole multiply-adds of a layer. By what algorithm a
+    /// Number that is carried out: fewer where an identity saves whole multiply-adds of a layer. By what algorithm a
     /// convolution is computed then does not count: libraries for GPUs do not tell either.
     pub carried_out: u64,
-    /// As papers count: as defined, but a transposed convolution as if every value of its output met the
+    /// Number by the count of papers: as defined, but a transposed convolution as if every value of its output met the
     /// whole kernel, and with the pieces of a published network that inference leaves out.
     #[serde(default)]
     pub published: u64,

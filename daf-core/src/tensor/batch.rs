@@ -9,9 +9,9 @@ use super::features::FeatureCache;
 pub struct Batch {
     /// Undamaged images, N×3×H×W.
     pub normal: Tensor,
-    /// The same images after synthesis; without a synthesizer there are none.
+    /// Images after synthesis; `None` without a synthesizer.
     pub synthetic: Option<Synthesized>,
-    /// Which image of the training split each one is.
+    /// Numbers of the images in the training split.
     pub indices: Vec<usize>,
     /// Features that frozen networks gave of these undamaged images before; `None` where nothing is kept, or where an image does not
     /// look the same every time. See [`frozen_features`](Self::frozen_features).

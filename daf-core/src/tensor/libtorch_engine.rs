@@ -143,7 +143,7 @@ impl Libtorch {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As many images of so many pixels as one pass takes.
+    /// Number of images of so many pixels that one pass takes.
     fn together(&self, pixels: usize) -> usize {
         match self.device {
             Device::Cpu => (PASS / pixels.max(1)).max(1),

@@ -18,14 +18,14 @@ use crate::results::MODEL;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct ModelConfig {
-    /// Crates that bring parts of the pipeline.
+    /// Crates that bring parts of the method or the scorer.
     #[serde(skip_serializing_if = "Plugins::is_empty")]
     pub plugins: Plugins,
     /// Where tensors live.
     pub device: DeviceChoice,
     /// In what numbers convolutions compute.
     pub precision: Precision,
-    /// What the network is given of images.
+    /// Preparation of images for the network.
     pub input: Input,
     /// How the model is made.
     pub method: Arc<dyn Method>,

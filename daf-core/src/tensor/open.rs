@@ -31,7 +31,7 @@ impl Detector {
     /// another one is given.
     ///
     /// # Errors
-    /// As [`open`](Self::open), or if a setting cannot be read.
+    /// The errors of [`open`](Self::open), or if a setting cannot be read.
     pub fn open_with<S: AsRef<str>>(
         run: impl AsRef<Path>,
         settings: &[S],

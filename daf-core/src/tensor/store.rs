@@ -109,7 +109,7 @@ pub fn load(run: &Path, stores: &[Store], frozen_only: bool) -> Result<()> {
 /// Notes that all weights are saved.
 ///
 /// # Errors
-/// As [`save`].
+/// The errors of [`save`].
 pub fn complete(run: &Path) -> Result<()> {
     write_file(&run.join(FOLDER).join(COMPLETE), b"")
 }
@@ -128,7 +128,7 @@ pub(super) fn exists(run: &Path) -> bool {
 /// Saves the origins of each network's initial weights.
 ///
 /// # Errors
-/// As [`save`].
+/// The errors of [`save`].
 pub fn save_origins(run: &Path, origins: &[Origin]) -> Result<()> {
     write_json(&run.join(FOLDER).join(ORIGINS), &origins)
 }

@@ -135,7 +135,7 @@ thread_local! {
     static POLICY: Cell<ThreadPolicy> = const { Cell::new(ThreadPolicy::Pairs) };
 }
 
-/// Another way until this is dropped.
+/// Policy that holds until this is dropped.
 struct Change(ThreadPolicy);
 
 impl Change {

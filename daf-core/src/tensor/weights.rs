@@ -387,11 +387,11 @@ pub fn load(store: &VarStore, tensors: &[(String, Tensor)], path: &Path, exact: 
     load_into(store.variables(), tensors, path, exact)
 }
 
-/// As [`load`], for the variables whose names begin with `prefix` (`""` for all), which the tensors' names lack. The tensors
+/// [`load`] for the variables whose names begin with `prefix` (`""` for all), which the tensors' names lack. The tensors
 /// may have a prefix of their own, such as `student.` in a run's weights or `module.` in a checkpoint of several GPUs.
 ///
 /// # Errors
-/// As [`load`], and if the tensors hold the network below more than one prefix.
+/// The errors of [`load`], and if the tensors hold the network below more than one prefix.
 pub fn load_below(store: &VarStore, prefix: &str, tensors: &[(String, Tensor)], path: &Path) -> Result<()> {
     let below = |(name, variable): (String, Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), variable));
     let variables: HashMap<String, Tensor> = store.variables().into_iter().filter_map(below).collect();

@@ -1,4 +1,4 @@
-//! What is read of files that other programs wrote: `make_images.py` makes them, and says what they hold.
+//! Files that other programs wrote: `make_images.py` makes them, and says what they hold.
 //!
 //! `DAF_PILLOW` names a Python that has pillow, numpy, tifffile and imagecodecs. Without it nothing is compared.
 
@@ -31,7 +31,7 @@ enum Synthesis {
         /// Levels by which a value may be off.
         tolerance: u8,
     },
-    /// What the message has to hold.
+    /// Texts that the message has to hold.
     Refused { refused: Vec<String> },
 }
 
@@ -85,7 +85,7 @@ fn files_of_every_kind_hold_the_pixels_that_other_programs_read() {
 }
 
 impl Case {
-    /// What is wrong with how the file is read.
+    /// Fault in the reading of the file.
     fn fault(&self, folder: &Path) -> Option<String> {
         let Self {
             file,

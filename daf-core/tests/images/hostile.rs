@@ -10,7 +10,7 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
 use mozjpeg::{ColorSpace, Compress};
 use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, colortype};
 
-/// What the program may take at most: the file, a gibibyte of pixels with the decoder's own needs, and what becomes of them.
+/// Largest memory of the program: the file, a gibibyte of pixels with the decoder's own needs, and what becomes of them.
 const MEMORY_MIB: u64 = 5 << 10;
 
 fn hashed(x: u32, y: u32, channel: u32) -> u16 {

@@ -9,97 +9,21 @@ use std::path::Path;
 use daf_core::data::{self, Header};
 use daf_core::image::{ImageDecoder, ImageReader};
 use daf_core::{Item, Split};
-use serde::Serialize;
 
-use super::Seen;
-use crate::finding::{Finding, Group, Side};
+use crate::finding::{Finding, Group, Side, Trait};
 
-/// Something about an image that has nothing to do with what it shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trait {
-    /// `png`, `jpeg`, `bmp` or `tiff`.
-    FileFormat,
-    /// Bits per value.
-    Depth,
-    /// Values per pixel.
-    Channels,
-    /// Width and height.
-    Size,
-    /// The quality that JPEG files were written with, as far as their tables tell.
-    JpegQuality,
-    /// Grey or in color.
-    Color,
-    /// The camera of the EXIF data, or that there are none.
-    Camera,
-    /// The orientation of the EXIF data.
-    Orientation,
-}
-
-impl Trait {
-    const ALL: [Self; 8] = [
-        Self::FileFormat,
-        Self::Depth,
-        Self::Channels,
-        Self::Size,
-        Self::JpegQuality,
-        Self::Color,
-        Self::Camera,
-        Self::Orientation,
-    ];
-
-    /// Its name in a sentence.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FileFormat => "file format",
-            Self::Depth => "bit depth",
-            Self::Channels => "number of channels",
-            Self::Size => "size",
-            Self::JpegQuality => "JPEG quality",
-            Self::Color => "presence of color",
-            Self::Camera => "EXIF data",
-            Self::Orientation => "EXIF orientation",
-        }
-    }
-
-    /// Predicate of an image, to go after `is` or `are`; `None` where the trait does not apply.
-    fn of(self, seen: &Seen) -> Option<String> {
-        let origin = seen.origin.as_ref();
-        match self {
-            Self::FileFormat => origin.map(|of| of.header.format.to_owned()),
-            Self::Depth => origin.map(|of| format!("{} bit deep", of.header.bits)),
-            Self::Channels => origin.map(|of| match of.header.channels {
-                1 => "of 1 channel".to_owned(),
-                channels => format!("of {channels} channels"),
-            }),
-            Self::Size => seen.size.map(|(width, height)| format!("{width}×{height}")),
-            Self::JpegQuality => origin?
-                .quality
-                .map(|quality| format!("of JPEG quality {quality}")),
-            Self::Color => seen
-                .gray
-                .map(|gray| if gray { "grey" } else { "in color" }.to_owned()),
-            Self::Camera => origin.map(|of| match &of.exif {
-                None => "without EXIF data".to_owned(),
-                Some(Exif { camera: None, .. }) => "with EXIF data that name no camera".to_owned(),
-                Some(Exif {
-                    camera: Some(camera), ..
-                }) => format!("from {camera}"),
-            }),
-            Self::Orientation => origin.map(|of| match &of.exif {
-                Some(Exif {
-                    orientation: Some(orientation),
-                    ..
-                }) => format!("with EXIF orientation {orientation}"),
-                _ => "without EXIF orientation".to_owned(),
-            }),
-        }
-    }
+/// How an image was made, as far as that shows; nothing of an image that cannot be opened.
+#[derive(Default)]
+pub(super) struct Origin {
+    pub(super) size: Option<(u32, u32)>,
+    /// Whether every pixel is gray.
+    pub(super) gray: Option<bool>,
+    /// `None` without a file: data sets may draw their images.
+    pub(super) file: Option<Traces>,
 }
 
 /// Traces that the making of a file left in it.
-pub(super) struct Origin {
+pub(super) struct Traces {
     pub(super) header: Header,
     quality: Option<u8>,
     exif: Option<Exif>,
@@ -110,8 +34,7 @@ struct Exif {
     orientation: Option<u16>,
 }
 
-impl Origin {
-    /// `None` without a file: data sets may draw their images.
+impl Traces {
     pub(super) fn of(path: &Path) -> Option<Self> {
         let header = data::read_header(path).ok()?;
         Some(Self {
@@ -123,6 +46,38 @@ impl Origin {
             exif: exif(path),
             header,
         })
+    }
+}
+
+/// Predicate of an image, to go after `is` or `are`; `None` where the trait does not apply.
+fn predicate(of: Trait, origin: &Origin) -> Option<String> {
+    let file = origin.file.as_ref();
+    match of {
+        Trait::FileFormat => file.map(|of| of.header.format.to_owned()),
+        Trait::Depth => file.map(|of| format!("{} bit deep", of.header.bits)),
+        Trait::Channels => file.map(|of| match of.header.channels {
+            1 => "of 1 channel".to_owned(),
+            channels => format!("of {channels} channels"),
+        }),
+        Trait::Size => origin.size.map(|(width, height)| format!("{width}×{height}")),
+        Trait::JpegQuality => file?.quality.map(|quality| format!("of JPEG quality {quality}")),
+        Trait::Color => origin
+            .gray
+            .map(|gray| if gray { "grey" } else { "in color" }.to_owned()),
+        Trait::Camera => file.map(|of| match &of.exif {
+            None => "without EXIF data".to_owned(),
+            Some(Exif { camera: None, .. }) => "with EXIF data that name no camera".to_owned(),
+            Some(Exif {
+                camera: Some(camera), ..
+            }) => format!("from {camera}"),
+        }),
+        Trait::Orientation => file.map(|of| match &of.exif {
+            Some(Exif {
+                orientation: Some(orientation),
+                ..
+            }) => format!("with EXIF orientation {orientation}"),
+            _ => "without EXIF orientation".to_owned(),
+        }),
     }
 }
 
@@ -216,17 +171,17 @@ type Values = BTreeMap<String, usize>;
 
 /// The traits that tell groups of images apart: normal from defective ones of the test split, the splits, or
 /// what was learned from what has a defect. Of all categories together, or where these differ, of one.
-pub(super) fn findings(images: &[(Split, Item)], seen: &[Seen]) -> Vec<Finding> {
+pub(super) fn findings(images: &[(Split, Item)], origins: &[&Origin]) -> Vec<Finding> {
     let categories: BTreeSet<&Option<String>> = images.iter().map(|(_, item)| &item.category).collect();
     let mut findings = Vec::new();
     for by in Trait::ALL {
         let of = |category: Option<&Option<String>>| {
             let mut groups: BTreeMap<Group, Values> = BTreeMap::new();
-            for ((split, item), seen) in images.iter().zip(seen) {
+            for ((split, item), origin) in images.iter().zip(origins) {
                 if category.is_some_and(|category| item.category != *category) {
                     continue;
                 }
-                if let Some(value) = by.of(seen) {
+                if let Some(value) = predicate(by, origin) {
                     let values = groups.entry(Group::of(*split, item)).or_default();
                     *values.entry(value).or_default() += 1;
                 }
@@ -370,12 +325,12 @@ mod tests {
             }
             encoder.encode_image(&RgbImage::new(20, 20)).unwrap();
             std::fs::write(&path, bytes).unwrap();
-            Origin::of(&path).unwrap()
+            Traces::of(&path).unwrap()
         };
         for quality in [5, 30, 55, 75, 92, 100] {
-            let origin = write(quality, None);
-            assert_eq!(origin.quality, Some(quality));
-            assert!(origin.exif.is_none());
+            let traces = write(quality, None);
+            assert_eq!(traces.quality, Some(quality));
+            assert!(traces.exif.is_none());
         }
         // Make `Acme`, in four bytes with the final zero left out as some cameras do, and orientation 6.
         let mut entries = b"II*\0\x08\0\0\0\x02\0".to_vec();

@@ -36,7 +36,7 @@ pub struct Demo {
     pub test: u32,
     /// Side of the square images in pixels, 32 to 4096.
     pub size: u32,
-    /// Another seed, other images.
+    /// Seed of the images: another one gives other images.
     pub seed: u64,
 }
 daf_core::register!(Dataset: Demo = "demo");
@@ -135,13 +135,11 @@ trait Scene: fmt::Debug {
     /// The color at `p` of a thing with the given defect; `pixel` is the side of a pixel.
     fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb;
 
-    /// A defect at a place where this thing can have it.
-    fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark;
-}
-
-/// A place for a defect that is not bound to one.
-fn anywhere(rng: &mut dyn Rng) -> Vec2 {
-    vec2(rng.random_range(0.15..0.85), rng.random_range(0.15..0.85))
+    /// A defect at a place where this thing can have it: anywhere, unless it says otherwise.
+    fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark {
+        let anywhere = vec2(rng.random_range(0.15..0.85), rng.random_range(0.15..0.85));
+        Mark::new(fault, anywhere, rng)
+    }
 }
 
 /// Camera noise and exposure.

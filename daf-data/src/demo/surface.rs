@@ -2,9 +2,9 @@
 
 use daf_core::rand::{Rng, RngExt};
 
+use super::Scene;
 use super::fault::{Fault, Mark};
 use super::field::{Rgb, Vec2, blend, cell, cloud, mix, noise, ramp, scaled, vec2};
-use super::{Scene, anywhere};
 
 /// Brushed sheet metal.
 #[derive(Debug)]
@@ -49,11 +49,6 @@ impl Scene for Metal {
             Fault::Stain => mark.stain(color, p, [0.72, 0.55, 0.36], 0.75),
             _ => color,
         }
-    }
-
-    fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark {
-        let at = anywhere(rng);
-        Mark::new(fault, at, rng)
     }
 }
 
@@ -148,11 +143,6 @@ impl Scene for Fabric {
             _ => color,
         }
     }
-
-    fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark {
-        let at = anywhere(rng);
-        Mark::new(fault, at, rng)
-    }
 }
 
 /// Planed wood.
@@ -206,10 +196,5 @@ impl Scene for Wood {
             Fault::Stain => mark.stain(color, p, [0.5, 0.45, 0.46], 0.8),
             _ => color,
         }
-    }
-
-    fn place(&self, fault: Fault, rng: &mut dyn Rng) -> Mark {
-        let at = anywhere(rng);
-        Mark::new(fault, at, rng)
     }
 }

@@ -4,6 +4,8 @@
 
 mod daf;
 pub(crate) mod features;
+#[cfg(test)]
+pub(crate) mod slow;
 mod synthetic;
 
 pub use daf::{Auxiliary, Daf, Mining, Segmentation, Targets};

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum CheckpointInterval {
-    /// So many steps.
+    /// Number of steps.
     Steps(u64),
-    /// So many epochs.
+    /// Number of epochs.
     Epochs(u64),
     /// So much time.
     Time(Duration),

@@ -5,7 +5,7 @@ use daf_core::data::geometry::MaskRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is measured.
+/// Measurements on the test split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluation {
@@ -48,7 +48,7 @@ impl Default for Evaluation {
     }
 }
 
-/// What is written.
+/// Files that a run leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// length, such as `80 %`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Milestone {
-    /// So many epochs or steps.
+    /// Number of epochs or steps.
     After(u64),
-    /// So many hundredths of the length, 0 to 100.
+    /// Hundredths of the length, 0 to 100.
     Percent(f64),
 }
 

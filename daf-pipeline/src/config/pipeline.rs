@@ -12,7 +12,7 @@ use daf_core::calibration::{ThresholdRule, Validation};
 use daf_core::config::{DeviceChoice, Input, Layers, Plugins, fault};
 use daf_core::data::{Depth, InputImage, Values};
 use daf_core::weights::WeightFolders;
-use daf_core::{Dataset, Item, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer};
+use daf_core::{Dataset, Item, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer, registry};
 
 use crate::samples::{SampleSettings, Samples, TrainValSplit};
 
@@ -38,10 +38,10 @@ pub struct Pipeline {
     pub precision: Precision,
     /// Where images come from.
     pub data: Arc<dyn Dataset>,
-    /// What the network is given of them.
+    /// Preparation of images for the network.
     #[serde(default)]
     pub input: Input,
-    /// What damages normal images; `null` trains on normal images alone.
+    /// Synthesizer of defects in normal images; `null` trains on normal images alone.
     #[serde(default)]
     pub synthesizer: Option<Arc<dyn Synthesizer>>,
     /// How the parts make a trainable model.
@@ -54,10 +54,10 @@ pub struct Pipeline {
     /// How thresholds are chosen.
     #[serde(default)]
     pub validation: Validation,
-    /// What is measured.
+    /// Measurements on the test split.
     #[serde(default)]
     pub evaluation: Evaluation,
-    /// What is written.
+    /// Files that a run leaves.
     #[serde(default)]
     pub output: Output,
 }
@@ -70,7 +70,7 @@ impl Pipeline {
     /// The pipeline of layers, checked.
     ///
     /// # Errors
-    /// As [`Layers::resolve`].
+    /// The errors of [`Layers::resolve`].
     pub fn from_layers(layers: &Layers) -> Result<Self> {
         layers.resolve(Self::check)
     }
@@ -81,11 +81,11 @@ impl Pipeline {
         layers.resolve(Self::check_network)
     }
 
-    /// The half of the pipeline that scores images.
+    /// The half of the pipeline that scores images, with the plugins that bring parts of it.
     #[must_use]
     pub fn model(&self) -> ModelConfig {
         ModelConfig {
-            plugins: self.plugins.clone(),
+            plugins: self.plugins_of_model(),
             device: self.device,
             precision: self.precision,
             input: self.input,
@@ -93,6 +93,28 @@ impl Pipeline {
             scorer: Arc::clone(&self.scorer),
             batch_size: self.evaluation.batch_size,
         }
+    }
+
+    fn plugins_of_model(&self) -> Plugins {
+        /// The crate whose parts every program has.
+        const BUILT_IN: &str = "daf-models";
+        let mut plugins = self.plugins.clone();
+        let crates: Vec<&str> = plugins
+            .iter()
+            .map(|(name, plugin)| plugin.package(name))
+            .collect();
+        let Ok(parts) = serde_json::to_value((&self.method, &self.scorer)) else {
+            return plugins;
+        };
+        let needed = registry::crates_of(&parts);
+        // A crate that is named nowhere came with a plugin that depends on it, and which one that is cannot be told.
+        if needed
+            .iter()
+            .all(|krate| *krate == BUILT_IN || crates.contains(krate))
+        {
+            plugins.retain(|name, plugin| needed.contains(plugin.package(name)));
+        }
+        plugins
     }
 
     /// The pipeline as YAML; reading it gives the same pipeline.
@@ -106,7 +128,7 @@ impl Pipeline {
     /// The method's model, as [`ModelConfig::build`].
     ///
     /// # Errors
-    /// As that.
+    /// The errors of [`ModelConfig::build`].
     pub fn build(
         &self,
         device: Device,
@@ -119,7 +141,7 @@ impl Pipeline {
     /// The images of a split, pages of TIFF files one by one where `input.pages` says so.
     ///
     /// # Errors
-    /// As [`Dataset::items`].
+    /// The errors of [`Dataset::items`].
     pub fn items(&self, split: Split) -> Result<Vec<Item>> {
         Ok(Item::by_page(self.data.list(split)?, self.input.pages))
     }
@@ -143,7 +165,7 @@ impl Pipeline {
     /// The samples of normal images, made as the pipeline says; `normal_share` of them stay as they are.
     ///
     /// # Errors
-    /// As [`Samples::new`].
+    /// The errors of [`Samples::new`].
     pub fn samples(&self, items: Vec<Item>, normal_share: f64) -> Result<Samples> {
         Samples::new(
             Arc::clone(&self.data),
@@ -205,7 +227,7 @@ impl Pipeline {
     /// images of their own needs neither.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// The errors of [`check`](Self::check).
     pub fn check_sources(&self) -> Result<()> {
         let data = &self.data;
         data.check().map_err(|error| data.fault("data", error))?;

@@ -115,9 +115,9 @@ fn groups(items: &[Item]) -> Groups {
 
 /// The test images, scored.
 struct Scored {
-    /// Which of all they are: those that could be read.
+    /// Numbers among all images: those that could be read.
     items: Vec<usize>,
-    /// Images and masks that could not be.
+    /// Images and masks that could not be read.
     unreadable: usize,
     /// Pictures that could not be drawn.
     undrawn: usize,
@@ -255,12 +255,12 @@ fn score(
     }
 }
 
-/// Some of the test images.
+/// Opened test images.
 #[derive(Default)]
 struct Opened {
-    /// How many they are.
+    /// Number of images that were asked for.
     count: usize,
-    /// Their places among all, and what they show.
+    /// Numbers among all, and pixels.
     images: Vec<(usize, InputImage)>,
     /// Why others cannot be read.
     broken: Vec<BoxError>,

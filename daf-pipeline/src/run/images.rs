@@ -21,7 +21,7 @@ pub(super) const IMAGES: &str = "images.csv";
 /// A line of the file. Drawn images have a name only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Image {
-    /// As the data set lists it.
+    /// Path in the data set's listing.
     image: String,
     /// Whether thresholds are chosen with it; otherwise it is learned from.
     held_out: bool,

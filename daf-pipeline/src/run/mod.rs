@@ -119,7 +119,7 @@ impl Run {
     /// as it is.
     ///
     /// # Errors
-    /// As [`open`](Self::open), or if a setting cannot be read.
+    /// The errors of [`open`](Self::open), or if a setting cannot be read.
     pub fn open_with<S: AsRef<str>>(dir: &Path, settings: &[S]) -> Result<Self> {
         let pipeline = Pipeline::of_run(&Layers::of_run(dir)?.set(settings)?)?;
         Ok(Self {

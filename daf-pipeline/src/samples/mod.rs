@@ -40,11 +40,11 @@ impl TrainValSplit {
         Self::divided(items, share, seed, |_| None)
     }
 
-    /// The same, where `held_out` knows of some images whether they are held out; they stay so, and the share is filled up with
+    /// [`of`](Self::of) where `held_out` knows of some images whether they are held out; they stay so, and the share is filled up with
     /// others.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// The errors of [`of`](Self::of).
     pub fn divided(
         items: Vec<Item>,
         share: f64,
@@ -118,7 +118,7 @@ pub struct SampleSettings {
 /// One training sample.
 #[derive(Debug)]
 pub struct Sample {
-    /// Which of the images it is.
+    /// Number of the image.
     pub index: usize,
     /// Whether the undamaged image looks the same in every epoch: the network sees all of it, not a window somewhere.
     pub recurs: bool,

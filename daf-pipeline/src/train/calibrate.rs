@@ -152,7 +152,7 @@ fn refitted(run: &Run, items: Vec<Item>, device: Device) -> Result<Detector> {
 #[derive(Default)]
 struct Normal {
     scores: Scored,
-    /// Of some pixels of each image.
+    /// Scores of some pixels of each image.
     pixels: Vec<f64>,
 }
 

@@ -47,7 +47,7 @@ pub fn train(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) ->
 /// [shortened](Shortened) is written into its directory.
 ///
 /// # Errors
-/// As [`train`], or if there is no checkpoint.
+/// The errors of [`train`], or if there is no checkpoint.
 pub fn finish(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer) -> Result<()> {
     go(run, folders, observer, true)
 }

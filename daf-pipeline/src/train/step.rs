@@ -16,7 +16,7 @@ pub enum Phase {
     Optimizer,
 }
 
-/// Which step it is, for errors.
+/// Position of a step, for errors.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The name of the method.

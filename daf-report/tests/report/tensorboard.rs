@@ -1,4 +1,4 @@
-//! What the real TensorBoard reads. `DAF_TENSORBOARD` names a Python that has it; without the variable
+//! Event files as the real TensorBoard reads them. `DAF_TENSORBOARD` names a Python that has it; without the variable
 //! `python3` is tried, and the test is skipped, visibly, where that has no TensorBoard.
 
 use std::collections::BTreeMap;

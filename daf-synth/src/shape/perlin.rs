@@ -56,16 +56,8 @@ impl Shape for Perlin {
             let columns = 1 << rng.random_range(least..=most);
             let lattice = Lattice::draw(rows, columns, rng);
             let rotation = Rotation::new(size.0, size.1, Range(-90.0, 90.0).draw(rng));
-            let noise = lattice.noise(size.0, size.1);
-            let mut mask = GrayImage::new(width, height);
-            for (y, row) in mask.chunks_exact_mut(size.0.max(1)).enumerate() {
-                for (pixel, place) in row.iter_mut().zip(rotation.places(y)) {
-                    if rotation.exceeds(&noise, place, self.threshold as f32) {
-                        *pixel = 255;
-                    }
-                }
-            }
-            if let Some(region) = Region::of(mask) {
+            let mask = rotation.mask(&lattice.noise(size.0, size.1), self.threshold as f32);
+            if let Some(region) = GrayImage::from_raw(width, height, mask).and_then(Region::of) {
                 return Ok(Some(region));
             }
         }
@@ -189,8 +181,8 @@ impl Lattice {
         let count = window.width as usize;
         let columns: Vec<_> = places(window.x, self.columns, width).take(count).collect();
         // Within a row of cells, the noise is that of its upper corners, linear in y, which fades into that
-        // of the lower ones. Both are faded along x already; each is (slope, value) for each column.
-        let (mut upper, mut lower) = (Vec::new(), Vec::new());
+        // of the lower ones. Both are faded along x already; each is slopes and values of the columns.
+        let (mut upper, mut lower) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
         let mut faded_for = None;
         let rows = places(window.y, self.rows, height);
         for (noise, (cell, fy, ty)) in noise.chunks_exact_mut(count).zip(rows) {
@@ -203,11 +195,12 @@ impl Lattice {
                         let value = lerp(left.1 * fx, right.1 * (fx - 1.0), tx);
                         (lerp(left.0, right.0, tx), value)
                     };
-                    columns.iter().map(fade).collect()
+                    columns.iter().map(fade).unzip()
                 };
                 (upper, lower) = (faded(above), faded(below));
             }
-            for ((noise, (slope, value)), (lower_slope, lower)) in noise.iter_mut().zip(&upper).zip(&lower) {
+            let (upper, lower) = (upper.0.iter().zip(&upper.1), lower.0.iter().zip(&lower.1));
+            for ((noise, (slope, value)), (lower_slope, lower)) in noise.iter_mut().zip(upper).zip(lower) {
                 let (above, below) = (value + slope * fy, lower + lower_slope * (fy - 1.0));
                 *noise += weight * (SQRT_2 as f32 * lerp(above, below, ty));
             }

@@ -28,7 +28,7 @@ pub const OPACITY: Range = Range(0.0, 0.8);
 pub struct Compose {
     /// Where the defect is: `perlin`, `rectangle`, `scar`, `ellipses` or another shape that is linked.
     pub shape: Arc<dyn Shape>,
-    /// What it looks like: `procedural`, a folder of images, or a map with the `type` of a texture, such as
+    /// Texture of the defect: `procedural`, a folder of images, or a map with the `type` of a texture, such as
     /// `{ type: donor }`.
     pub texture: Textures,
     /// Whether three of ten augmentations (contrast, brightness, sharpness, hue and saturation, solarize,

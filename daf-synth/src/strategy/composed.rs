@@ -122,7 +122,7 @@ composition! {
     ///
     /// The paper says "randomly sampled colors" and no more; here one color is drawn for each defect.
     SimpleTexture = "simple_texture" {
-        /// What has one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
+        /// Extent of one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
         granularity: Granularity = Granularity::default(),
         /// How much of the normal image shows through, drawn for each defect from [low, high] within
         /// 0..=0.99; `[0.0, 0.0]` for opaque defects.
@@ -145,7 +145,7 @@ composition! {
         /// Width divided by height of the rectangle, drawn uniformly on a log scale from [low, high] within
         /// 0.01..=100.
         aspect: Range = Rectangle::ASPECT,
-        /// What has one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
+        /// Extent of one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
         granularity: Granularity = Granularity::default(),
         /// How much of the normal image shows through, drawn for each defect from [low, high] within
         /// 0..=0.99; `[0.0, 0.0]` for opaque defects.

@@ -13,7 +13,7 @@ use crate::object::{ObjectMask, ObjectModel};
 
 /// Another strategy, restricted to the object: defects never lie on the background.
 ///
-/// What the strategy does off the object is undone. If too little of the defect is left, it is drawn again.
+/// Changes off the object are undone. If too little of the defect is left, it is drawn again.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Foreground {

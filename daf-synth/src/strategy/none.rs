@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Leaves every image as it is, e.g. as one of the strategies of a `mixture`.
 ///
-/// As the only one it trains on normal images alone, as `synthesizer: null` does, but without damaged copies
+/// Alone it trains on normal images only, as `synthesizer: null` does, but without damaged copies
 /// to be equal to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

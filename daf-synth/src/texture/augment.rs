@@ -136,12 +136,7 @@ impl Augmentation {
                         add(multiply(v))
                     }
                 });
-                for pixel in image.pixels_mut() {
-                    let mut color = space.encode(pixel.0);
-                    let brightness = &mut color[space.brightness()];
-                    *brightness = table[usize::from(*brightness)];
-                    pixel.0 = space.decode(color);
-                }
+                space.change_brightness(image.as_chunks_mut().0, &table);
             }
             Self::Sharpness(factor) => sharpen(image, factor as f32),
             Self::HueSaturation { hue, saturation } => turn_hue(image, hue, saturation),
@@ -255,13 +250,16 @@ fn sharpen(image: &mut RgbImage, factor: f32) {
     let source = image.clone();
     let rows = |first: usize| source.chunks_exact(stride).skip(first);
     let sources = rows(0).zip(rows(1)).zip(rows(2));
+    let mut columns = vec![0; stride];
     for (((above, here), below), target) in sources.zip(image.chunks_exact_mut(stride).skip(1)) {
-        let column = |i: usize| i32::from(above[i]) + i32::from(here[i]) + i32::from(below[i]);
-        for i in 3..stride - 3 {
-            let middle = i32::from(here[i]);
-            let sum = column(i - 3) + column(i) + column(i + 3) + 4 * middle;
-            let smooth = ((sum + 6) / 13) as f32;
-            target[i] = (smooth + (middle as f32 - smooth) * factor) as u8;
+        for (((sum, above), here), below) in columns.iter_mut().zip(above).zip(here).zip(below) {
+            *sum = u16::from(*above) + u16::from(*here) + u16::from(*below);
+        }
+        let around = columns.iter().zip(&columns[3..]).zip(&columns[6..]);
+        for ((((left, middle), right), here), target) in around.zip(&here[3..]).zip(&mut target[3..]) {
+            let smooth = f32::from((left + middle + right + 4 * u16::from(*here) + 6) / 13);
+            let value = (smooth + (f32::from(*here) - smooth) * factor) as i32;
+            *target = value.clamp(0, 255) as u8;
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Color {
-    /// What has one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
+    /// Extent of one color: the whole `anomaly`, each connected `region` of it, or each `pixel`.
     pub granularity: Granularity,
 }
 

@@ -26,7 +26,7 @@ impl ColorSpace {
     /// Every color space.
     pub const ALL: [Self; 6] = [Self::YCrCb, Self::Hsv, Self::Hls, Self::Lab, Self::Luv, Self::Yuv];
 
-    /// Which of the three values is the brightness.
+    /// Index of the brightness among the three values.
     #[must_use]
     pub const fn brightness(self) -> usize {
         match self {
@@ -36,8 +36,30 @@ impl ColorSpace {
         }
     }
 
+    /// Changes the brightness of colors in RGB to what the table has for it.
+    pub(super) fn change_brightness(self, colors: &mut [[u8; 3]], table: &[u8; 256]) {
+        // A loop for each space: which one it is is not asked for every pixel.
+        match self {
+            Self::YCrCb => change(colors, |color| Self::YCrCb.changed(color, table)),
+            Self::Hsv => change(colors, |color| Self::Hsv.changed(color, table)),
+            Self::Hls => change(colors, |color| Self::Hls.changed(color, table)),
+            Self::Lab => change(colors, |color| Self::Lab.changed(color, table)),
+            Self::Luv => change(colors, |color| Self::Luv.changed(color, table)),
+            Self::Yuv => change(colors, |color| Self::Yuv.changed(color, table)),
+        }
+    }
+
+    #[inline(always)]
+    fn changed(self, rgb: [u8; 3], table: &[u8; 256]) -> [u8; 3] {
+        let mut color = self.encode(rgb);
+        let brightness = &mut color[self.brightness()];
+        *brightness = table[usize::from(*brightness)];
+        self.decode(color)
+    }
+
     /// From RGB.
     #[must_use]
+    #[inline(always)]
     pub fn encode(self, rgb: [u8; 3]) -> [u8; 3] {
         match self {
             Self::YCrCb => encode_luma(rgb, [(0, 11682), (2, 9241)]),
@@ -51,6 +73,7 @@ impl ColorSpace {
 
     /// To RGB.
     #[must_use]
+    #[inline(always)]
     pub fn decode(self, color: [u8; 3]) -> [u8; 3] {
         let [first, second, third] = color;
         match self {
@@ -63,6 +86,34 @@ impl ColorSpace {
         }
     }
 }
+
+#[inline(always)]
+fn change(colors: &mut [[u8; 3]], changed: impl Fn([u8; 3]) -> [u8; 3]) {
+    for color in colors {
+        *color = changed(*color);
+    }
+}
+
+/// A static table of the values for all bytes.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident: $type:ty = |$byte:ident| $value:expr) => {
+        $(#[$doc])*
+        static $name: [$type; 256] = {
+            let mut table = [0 as $type; 256];
+            let mut $byte = 0;
+            while $byte < table.len() {
+                table[$byte] = $value;
+                $byte += 1;
+            }
+            table
+        };
+    };
+}
+
+table!(
+    /// Bytes as shares of 255.
+    SHARE: f32 = |byte| byte as f32 / 255.0
+);
 
 /// A number with `bits` bits after the binary point, rounded and cut off to a byte.
 fn descale(value: i32, bits: u32) -> u8 {
@@ -94,12 +145,23 @@ fn decode_luma([luma, red, blue]: [u8; 3], weights: [i32; 4]) -> [u8; 3] {
 /// Number of hues: OpenCV counts steps of two degrees, so that they fit into 8 bits.
 pub(super) const HUES: i32 = 180;
 
+/// A reciprocal times `scale` with 12 bits after the binary point, as OpenCV has them in tables.
+const fn reciprocal(scale: i32, of: usize) -> i32 {
+    let of = of as i32;
+    if of == 0 {
+        0
+    } else {
+        ((scale << 13) + of) / (2 * of)
+    }
+}
+
+table!(HUE_PER_SPAN: i32 = |span| reciprocal(HUES / 6, span));
+table!(SATURATION_PER_VALUE: i32 = |value| reciprocal(255, value));
+
 fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
     let [r, g, b] = rgb.map(i32::from);
     let value = r.max(g).max(b);
     let span = value - r.min(g).min(b);
-    // Reciprocals with 12 bits after the binary point, as OpenCV has them in tables.
-    let reciprocal = |scale: i32, of: i32| ((scale << 13) + of).checked_div(2 * of).unwrap_or(0);
     let hue = if value == r {
         g - b
     } else if value == g {
@@ -107,8 +169,8 @@ fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
     } else {
         r - g + 4 * span
     };
-    let hue = (hue * reciprocal(HUES / 6, span) + (1 << 11)) >> 12;
-    let saturation = descale(span * reciprocal(255, value), 12);
+    let hue = (hue * HUE_PER_SPAN[usize::from(span as u8)] + (1 << 11)) >> 12;
+    let saturation = descale(span * SATURATION_PER_VALUE[usize::from(value as u8)], 12);
     [
         (hue + if hue < 0 { HUES } else { 0 }) as u8,
         saturation,
@@ -117,14 +179,14 @@ fn encode_hsv(rgb: [u8; 3]) -> [u8; 3] {
 }
 
 fn decode_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
-    let (saturation, value) = (f32::from(saturation) / 255.0, f32::from(value));
+    let (saturation, value) = (SHARE[usize::from(saturation)], f32::from(value));
     let [r, g, b] = WHEEL[usize::from(hue)];
     let channel = |share: f32| (value * (1.0 - saturation * (1.0 - share)) + 0.5) as u8;
     [channel(r), channel(g), channel(b)]
 }
 
 fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
-    let [r, g, b] = rgb.map(|value| f32::from(value) / 255.0);
+    let [r, g, b] = rgb.map(|value| SHARE[usize::from(value)]);
     let (most, least) = (r.max(g).max(b), r.min(g).min(b));
     let (sum, span) = (most + least, most - least);
     let lightness = (sum * 0.5 * 255.0 + 0.5) as u8;
@@ -132,13 +194,14 @@ fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
         return [0, lightness, 0];
     }
     let saturation = span / if sum < 1.0 { sum } else { 2.0 - sum };
-    let hue = if most == r {
-        (g - b) / span * 60.0
+    let (difference, first) = if most == r {
+        (g - b, 0.0)
     } else if most == g {
-        (b - r) / span * 60.0 + 120.0
+        (b - r, 120.0)
     } else {
-        (r - g) / span * 60.0 + 240.0
+        (r - g, 240.0)
     };
+    let hue = difference / span * 60.0 + first;
     let hue = if hue < 0.0 { hue + 360.0 } else { hue };
     [
         (hue * 0.5 + 0.5) as u8,
@@ -149,7 +212,7 @@ fn encode_hls(rgb: [u8; 3]) -> [u8; 3] {
 
 fn decode_hls([hue, lightness, saturation]: [u8; 3]) -> [u8; 3] {
     let lightness = f32::from(lightness);
-    let span = f32::from(saturation) / 255.0 * lightness.min(255.0 - lightness);
+    let span = SHARE[usize::from(saturation)] * lightness.min(255.0 - lightness);
     let [r, g, b] = WHEEL[usize::from(hue)];
     let channel = |share: f32| (lightness - span + 2.0 * span * share + 0.5) as u8;
     [channel(r), channel(g), channel(b)]
@@ -202,11 +265,15 @@ const WHITE_UV: (f64, f64) = {
     (4.0 * WHITE.0 / sum, 9.0 / sum)
 };
 
+#[inline(always)]
 fn xyz_to_rgb([x, y, z]: [f32; 3]) -> [u8; 3] {
-    RGB.map(|row| {
-        let linear = row[0] * x + row[1] * y + row[2] * z;
-        COMPANDED[((linear * COMPANDED_LAST as f32 + 0.5) as usize).min(COMPANDED_LAST)]
-    })
+    let companded = &*COMPANDED;
+    let channel = |[of_x, of_y, of_z]: [f32; 3]| {
+        let linear = of_x * x + of_y * y + of_z * z;
+        let place = (linear * COMPANDED_LAST as f32 + 0.5) as i32;
+        companded[place.clamp(0, COMPANDED_LAST as i32) as usize]
+    };
+    [channel(RGB[0]), channel(RGB[1]), channel(RGB[2])]
 }
 
 /// Inverse of [`cube_root`].
@@ -235,27 +302,29 @@ fn encode_lab(rgb: [u8; 3]) -> [u8; 3] {
     ]
 }
 
+table!(LAB_Y: f32 = |l| (l as f32 * (100.0 / 255.0) + 16.0) / 116.0);
+table!(LAB_X: f32 = |a| (a as f32 - 128.0) / 500.0);
+table!(LAB_Z: f32 = |b| (b as f32 - 128.0) / 200.0);
+
 fn decode_lab(color: [u8; 3]) -> [u8; 3] {
-    let [l, a, b] = color.map(f32::from);
-    let y = (l * (100.0 / 255.0) + 16.0) / 116.0;
-    let x = y + (a - 128.0) / 500.0;
-    let z = y - (b - 128.0) / 200.0;
+    let [l, a, b] = color.map(usize::from);
+    let y = LAB_Y[l];
+    let (x, z) = (y + LAB_X[a], y - LAB_Z[b]);
     xyz_to_rgb([cube(x) * WHITE.0 as f32, cube(y), cube(z) * WHITE.1 as f32])
 }
 
-/// As OpenCV does, from a table with a node for every eighth level of red, green and blue, interpolated.
+/// From a table with a node for every eighth level of red, green and blue, interpolated, as OpenCV does it.
 fn encode_luv(rgb: [u8; 3]) -> [u8; 3] {
     // Sums over the nodes around, with shares of 1/8 along each axis.
     let mut sums = [0; 3];
-    for corner in 0..8 {
-        let (mut node, mut share) = (0, 1);
-        for (axis, value) in rgb.into_iter().enumerate() {
-            let (value, upper) = (usize::from(value), corner >> axis & 1);
-            node = node * LUV_NODES + value / 8 + upper;
-            share *= if upper == 1 { value % 8 } else { 8 - value % 8 };
-        }
-        for (sum, value) in sums.iter_mut().zip(LUV[node]) {
-            *sum += u32::from(value) * share as u32;
+    let [r, g, b] = rgb.map(|value| (usize::from(value / 8), u32::from(value % 8)));
+    for (red, red_share) in [(r.0, 8 - r.1), (r.0 + 1, r.1)] {
+        for (green, green_share) in [(g.0, 8 - g.1), (g.0 + 1, g.1)] {
+            let nodes = &LUV[(red * LUV_NODES + green) * LUV_NODES + b.0..][..2];
+            for (sum, (low, high)) in sums.iter_mut().zip(nodes[0].into_iter().zip(nodes[1])) {
+                let value = u32::from(low) * (8 - b.1) + u32::from(high) * b.1;
+                *sum += value * (red_share * green_share);
+            }
         }
     }
     // The largest value is 2¹⁴ · 8³: 15 bits are left below the 8 of the result.
@@ -306,17 +375,15 @@ const COMPANDED_LAST: usize = 8192;
 
 /// 8-bit sRGB of a linear value, by ⌊value · 8192⌉: fine enough that neighbors differ by less than half a
 /// level where the curve is steepest.
-static COMPANDED: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    (0..=COMPANDED_LAST)
-        .map(|i| (companded(i as f64 / COMPANDED_LAST as f64) * 255.0).round() as u8)
-        .collect()
+static COMPANDED: LazyLock<[u8; COMPANDED_LAST + 1]> = LazyLock::new(|| {
+    std::array::from_fn(|i| (companded(i as f64 / COMPANDED_LAST as f64) * 255.0).round() as u8)
 });
 
 struct Lab {
     /// Linear value of an 8-bit one, 255 · 8 for white.
     linear: [i32; 256],
     /// [`cube_root`] · 2¹⁵ of such values.
-    roots: Vec<i32>,
+    roots: [i32; LAB_ROOTS],
 }
 
 /// Length of [`Lab::roots`]: half as much again as white needs.
@@ -324,9 +391,7 @@ const LAB_ROOTS: usize = 3072;
 
 static LAB: LazyLock<Lab> = LazyLock::new(|| Lab {
     linear: std::array::from_fn(|i| (linear(i as f64 / 255.0) * 255.0 * 8.0).round() as i32),
-    roots: (0..LAB_ROOTS)
-        .map(|i| (cube_root(i as f64 / (255.0 * 8.0)) * 32768.0).round() as i32)
-        .collect(),
+    roots: std::array::from_fn(|i| (cube_root(i as f64 / (255.0 * 8.0)) * 32768.0).round() as i32),
 });
 
 /// Nodes of [`LUV`] along each axis.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub struct Folder {
     /// The folder, searched with its subfolders.
     path: PathBuf,
-    /// Which image files are taken, by their endings, e.g. `[jpg, png]`; all that can be read if the list is
+    /// Endings of the image files that are taken, e.g. `[jpg, png]`; all that can be read if the list is
     /// empty.
     #[serde(default)]
     formats: Vec<String>,

@@ -20,7 +20,7 @@ use crate::shape::perlin::Lattice;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Procedural {
-    /// Which patterns there are, each as likely as any other: `marble`, `stripes`, `checks`, `cells`,
+    /// Patterns, each as likely as any other: `marble`, `stripes`, `checks`, `cells`,
     /// `weave`, `grain`, `blotches`; all of them by default.
     pub patterns: Vec<Pattern>,
 }
@@ -320,11 +320,11 @@ impl Area {
             for row in [square - columns, square, square + columns] {
                 for &(point_x, point_y, value) in &points[row - 1..=row + 1] {
                     let distance = (point_x - x).powi(2) + (point_y - y).powi(2);
-                    if distance < first {
-                        (first, second, own) = (distance, first, value);
-                    } else if distance < second {
-                        second = distance;
-                    }
+                    // Without branches: which point is the nearest cannot be foreseen.
+                    let farther = if distance < first { first } else { distance };
+                    second = if farther < second { farther } else { second };
+                    own = if distance < first { value } else { own };
+                    first = if distance < first { distance } else { first };
                 }
             }
             let (first, second) = (first.sqrt(), second.sqrt());
@@ -394,17 +394,17 @@ impl Area {
         let noise = uniform(0.0, 12.0, rng);
         let mut image = RgbImage::new(self.window.width, self.window.height);
         let mut bytes = vec![0; self.width()];
+        let mut values = vec![[0.0; 3]; self.width()];
         let mut fields = heights.iter().zip(&light);
         for row in image.chunks_exact_mut(3 * bytes.len()) {
             rng.fill_bytes(&mut bytes);
-            for ((pixel, byte), (height, light)) in
-                row.as_chunks_mut::<3>().0.iter_mut().zip(&bytes).zip(&mut fields)
-            {
+            for ((value, byte), (height, light)) in values.iter_mut().zip(&bytes).zip(&mut fields) {
                 let speck = f32::from(*byte) * (noise / 255.0) - 0.5 * noise;
                 let color = palette[usize::from((height * 255.0) as u8)];
-                for (value, plain) in pixel.iter_mut().zip(color) {
-                    *value = nearest((plain * (1.0 + light) + speck).clamp(0.0, 255.0));
-                }
+                *value = color.map(|plain| plain * (1.0 + light) + speck);
+            }
+            for (to, value) in row.iter_mut().zip(values.as_flattened()) {
+                *to = nearest(value.clamp(0.0, 255.0));
             }
         }
         image

@@ -20,7 +20,7 @@ trainer: { steps: 1, batch_size: 2 }
 device: cpu
 ";
 
-/// What the program prints of the run in a folder.
+/// Output of the program for the run in a folder.
 fn scored(run: &Path) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_daf-embed"))
         .arg(run)

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarSynthesizer {
-    /// What is not.
+    /// The broken promise.
     how: Lie,
 }
 

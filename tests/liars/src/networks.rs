@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarBackbone {
-    /// What is not.
+    /// The broken promise.
     how: NetworkLie,
     weights: Weights,
 }
@@ -106,7 +106,7 @@ impl Extractor for Network {
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarMeasure {
-    /// What is not.
+    /// The broken promise.
     how: MapLie,
 }
 
@@ -168,7 +168,7 @@ impl Comparator for LiarMeasure {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarDecoder {
-    /// What is not.
+    /// The broken promise.
     how: MapLie,
 }
 
@@ -206,7 +206,7 @@ impl Segmenter for Head {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarScorer {
-    /// What is not.
+    /// The broken promise.
     how: MapLie,
     /// Whether it is so of smoothed scores only.
     late: bool,
@@ -257,7 +257,7 @@ impl Postprocessor for LiarScorer {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LiarMethod {
-    /// What is not.
+    /// The broken promise.
     how: MapLie,
 }
 

@@ -56,7 +56,7 @@ fn name(settings: &[&str], commands: &[(&[&str], i32)], kind: &str, what: &str) 
 const CHECK: (&[&str], i32) = (&["check", "p.yaml"], 2);
 const PREVIEW: (&[&str], i32) = (&["synth", "preview", "p.yaml"], 1);
 const RUN: (&[&str], i32) = (&["run", "p.yaml", "-o", "run", "--replace"], 1);
-/// What is found out when the model is built.
+/// Faults that show when the model is built.
 const RUN_UNUSABLE: (&[&str], i32) = (RUN.0, 2);
 
 #[test]

@@ -21,34 +21,37 @@ pub const FORMATS: &str = "png, jpeg, bmp, tiff or webp";
 /// `path` may name a page: `stack.tif#2`.
 ///
 /// # Errors
-/// As [`read_rgb`](super::read_rgb), except that values of any depth are taken.
+/// The errors of [`read_rgb`](super::read_rgb), except that values of any depth are taken.
 pub fn read_image(path: impl AsRef<Path>) -> Result<DynamicImage> {
     let path = path.as_ref();
     let (file, page) = page_path::split(path);
     let bytes = read_bytes(&file)?;
     let format = Format::of(&bytes, path)?;
-    // Decoders panic on some damaged files, and one bad file must not end the work on all others.
-    let decoded = guard::quietly(|| format.decode(bytes, page));
-    match decoded {
-        Ok(Ok((mut image, orientation))) => {
-            image.apply_orientation(orientation);
-            Ok(image)
-        }
-        Ok(Err(reason)) => Err(Error::data(path, reason)),
-        Err(panic) => Err(Error::data(
-            path,
-            format!(
-                "the {} cannot be decoded: its decoder failed ({panic})",
-                format.name()
-            ),
-        )),
-    }
+    let (mut image, orientation) = decoded(path, format, "cannot be decoded", || format.decode(bytes, page))?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+/// Result of a decoder for a file. Decoders panic on some damaged files, and one bad file must not end the work on all
+/// others.
+fn decoded<T>(
+    path: &Path,
+    format: Format,
+    failing: &str,
+    decode: impl FnOnce() -> Result<T, String>,
+) -> Result<T> {
+    let reason = match guard::quietly(decode) {
+        Ok(Ok(found)) => return Ok(found),
+        Ok(Err(reason)) => reason,
+        Err(panic) => format!("the {} {failing}: its decoder failed ({panic})", format.name()),
+    };
+    Err(Error::data(path, reason))
 }
 
 /// Reads the header of an image file.
 ///
 /// # Errors
-/// As [`read_image`], except that damage behind the header is not seen.
+/// The errors of [`read_image`], except that damage behind the header is not seen.
 pub fn read_header(path: impl AsRef<Path>) -> Result<Header> {
     let path = path.as_ref();
     let (file, page) = page_path::split(path);
@@ -62,17 +65,9 @@ pub fn read_header(path: impl AsRef<Path>) -> Result<Header> {
     let format = Format::of(&start, path)?;
     drop(source);
     let open = || File::open(&file).map(BufReader::new);
-    match guard::quietly(|| format.header(open, page)) {
-        Ok(Ok(header)) => Ok(header),
-        Ok(Err(reason)) => Err(Error::data(path, reason)),
-        Err(panic) => Err(Error::data(
-            path,
-            format!(
-                "the {} has no readable header: its decoder failed ({panic})",
-                format.name()
-            ),
-        )),
-    }
+    decoded(path, format, "has no readable header", || {
+        format.header(open, page)
+    })
 }
 
 /// Refuses what is no file of a usable size: a pipe would never end.

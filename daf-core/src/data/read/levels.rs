@@ -22,9 +22,9 @@ pub enum Depth {
     /// 0..=1 if it holds floats.
     #[default]
     Auto,
-    /// 0 and the largest number of so many bits, 8 to 32.
+    /// Black is 0, white the largest number of so many bits, 8 to 32.
     Bits(u8),
-    /// These two, also in 8-bit files; values beyond them are cut off.
+    /// Black and white, also in 8-bit files; values beyond them are cut off.
     Range(f64, f64),
 }
 
@@ -119,7 +119,7 @@ impl Values {
     /// Values of a file; `None` if it has 8 bit or fewer, as drawn images have.
     ///
     /// # Errors
-    /// As [`read_image`].
+    /// The errors of [`read_image`].
     pub fn of_file(path: impl AsRef<Path>) -> Result<Option<Self>> {
         let path = path.as_ref();
         let header = read_header(path)?;
@@ -296,7 +296,7 @@ impl Reading {
     /// Opens an image file.
     ///
     /// # Errors
-    /// As [`read_rgb`](super::read_rgb).
+    /// The errors of [`read_rgb`](super::read_rgb).
     pub fn open(&self, path: impl AsRef<Path>) -> Result<InputImage> {
         let path = path.as_ref();
         self.input(read_image(path)?)

@@ -44,7 +44,7 @@ const FEW_CLASSES: usize = 3;
 /// own range, 255 or 65535; a file with nothing over half of it holds numbers of classes.
 ///
 /// # Errors
-/// As [`read_image`]; also if the file is a photo rather than a mask, or a lossy one too dark to tell.
+/// The errors of [`read_image`]; also if the file is a photo rather than a mask, or a lossy one too dark to tell.
 pub fn read_mask(path: impl AsRef<Path>) -> Result<GrayImage> {
     Ok(read_mask_values(path)?.pixels)
 }
@@ -52,7 +52,7 @@ pub fn read_mask(path: impl AsRef<Path>) -> Result<GrayImage> {
 /// Opens a mask and says what its file holds.
 ///
 /// # Errors
-/// As [`read_mask`].
+/// The errors of [`read_mask`].
 pub fn read_mask_values(path: impl AsRef<Path>) -> Result<Mask> {
     let path = path.as_ref();
     let lossy = read_header(path)?.format == "jpeg";
@@ -62,7 +62,7 @@ pub fn read_mask_values(path: impl AsRef<Path>) -> Result<Mask> {
 /// Opens a mask whose values are numbers of classes: 255 where the file is not black, 0 elsewhere.
 ///
 /// # Errors
-/// As [`read_image`].
+/// The errors of [`read_image`].
 pub fn read_mask_any(path: impl AsRef<Path>) -> Result<GrayImage> {
     Ok(not_black(&read_image(path)?))
 }
@@ -316,7 +316,7 @@ mod tests {
         of_image(&image.into(), false).unwrap()
     }
 
-    /// As a JPEG file of this quality gives it back.
+    /// Image after a JPEG file of this quality.
     fn through_jpeg(gray: &GrayImage, quality: u8) -> GrayImage {
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, quality)

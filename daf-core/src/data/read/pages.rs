@@ -17,7 +17,7 @@ pub enum Pages {
     Refuse,
     /// Its first page.
     First,
-    /// As many images as it has pages: `stack.tif#1`, `stack.tif#2` and so on.
+    /// An image for each page: `stack.tif#1`, `stack.tif#2` and so on.
     All,
 }
 

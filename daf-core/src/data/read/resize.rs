@@ -3,7 +3,7 @@
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
-use image::{GrayImage, RgbImage};
+use image::{GrayImage, ImageBuffer, Pixel, RgbImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +32,7 @@ pub fn reduce_rgb(image: &RgbImage, width: u32, height: u32, reduction: Reductio
     if reduction == Reduction::Bilinear || halfway == image.dimensions() {
         return resize_rgb(image, width, height);
     }
-    let mut averaged = RgbImage::new(halfway.0, halfway.1);
-    let mean = ResizeAlg::Convolution(FilterType::Box);
-    resize::<U8x3>(image.dimensions(), image, halfway, &mut averaged, mean)?;
+    let averaged = resized::<U8x3, _>(image, halfway, ResizeAlg::Convolution(FilterType::Box))?;
     if halfway == (width, height) {
         return Ok(averaged);
     }
@@ -48,18 +46,8 @@ pub fn reduce_rgb(image: &RgbImage, width: u32, height: u32, reduction: Reductio
 /// # Errors
 /// [`Error::Shape`] if a side is 0.
 pub fn resize_rgb(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
-    if image.dimensions() == (width, height) {
-        return Ok(image.clone());
-    }
-    let mut resized = RgbImage::new(width, height);
-    resize::<U8x3>(
-        image.dimensions(),
-        image,
-        (width, height),
-        &mut resized,
-        ResizeAlg::Interpolation(FilterType::Bilinear),
-    )?;
-    Ok(resized)
+    let bilinear = ResizeAlg::Interpolation(FilterType::Bilinear);
+    resized::<U8x3, _>(image, (width, height), bilinear)
 }
 
 /// Resizes a mask to the nearest pixel center, so that it stays 0 or 255.
@@ -67,17 +55,19 @@ pub fn resize_rgb(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage>
 /// # Errors
 /// [`Error::Shape`] if a side is 0.
 pub fn resize_mask(mask: &GrayImage, width: u32, height: u32) -> Result<GrayImage> {
-    if mask.dimensions() == (width, height) {
-        return Ok(mask.clone());
+    resized::<U8, _>(mask, (width, height), ResizeAlg::Nearest)
+}
+
+fn resized<P: PixelTrait, I: Pixel<Subpixel = u8>>(
+    image: &ImageBuffer<I, Vec<u8>>,
+    size: (u32, u32),
+    algorithm: ResizeAlg,
+) -> Result<ImageBuffer<I, Vec<u8>>> {
+    if image.dimensions() == size {
+        return Ok(image.clone());
     }
-    let mut resized = GrayImage::new(width, height);
-    resize::<U8>(
-        mask.dimensions(),
-        mask,
-        (width, height),
-        &mut resized,
-        ResizeAlg::Nearest,
-    )?;
+    let mut resized = ImageBuffer::new(size.0, size.1);
+    resize::<P>(image.dimensions(), image, size, &mut resized, algorithm)?;
     Ok(resized)
 }
 

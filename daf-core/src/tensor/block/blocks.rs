@@ -52,7 +52,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// These blocks with other settings of batch norms.
+    /// Blocks with other settings of batch norms.
     #[must_use]
     pub fn with_batch_norm(&self, batch_norm: BatchNormConfig) -> Self {
         Self {

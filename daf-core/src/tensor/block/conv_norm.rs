@@ -55,7 +55,7 @@ impl ConvNorm {
         compute(&[self], input, None, false)
     }
 
-    /// As [`forward`](Self::forward), with a ReLU behind.
+    /// [`forward`](Self::forward) with a ReLU behind.
     pub fn forward_relu(&self, input: &Tensor) -> Tensor {
         compute(&[self], input, None, true)
     }
@@ -74,7 +74,7 @@ impl ConvNorm {
         })
     }
 
-    /// As [`forward`](Self::forward), with the convolution computed by `apply`, for decoders that use an identity of it.
+    /// [`forward`](Self::forward) with the convolution computed by `apply`, for decoders that use an identity of it.
     /// `apply` gets weight and bias, folded in inference and in the numbers of the precision, and must be linear in them.
     pub fn run(&self, apply: impl Fn(&Tensor, Option<&Tensor>) -> Tensor) -> Tensor {
         match self.mode {

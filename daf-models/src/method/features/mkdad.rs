@@ -283,7 +283,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::method::features::slow::{self, Map, batch, context};
+    use crate::method::slow::{self, Map, batch, context};
 
     #[test]
     fn the_cloner_has_as_many_parameters_as_the_official_one() {
@@ -332,7 +332,7 @@ mod tests {
             layers
         }
 
-        /// What every ReLU gets, and what the pools give.
+        /// Inputs of every ReLU, and outputs of the pools.
         fn run(&self, images: &Map) -> (Vec<Map>, Vec<Map>) {
             let (mut features, mut before, mut pools) = (images.clone(), Vec::new(), Vec::new());
             for (number, norm, ends) in self.layers() {

@@ -3,8 +3,6 @@
 mod mkdad;
 mod patchcore;
 mod rd4ad;
-#[cfg(test)]
-pub(crate) mod slow;
 mod stad;
 mod stpm;
 
@@ -16,6 +14,9 @@ pub use patchcore::PatchCore;
 pub use rd4ad::Rd4ad;
 pub use stad::Stad;
 pub use stpm::Stpm;
+
+#[cfg(test)]
+pub(crate) use super::slow;
 
 /// One minus the cosine between the whole maps of each image, N numbers of N×C×h×w features.
 fn angles(a: &Tensor, b: &Tensor) -> Tensor {

@@ -179,7 +179,7 @@ struct Rd4adModel {
 }
 
 impl Rd4adModel {
-    /// What the decoder makes of the teacher's stages.
+    /// Stages that the decoder restores from the teacher's.
     fn restore(&self, teacher: &[Tensor]) -> Vec<Tensor> {
         self.decoder.restore(self.bottleneck.embed(teacher))
     }
@@ -229,7 +229,7 @@ mod tests {
     use daf_core::weights::Weights;
 
     use super::*;
-    use crate::method::features::slow::{self, Map, batch, context};
+    use crate::method::slow::{self, Map, batch, context};
 
     #[test]
     fn bottleneck_and_decoder_have_as_many_parameters_as_the_official_ones() {
@@ -295,8 +295,8 @@ mod tests {
         let weight = |part: &str| vars.get(&format!("{name}.{part}.weight"));
         let (first, shortcut) = match (weight("upsample.0"), weight("downsample.0")) {
             (Some(up), _) => (
-                input.doubled(weight("conv1").unwrap()),
-                input.doubled(up).normalized(),
+                input.transposed(weight("conv1").unwrap(), None, 0),
+                input.transposed(up, None, 0).normalized(),
             ),
             (None, Some(down)) => (
                 input.conv(weight("conv1").unwrap(), None, stride, 1),

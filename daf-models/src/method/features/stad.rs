@@ -295,7 +295,7 @@ struct Size {
     deviation: Tensor,
     /// Mean and standard deviation of the students' error over normal images.
     error: [Tensor; 2],
-    /// The same of their variance.
+    /// Mean and standard deviation of their variance over normal images.
     variance: [Tensor; 2],
     patch: i64,
 }
@@ -469,7 +469,7 @@ mod tests {
     use daf_core::tch::Device;
 
     use super::*;
-    use crate::method::features::slow::{self, Images, Map, batch, context};
+    use crate::method::slow::{self, Images, Map, batch, context};
 
     const SIZES: [i64; 3] = [17, 33, 65];
 

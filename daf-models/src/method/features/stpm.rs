@@ -140,7 +140,7 @@ mod tests {
     use daf_core::block::Mode;
 
     use super::*;
-    use crate::method::features::slow::{self, Map, batch, context};
+    use crate::method::slow::{self, Map, batch, context};
 
     #[test]
     fn the_student_has_as_many_parameters_as_the_official_one() {

@@ -441,18 +441,7 @@ mod tests {
 
     use super::*;
     use crate::alone::alone;
-    use crate::method::synthetic::slow::{self, numbers};
-
-    const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
-
-    struct Noise;
-
-    impl NormalImages for Noise {
-        fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_> {
-            let batch = |number| NormalBatch::consecutive(2 * number, Tensor::rand([2, 3, 64, 64], FLOAT));
-            Box::new((0..3).map(move |number| Ok(batch(number))))
-        }
-    }
+    use crate::method::slow::{self, FLOAT, numbers};
 
     fn recipe(localization: Localization) -> CutPaste {
         CutPaste {
@@ -481,7 +470,8 @@ mod tests {
         let resnet = |side: u64| 1_813_561_344 / 49 * side * side / 1024;
         for (localization, expected) in [(Localization::GradCam {}, 0), (SMALL, 25 * resnet(32))] {
             let mut model = slow::built(&recipe(localization), Mode::Infer, (64, 64));
-            tch::no_grad(|| model.fit(Fit::AfterTraining, &Noise)).unwrap();
+            let noise = slow::Images((0..3).map(|_| Tensor::rand([2, 3, 64, 64], FLOAT)).collect());
+            tch::no_grad(|| model.fit(Fit::AfterTraining, &noise)).unwrap();
             let image = Tensor::rand([1, 3, 64, 64], FLOAT);
             let (_, counted) = count(|| tch::no_grad(|| model.infer(&image).unwrap()));
             assert_eq!(counted.defined, resnet(64) + expected, "{localization:?}");
@@ -507,20 +497,20 @@ mod tests {
                 vars,
                 origin: None,
             };
-            let mut batch = slow::batch(64, true);
+            let mut batch = slow::damaged(64);
             batch.synthetic.as_mut().unwrap().class = vec![1, -1];
             let weights = slow::Weights::of(&model.vars);
             let synthetic = &batch.synthetic.as_ref().unwrap().images;
             let mut expected = 0.0;
-            for (images, targets) in [(&batch.normal, [0, 0]), (synthetic, [classes - 1, 0])] {
+            for (images, targets) in [(&batch.normal, [0, 0]), (synthetic, [classes as usize - 1, 0])] {
                 for (number, target) in (0..2).zip(targets) {
                     let embedding = pooled(&model.images.features(&images.narrow(0, number, 1)));
-                    let embedding = slow::Planes::of(&embedding.unsqueeze(-1).unsqueeze(-1));
+                    let embedding = slow::Map::of(&embedding.unsqueeze(-1).unsqueeze(-1));
                     let hidden = weights.conv(&embedding, "images.head.0", 1, 0);
                     let hidden = weights.norm(&hidden, "images.head.bn0").relu();
                     let logits = weights.conv(&hidden, "images.head.classes", 1, 0);
-                    let exponentials = (0..classes).map(|class| logits.at(class, 0, 0).exp());
-                    expected -= (logits.at(target, 0, 0).exp() / exponentials.sum::<f64>()).ln() / 4.0;
+                    let exponentials: Vec<f64> = logits.values.iter().map(|logit| logit.exp()).collect();
+                    expected -= (exponentials[target] / exponentials.iter().sum::<f64>()).ln() / 4.0;
                 }
             }
             let losses = model.losses(&batch).unwrap();
@@ -536,7 +526,7 @@ mod tests {
         let mut losses = Vec::new();
         for _ in 0..8 {
             let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
-            let drawn = model.losses(&slow::batch(64, true)).unwrap();
+            let drawn = model.losses(&slow::damaged(64)).unwrap();
             losses.extend(drawn.iter().map(|(_, loss)| loss.double_value(&[])));
         }
         // Of three classes it is 1.1. A single one depends on the weights drawn.
@@ -548,7 +538,7 @@ mod tests {
     fn patches_learn_where_an_outline_is_seen() {
         alone();
         let model = slow::built(&recipe(SMALL), Mode::Train, (64, 64));
-        let mut batch = slow::batch(64, true);
+        let mut batch = slow::damaged(64);
         let loss = |batch: &Batch| model.losses(batch).unwrap()[1].1.double_value(&[]);
         assert!(loss(&batch) > 0.0);
         // A tile that is damaged as a whole has no outline, nor has one without damage.

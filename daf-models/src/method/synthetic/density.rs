@@ -1,4 +1,4 @@
-use daf_core::tch::nn::{Path, VarStore};
+use daf_core::tch::nn::Path;
 use daf_core::tch::{Kind, Tensor};
 use daf_core::{BoxError, weights};
 
@@ -20,12 +20,6 @@ impl Density {
             mean: path.zeros_no_train("mean", &[0]),
             precision: path.zeros_no_train("precision", &[0]),
         }
-    }
-
-    /// An empty density with a store of its own, for tests and for use outside a model.
-    #[must_use]
-    pub fn in_store(vars: &VarStore) -> Self {
-        Self::new(&vars.root())
     }
 
     /// Takes mean and covariance from embeddings n×D.
@@ -93,10 +87,11 @@ impl Density {
 #[cfg(test)]
 mod tests {
     use daf_core::tch::Device;
+    use daf_core::tch::nn::VarStore;
 
     use super::*;
     use crate::alone::alone;
-    use crate::method::synthetic::slow::{Draws, numbers};
+    use crate::method::slow::{Draws, numbers};
 
     #[test]
     fn it_agrees_with_the_shrinkage_as_it_is_defined() {
@@ -105,7 +100,7 @@ mod tests {
         let scale = Tensor::from_slice(&[1f32, 0.3, 2.0]);
         let x = Draws::new(4).normal(&[n as i64, d as i64]) * scale + 0.5;
         let vars = VarStore::new(Device::Cpu);
-        let mut density = Density::in_store(&vars);
+        let mut density = Density::new(&vars.root());
         density.fit(&x).unwrap();
 
         let rows: Vec<Vec<f64>> = numbers(&x).chunks(d).map(<[f64]>::to_vec).collect();
@@ -163,7 +158,7 @@ mod tests {
         alone();
         let x = Draws::new(5).normal(&[4, 20]);
         let vars = VarStore::new(Device::Cpu);
-        let mut density = Density::in_store(&vars);
+        let mut density = Density::new(&vars.root());
         assert!(
             density
                 .distances(&x)

@@ -24,7 +24,7 @@ pub struct Draem {
     /// Channels of the reconstructive network at the size of the image; the coarsest level has eight times as many. The
     /// work grows with the square.
     pub reconstructive_width: i64,
-    /// The same of the discriminative network.
+    /// Channels of the discriminative network at the size of the image.
     pub discriminative_width: i64,
 }
 daf_core::register!(Method: Draem = "draem", recipe = include_str!("draem.yaml"));
@@ -262,7 +262,7 @@ mod tests {
 
     use super::*;
     use crate::alone::alone;
-    use crate::method::synthetic::slow::{self, Planes, Weights};
+    use crate::method::slow::{self, Map, Weights};
 
     fn small() -> Draem {
         Draem {
@@ -294,8 +294,8 @@ mod tests {
     }
 
     /// Both networks as they are described, one value at a time.
-    fn literal(weights: &Weights, images: &Planes, up: &[&str], levels: usize, skips: bool) -> Planes {
-        let double = |input: &Planes, name: &str| {
+    fn literal(weights: &Weights, images: &Map, up: &[&str], levels: usize, skips: bool) -> Map {
+        let double = |input: &Map, name: &str| {
             let first = weights.norm(
                 &weights.conv(input, &format!("{name}.0"), 1, 1),
                 &format!("{name}.1"),
@@ -308,15 +308,15 @@ mod tests {
                 )
                 .relu()
         };
-        let mut found: Vec<Planes> = vec![double(images, "encoder.block1")];
+        let mut found: Vec<Map> = vec![double(images, "encoder.block1")];
         for level in 2..=levels {
-            let halved = found.last().unwrap().max_pool(2);
+            let halved = found.last().unwrap().pooled();
             found.push(double(&halved, &format!("encoder.block{level}")));
         }
         let mut features = found.pop().unwrap();
         for name in up {
             let skip = found.pop().unwrap();
-            let larger = features.enlarged_aligned(2);
+            let larger = features.resized((2 * features.h, 2 * features.w), true);
             let name_up = format!("decoder.up{name}");
             let larger = weights
                 .norm(
@@ -324,7 +324,11 @@ mod tests {
                     &format!("{name_up}.2"),
                 )
                 .relu();
-            let joined = if skips { larger.beside(&skip) } else { larger };
+            let joined = if skips {
+                Map::concat(&[&larger, &skip])
+            } else {
+                larger
+            };
             features = double(&joined, &format!("decoder.db{name}"));
         }
         weights.conv(&features, "decoder.fin_out.0", 1, 1)
@@ -343,7 +347,7 @@ mod tests {
             .unwrap();
 
         let stores = model.stores();
-        let image = Planes::of(&images);
+        let image = Map::of(&images);
         let restored = literal(
             &Weights::of(stores[0].vars),
             &image,
@@ -351,7 +355,7 @@ mod tests {
             5,
             false,
         );
-        let both = restored.beside(&image);
+        let both = Map::concat(&[&restored, &image]);
         let logits = literal(
             &Weights::of(stores[1].vars),
             &both,
@@ -359,10 +363,12 @@ mod tests {
             6,
             true,
         );
-        let expected = Planes::from_fn(1, 64, 32, |_, y, x| {
-            1.0 / (1.0 + (logits.at(0, y, x) - logits.at(1, y, x)).exp())
-        });
-        expected.assert_near(&found, 1e-4);
+        let mut expected = Map::zeros([1, 1, 64, 32]);
+        for (n, y, x) in logits.places() {
+            let [good, damaged] = [0, 1].map(|c| logits.at(n, c, y, x));
+            *expected.at_mut(n, 0, y, x) = 1.0 / (1.0 + (good - damaged).exp());
+        }
+        expected.assert_close(&found, 1e-4);
         let spread = found.max().double_value(&[]) - found.min().double_value(&[]);
         assert!(spread > 1e-2, "the comparison is of a constant: {spread}");
     }
@@ -378,25 +384,22 @@ mod tests {
             draws.uniform(&[2, 1, 14, 13]).gt(0.7).to_kind(Kind::Float),
         );
 
-        let weight = |offset: i64| (-(offset * offset) as f64 / (2.0 * 1.5 * 1.5)).exp();
-        let sum: f64 = (-5..=5).map(weight).sum();
+        let weight = |offset: usize| (-((offset * offset) as f64) / (2.0 * 1.5 * 1.5)).exp();
+        let sum = weight(0) + 2.0 * (1..=5).map(weight).sum::<f64>();
         let (mut similar, mut focused) = (0.0, 0.0);
+        let [a, b, l, m] = [&normal, &restored, &logits, &mask].map(Map::of);
         for n in 0..2 {
-            let (a, b) = (
-                Planes::of(&normal.narrow(0, n, 1)),
-                Planes::of(&restored.narrow(0, n, 1)),
-            );
-            let blur = |value: &dyn Fn(i64, i64) -> f64, y: i64, x: i64| {
+            let blur = |value: &dyn Fn(usize, usize) -> f64, y: usize, x: usize| {
                 let mut total = 0.0;
-                for i in (y - 5).max(0)..=(y + 5).min(13) {
-                    for j in (x - 5).max(0)..=(x + 5).min(12) {
-                        total += weight(i - y) * weight(j - x) / sum / sum * value(i, j);
+                for i in y.saturating_sub(5)..=(y + 5).min(13) {
+                    for j in x.saturating_sub(5)..=(x + 5).min(12) {
+                        total += weight(i.abs_diff(y)) * weight(j.abs_diff(x)) / sum / sum * value(i, j);
                     }
                 }
                 total
             };
             for c in 0..3 {
-                let (a, b) = (|y, x| a.at(c, y, x), |y, x| b.at(c, y, x));
+                let (a, b) = (|y, x| a.at(n, c, y, x), |y, x| b.at(n, c, y, x));
                 for y in 0..14 {
                     for x in 0..13 {
                         let (ma, mb) = (blur(&a, y, x), blur(&b, y, x));
@@ -408,14 +411,10 @@ mod tests {
                     }
                 }
             }
-            let (l, m) = (
-                Planes::of(&logits.narrow(0, n, 1)),
-                Planes::of(&mask.narrow(0, n, 1)),
-            );
             for y in 0..14 {
                 for x in 0..13 {
-                    let damaged = 1.0 / (1.0 + (l.at(0, y, x) - l.at(1, y, x)).exp());
-                    let (hit, miss) = if m.at(0, y, x) > 0.5 {
+                    let damaged = 1.0 / (1.0 + (l.at(n, 0, y, x) - l.at(n, 1, y, x)).exp());
+                    let (hit, miss) = if m.at(n, 0, y, x) > 0.5 {
                         (damaged, 1.0 - damaged)
                     } else {
                         (1.0 - damaged, damaged)
@@ -462,7 +461,7 @@ mod tests {
             "`reconstructive_width` must be 1 to 4096 channels, found 0"
         );
         let model = slow::built(&small(), Mode::Train, (32, 32));
-        let error = model.losses(&slow::batch(32, false)).unwrap_err().to_string();
+        let error = model.losses(&slow::batch((32, 32))).unwrap_err().to_string();
         assert!(error.contains("name a `synthesizer`"), "{error}");
     }
 }

@@ -33,7 +33,7 @@ daf_core::register!(Method: Ensemble = "ensemble");
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// What its maps are multiplied with: over 0, 1 if left out.
+    /// Factor of its maps: over 0, 1 if left out.
     #[serde(default = "one")]
     pub weight: Positive,
     /// The method, any one.
@@ -252,7 +252,7 @@ impl Model for EnsembleModel {
     }
 }
 
-/// The same batch, of which nothing is kept.
+/// Copy of a batch without cached features.
 fn without_features(batch: &Batch) -> Batch {
     let synthetic = batch.synthetic.as_ref().map(|synthetic| Synthesized {
         images: synthetic.images.shallow_clone(),
@@ -272,14 +272,12 @@ fn without_features(batch: &Batch) -> Batch {
 mod tests {
     use daf_core::block::Mode;
     use daf_core::macs::count;
-    use daf_core::tch::{self, Device};
+    use daf_core::tch;
 
     use super::*;
     use crate::alone::alone;
-    use crate::method::synthetic::slow;
+    use crate::method::slow::{self, FLOAT};
     use crate::method::{Nsa, SegmentationOnly};
-
-    const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
     fn of(methods: Vec<(f64, Arc<dyn Method>)>) -> Ensemble {
         let member = |(weight, method)| Member {
@@ -356,7 +354,7 @@ mod tests {
             parts.iter().map(|(_, work)| work.defined).sum::<u64>()
         );
 
-        let batch = slow::batch(64, true);
+        let batch = slow::damaged(64);
         let losses = whole.losses(&batch).unwrap();
         let expected = (1..).zip(&members).flat_map(|(number, member)| {
             let named = move |(name, loss)| (format!("{number}.{name}"), loss);
@@ -400,7 +398,7 @@ mod tests {
             "member 1 (`segmentation_only`): `width` must be 1 to 4096 channels, found 0"
         );
         let model = slow::built(&of(vec![(1.0, nsa())]), Mode::Train, (64, 64));
-        let error = model.losses(&slow::batch(64, false)).unwrap_err().to_string();
+        let error = model.losses(&slow::batch((64, 64))).unwrap_err().to_string();
         assert!(
             error.starts_with("member 1 (`nsa`): the method learns from"),
             "{error}"
@@ -427,7 +425,7 @@ mod tests {
             Mode::Train,
             (96, 96),
         );
-        let plain = slow::batch(96, true);
+        let plain = slow::damaged(96);
         let mut kept = without_features(&plain);
         kept.features = daf_core::FeatureCache::new(1 << 30, 8);
         let losses = |batch: &Batch| whole.losses(batch).unwrap();

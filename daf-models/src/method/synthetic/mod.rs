@@ -14,8 +14,6 @@ mod draem;
 mod ensemble;
 mod nsa;
 mod segmentation_only;
-#[cfg(test)]
-mod slow;
 
 pub use cutpaste::{CutPaste, Localization as CutPasteLocalization};
 pub use density::Density;

@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::alone::alone;
-    use crate::method::synthetic::slow::{self, Planes};
+    use crate::method::slow::{self, Map};
 
     #[test]
     fn it_has_as_many_parameters_as_the_official_code() {
@@ -243,7 +243,7 @@ mod tests {
         let found = tch::no_grad(|| decoder.forward(&features));
 
         let weights = slow::Weights::of(&vars);
-        let mut expected = Planes::of(&features);
+        let mut expected = Map::of(&features);
         for name in ["conv1", "conv2"] {
             expected = weights.conv(&expected, name, 1, 0).relu();
         }
@@ -257,15 +257,16 @@ mod tests {
             );
             expected = second.plus(&shortcut).relu();
         }
-        let expected = weights.transposed(&expected.enlarged_aligned(2), "last", 3);
-        expected.assert_near(&found, 1e-4);
+        let larger = expected.resized((2 * expected.h, 2 * expected.w), true);
+        let expected = weights.transposed(&larger, "last", 3);
+        expected.assert_close(&found, 1e-4);
     }
 
     #[test]
     fn its_loss_is_the_cross_entropy_with_soft_targets() {
         alone();
         let model = slow::built(&Nsa::default(), Mode::Train, (64, 64));
-        let batch = slow::batch(64, true);
+        let batch = slow::damaged(64);
         let synthetic = batch.synthetic.as_ref().unwrap();
         // Batch norms in training do not depend on what they have seen before: the same logits twice.
         let probability = slow::numbers(&model.infer(&synthetic.images).unwrap().probability.unwrap());
@@ -293,7 +294,7 @@ mod tests {
             "`encoder` must have a coarsest stage of stride 32, found 16; `resnet18` has it with `stages: 4`"
         );
         let model = slow::built(&Nsa::default(), Mode::Train, (64, 64));
-        let error = model.losses(&slow::batch(64, false)).unwrap_err().to_string();
+        let error = model.losses(&slow::batch((64, 64))).unwrap_err().to_string();
         assert!(error.contains("name a `synthesizer`"), "{error}");
     }
 }

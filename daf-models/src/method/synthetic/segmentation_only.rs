@@ -15,7 +15,7 @@ use super::{check_width, damaged};
 /// of the size, and a second, small network decides on the image from features and map. DAF's student and decoder without
 /// a teacher, the "only Seg" of Table V, are another network: `daf` with `teacher: null` and `discrepancy: null`.
 ///
-/// As in the official code there is one convolution at full size and the decision sends no gradient into the map. Other
+/// One convolution is at full size and the decision sends no gradient into the map, as in the official code. Other
 /// than there: batch norms instead of norms over single images, biases behind the last layers, the map is compared at the
 /// size of the image with DAF's loss of mined pixels, and the two losses keep their weights of 1, which a stopped gradient
 /// leaves without effect on each other.
@@ -123,7 +123,7 @@ impl Mapper {
         }
     }
 
-    /// Of N×3×H×W images: N×`features`×H/8×W/8, and float32 N×1×H/8×W/8.
+    /// Features N×`features`×H/8×W/8 of N×3×H×W images, and logits N×1×H/8×W/8 in float32.
     fn forward(&self, images: &Tensor) -> (Tensor, Tensor) {
         let mut features = channels_last(images);
         for (number, group) in self.groups.iter().enumerate() {
@@ -232,13 +232,11 @@ impl Model for SegmentationModel {
 mod tests {
     use daf_core::block::Mode;
     use daf_core::macs::count;
-    use daf_core::tch::{self, Device};
+    use daf_core::tch;
 
     use super::*;
     use crate::alone::alone;
-    use crate::method::synthetic::slow::{self, Planes, Weights};
-
-    const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+    use crate::method::slow::{self, FLOAT, Map, Weights};
 
     fn small() -> SegmentationOnly {
         SegmentationOnly {
@@ -291,43 +289,51 @@ mod tests {
         let found = tch::no_grad(|| model.infer(&images)).unwrap();
 
         let weights = Weights::of(model.stores()[0].vars);
-        let layer = |input: &Planes, stage: &str, number: usize, padding: i64| {
+        let layer = |input: &Map, stage: &str, number: usize, padding: usize| {
             let conv = weights.conv(input, &format!("{stage}.conv{number}"), 1, padding);
             weights.norm(&conv, &format!("{stage}.bn{number}")).relu()
         };
-        let mut features = Planes::of(&images);
+        let mut features = Map::of(&images);
         for (group, count, padding) in [(1, 1, 2), (2, 3, 2), (3, 4, 2), (4, 1, 7)] {
             if group > 1 {
-                features = features.max_pool(2);
+                features = features.pooled();
             }
             for number in 1..=count {
                 features = layer(&features, &format!("segmentation.group{group}"), number, padding);
             }
         }
         let map = weights.conv(&features, "segmentation.last", 1, 0);
-        map.enlarged(8)
-            .sigmoid()
-            .assert_near(&found.probability.unwrap(), 1e-4);
-        let mut drawn = features.beside(&map);
+        map.resized((8 * map.h, 8 * map.w), false)
+            .map(|v| 1.0 / (1.0 + (-v).exp()))
+            .assert_close(&found.probability.unwrap(), 1e-4);
+        let mut drawn = Map::concat(&[&features, &map]);
         for number in 1..=3 {
-            drawn = layer(&drawn.max_pool(2), "decision", number, 2);
+            drawn = layer(&drawn.pooled(), "decision", number, 2);
         }
-        let of = |planes: &Planes, channels| (0..channels).map(|c| planes.largest_and_mean(c)).unzip();
-        let (mut values, means): (Vec<f64>, Vec<f64>) = of(&drawn, 32);
-        values.extend(means);
-        let (largest, mean): (Vec<f64>, Vec<f64>) = of(&map, 1);
-        values.extend(largest);
-        values.extend(mean);
-        let values = Planes::from_fn(66, 1, 1, |c, _, _| values[c as usize]);
+        let channels =
+            |map: &Map| -> Vec<Vec<f64>> { map.values.chunks(map.h * map.w).map(<[f64]>::to_vec).collect() };
+        let mut values = Vec::new();
+        for channels in [&drawn, &map].map(channels) {
+            let largest = |of: &Vec<f64>| of.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            values.extend(channels.iter().map(largest));
+            values.extend(channels.iter().map(|of| of.iter().sum::<f64>() / of.len() as f64));
+        }
+        let values = Map {
+            n: 1,
+            c: 66,
+            h: 1,
+            w: 1,
+            values,
+        };
         let decision = weights.conv(&values, "decision.last", 1, 0);
-        decision.assert_near(&found.images.unwrap().view([1, 1, 1, 1]), 1e-3);
+        decision.assert_close(&found.images.unwrap().view([1, 1, 1, 1]), 1e-3);
     }
 
     #[test]
     fn the_decision_leaves_the_map_alone() {
         alone();
         let model = slow::built(&small(), Mode::Train, (64, 64));
-        let losses = model.losses(&slow::batch(64, true)).unwrap();
+        let losses = model.losses(&slow::damaged(64)).unwrap();
         let names: Vec<&str> = losses.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["seg", "decision"]);
         losses[1].1.backward();
@@ -345,7 +351,7 @@ mod tests {
     fn its_losses_are_those_of_its_answers() {
         alone();
         let model = slow::built(&small(), Mode::Train, (64, 64));
-        let batch = slow::batch(64, true);
+        let batch = slow::damaged(64);
         let synthetic = batch.synthetic.as_ref().unwrap();
         let found = model.infer(&synthetic.images).unwrap();
         let losses: Vec<f64> = model
@@ -401,7 +407,7 @@ mod tests {
         };
         assert_eq!([small().min_side(), without_decision.min_side()], [64, 8]);
         let model = slow::built(&small(), Mode::Train, (64, 64));
-        let error = model.losses(&slow::batch(64, false)).unwrap_err().to_string();
+        let error = model.losses(&slow::batch((64, 64))).unwrap_err().to_string();
         assert!(error.contains("name a `synthesizer`"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use daf_core::Rect;
 use daf_core::image::{GrayImage, RgbImage};
 
-use super::{Labels, Settings};
+use super::settings::{Labels, Settings};
 use crate::median::{disk_median, majority};
 
 /// Radius of the squares over which the mask is median-filtered, as in the official code.

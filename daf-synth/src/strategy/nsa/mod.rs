@@ -13,14 +13,16 @@ use crate::range::Range;
 mod label;
 mod patch;
 mod preset;
+mod settings;
 
 use patch::{Objects, Patch, Scene};
 pub use preset::Preset;
+pub use settings::{Blend, Gamma, Labels, Logistic, Settings};
 
 /// Patches of other normal images, resized and blended in without a seam: the strategy of NSA (Schlüter et
 /// al., ECCV 2022). Without a preset it has the defaults of the official routine.
 ///
-/// Whatever is not written comes from the preset. The DAF paper's NSA_B is a class's preset with its binary
+/// Settings that are not written come from the preset. The DAF paper's NSA_B is a class's preset with its binary
 /// labels.
 ///
 /// Where the official code would leave an image as it is because no patch made a visible change, up to five
@@ -35,7 +37,7 @@ pub struct Nsa {
     /// (with the stronger gradients: textures), `mix` (a coin decides on one of both), `swap` (pasted),
     /// `uniform` (pasted half-transparently, as in FPI).
     pub blend: Option<Blend>,
-    /// Which gradients are the stronger ones in mixed blending: `opencv` or, by their length, `magnitude`.
+    /// Rule for the stronger gradients in mixed blending: `opencv` or, by their length, `magnitude`.
     pub mixed_rule: Option<MixedRule>,
     /// The training target: `binary` (the mask), `continuous` (a blending factor drawn for each image),
     /// `intensity` (the change of the pixels), `logistic` (the same through a logistic function).
@@ -71,105 +73,33 @@ pub struct Nsa {
 
 daf_core::register!(Synthesizer: Nsa = "nsa");
 
-/// Kind of blending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Blend {
-    /// Poisson blending with the patch's gradients.
-    Normal,
-    /// Poisson blending with the stronger gradients.
-    Mixed,
-    /// A coin decides on `normal` or `mixed`.
-    Mix,
-    /// Pasted.
-    Swap,
-    /// Pasted half-transparently.
-    Uniform,
-}
-
-/// The training target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Labels {
-    /// The mask.
-    Binary,
-    /// The mask times the blending factor.
-    Continuous,
-    /// The change of the pixels as a share of 255, median-filtered.
-    Intensity,
-    /// The change of the pixels, median-filtered, through a logistic function.
-    Logistic,
-}
-
-/// Parameters of logistic labels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Logistic {
-    /// Steepness per gray level.
-    pub k: f64,
-    /// Change in gray levels that gives a target of one half.
-    pub x0: f64,
-}
-
-/// Distribution of half-widths, as shares of the image's size.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Gamma {
-    /// Shape of the gamma distribution.
-    pub shape: f64,
-    /// Its scale.
-    pub scale: f64,
-    /// Offset that is added.
-    pub lower: f64,
-}
-
-/// The settings of an [`Nsa`], fully resolved. Its fields are documented there.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub struct Settings {
-    pub blend: Blend,
-    pub mixed_rule: MixedRule,
-    pub labels: Labels,
-    pub logistic: Logistic,
-    pub patches: u32,
-    pub height: Range,
-    pub width: Range,
-    pub gamma: Gamma,
-    pub resize: Range,
-    pub ellipses: u32,
-    pub object: ObjectModel,
-    pub min_object: f64,
-    pub min_overlap: f64,
-    pub tolerance: f64,
-}
-
 /// Blending factors of FPI and of continuous labels.
 const FACTOR: Range = Range(0.05, 0.95);
 /// Number of draws for an image.
 const DRAWS: u32 = 6;
 
-impl Nsa {
-    /// Resolved settings: what is written, otherwise the preset's, otherwise the defaults.
-    #[must_use]
-    pub fn settings(&self) -> Settings {
-        let preset = self.preset.map_or_else(Settings::default, Preset::settings);
-        Settings {
-            blend: self.blend.unwrap_or(preset.blend),
-            mixed_rule: self.mixed_rule.unwrap_or(preset.mixed_rule),
-            labels: self.labels.unwrap_or(preset.labels),
-            logistic: self.logistic.unwrap_or(preset.logistic),
-            patches: self.patches.unwrap_or(preset.patches),
-            height: self.height.unwrap_or(preset.height),
-            width: self.width.unwrap_or(preset.width),
-            gamma: self.gamma.unwrap_or(preset.gamma),
-            resize: self.resize.unwrap_or(preset.resize),
-            ellipses: self.ellipses.unwrap_or(preset.ellipses),
-            object: self.object.unwrap_or(preset.object),
-            min_object: self.min_object.unwrap_or(preset.min_object),
-            min_overlap: self.min_overlap.unwrap_or(preset.min_overlap),
-            tolerance: self.tolerance.unwrap_or(preset.tolerance),
+/// Functions that treat all settings alike.
+macro_rules! settings {
+    ($($field:ident)*) => {
+        impl Nsa {
+            /// Resolved settings: those that are written, otherwise the preset's, otherwise the defaults.
+            #[must_use]
+            pub fn settings(&self) -> Settings {
+                let preset = self.preset.map_or_else(Settings::default, Preset::settings);
+                Settings { $($field: self.$field.unwrap_or(preset.$field),)* }
+            }
+
+            /// Every setting written out.
+            fn resolved(&self) -> Self {
+                let settings = self.settings();
+                Self { preset: self.preset, $($field: Some(settings.$field),)* }
+            }
         }
-    }
+    };
+}
+
+settings! {
+    blend mixed_rule labels logistic patches height width gamma resize ellipses object min_object min_overlap tolerance
 }
 
 impl<'de> Deserialize<'de> for Nsa {
@@ -181,25 +111,7 @@ impl<'de> Deserialize<'de> for Nsa {
 /// Every field is written, so that what a run leaves says what the preset was.
 impl Serialize for Nsa {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let settings = self.settings();
-        let written = Self {
-            preset: self.preset,
-            blend: Some(settings.blend),
-            mixed_rule: Some(settings.mixed_rule),
-            labels: Some(settings.labels),
-            logistic: Some(settings.logistic),
-            patches: Some(settings.patches),
-            height: Some(settings.height),
-            width: Some(settings.width),
-            gamma: Some(settings.gamma),
-            resize: Some(settings.resize),
-            ellipses: Some(settings.ellipses),
-            object: Some(settings.object),
-            min_object: Some(settings.min_object),
-            min_overlap: Some(settings.min_overlap),
-            tolerance: Some(settings.tolerance),
-        };
-        Self::serialize(&written, serializer)
+        Self::serialize(&self.resolved(), serializer)
     }
 }
 
@@ -275,35 +187,6 @@ impl Settings {
             touched,
             class: 0,
         })
-    }
-
-    /// Checks ranges.
-    ///
-    /// # Errors
-    /// Names the field, what was expected and what was found.
-    pub fn check(&self) -> Result<(), BoxError> {
-        let within = |field: &str, value: f64, least: f64, most: f64| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            Err(BoxError::from(format!(
-                "{field}: expected a number from {least} to {most}, found {value}"
-            )))
-        };
-        within("logistic.k", self.logistic.k, 0.0, 1000.0)?;
-        within("logistic.x0", self.logistic.x0, 0.0, 255.0)?;
-        within("patches", f64::from(self.patches), 1.0, 100.0)?;
-        self.height.check("height", 0.001, 1.0)?;
-        self.width.check("width", 0.001, 1.0)?;
-        within("gamma.shape", self.gamma.shape, 0.01, 1000.0)?;
-        within("gamma.scale", self.gamma.scale, 0.0001, 10.0)?;
-        within("gamma.lower", self.gamma.lower, 0.0, 1.0)?;
-        self.resize.check("resize", 0.05, 20.0)?;
-        within("ellipses", f64::from(self.ellipses), 0.0, 100.0)?;
-        self.object.check("object")?;
-        within("min_object", self.min_object, 0.0, 1.0)?;
-        within("min_overlap", self.min_overlap, 0.0, 1.0)?;
-        within("tolerance", self.tolerance, 0.0, 100.0)
     }
 }
 

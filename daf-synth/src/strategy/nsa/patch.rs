@@ -7,7 +7,7 @@ use daf_core::image::{GrayImage, RgbImage};
 use daf_core::rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma, Normal};
 
-use super::Settings;
+use super::settings::Settings;
 use crate::object::ObjectMask;
 use crate::poisson::{Gradients, seamless_clone};
 use crate::range::Range;

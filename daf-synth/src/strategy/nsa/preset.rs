@@ -6,7 +6,7 @@ use daf_core::registry;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::{Blend, Gamma, Labels, Logistic, Settings};
+use super::settings::{Blend, Gamma, Labels, Logistic, Settings};
 use crate::object::ObjectModel;
 use crate::poisson::MixedRule;
 use crate::range::Range;

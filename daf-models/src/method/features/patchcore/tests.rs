@@ -192,7 +192,7 @@ fn denoising_leaves_out_the_patches_with_the_largest_factors_at_their_position()
     // Its own patches lie 0 away, those of other images by the factor of the nearest farther or nearer.
     let tested = batch(SIZE).normal;
     let plain = fitted(&method, &images);
-    slow::no_grad(|| plain.bank.factors().fill_(1.0));
+    let _ = slow::no_grad(|| plain.bank.factors().fill_(1.0));
     let found = slow::no_grad(|| memory.bank.nearest(&self::patches(&memory, &tested), None));
     let (ours, theirs) = slow::no_grad(|| (memory.infer(&tested).unwrap(), plain.infer(&tested).unwrap()));
     assert!(ours.discrepancy[0] != theirs.discrepancy[0]);
@@ -231,7 +231,7 @@ fn wood(normal: usize, defective: usize) -> (Tensor, Vec<bool>) {
             .collect::<Vec<_>>()
     };
     let masks = all.iter().flat_map(|(_, of)| mask(of)).collect();
-    let images = daf_core::images_to_tensor(&images, &Input::default(), Device::Cpu).unwrap();
+    let images = daf_core::images_to_tensor(&images, &Input::default(), slow::FLOAT.1).unwrap();
     (images, masks)
 }
 

@@ -1,8 +1,15 @@
-//! Networks once more as plain loops in f64, for the tests to compare with, and what else the tests share.
+//! Reference layers: plain loops in f64 that the tests compare the networks with; and the tests' other common helpers.
+
+use std::collections::{BTreeMap, HashMap};
 
 use daf_core::block::{Mode, Precision};
+use daf_core::rand::SeedableRng;
+use daf_core::rand::distr::StandardUniform;
+use daf_core::tch::nn::VarStore;
 use daf_core::tch::{self, Device, Kind, Tensor};
-use daf_core::{Batch, BoxError, BuildContext, NormalBatch, NormalImages};
+use daf_core::{Batch, BoxError, BuildContext, Method, Model, NormalBatch, NormalImages, Store, Synthesized};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 use crate::alone::alone;
 
@@ -29,6 +36,11 @@ pub(crate) fn context(mode: Mode, size: (i64, i64)) -> BuildContext<'static> {
     }
 }
 
+/// A model without pretrained weights.
+pub(crate) fn built(method: &dyn Method, mode: Mode, size: (i64, i64)) -> Box<dyn Model> {
+    method.build(&context(mode, size)).unwrap()
+}
+
 /// Two normal images of noise.
 pub(crate) fn batch(size: (i64, i64)) -> Batch {
     alone();
@@ -37,6 +49,75 @@ pub(crate) fn batch(size: (i64, i64)) -> Batch {
         synthetic: None,
         indices: vec![0, 1],
         features: None,
+    }
+}
+
+/// A batch of two images of noise with a square that is damaged in the first.
+pub(crate) fn damaged(side: i64) -> Batch {
+    let mut draws = Draws::new(1);
+    let normal = draws.uniform(&[2, 3, side, side]);
+    let mask = Tensor::zeros([2, 1, side, side], FLOAT);
+    let _ = mask
+        .narrow(0, 0, 1)
+        .narrow(2, side / 4, side / 2)
+        .narrow(3, 1, side / 3)
+        .fill_(1.0);
+    let synthetic = Synthesized {
+        images: &normal * (1.0 - &mask) + draws.uniform(&[2, 3, side, side]) * &mask,
+        target: &mask * 0.7,
+        mask,
+        class: vec![0, -1],
+    };
+    Batch {
+        normal,
+        synthetic: Some(synthetic),
+        indices: vec![0, 1],
+        features: None,
+    }
+}
+
+/// Numbers that depend on a seed alone: libtorch's generator is shared by the tests that run at the same time.
+pub(crate) struct Draws(ChaCha8Rng);
+
+impl Draws {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// Evenly from 0 to 1.
+    pub(crate) fn uniform(&mut self, size: &[i64]) -> Tensor {
+        self.draw(&StandardUniform, size)
+    }
+
+    pub(crate) fn normal(&mut self, size: &[i64]) -> Tensor {
+        self.draw(&StandardNormal, size)
+    }
+
+    fn draw(&mut self, from: &impl Distribution<f32>, size: &[i64]) -> Tensor {
+        let values: Vec<f32> = (0..size.iter().product())
+            .map(|_: i64| from.sample(&mut self.0))
+            .collect();
+        Tensor::from_slice(&values).view(size)
+    }
+
+    /// Gives stores weights and statistics with which no layer is close to doing nothing.
+    pub(crate) fn shake(&mut self, stores: &[Store]) {
+        for store in stores {
+            // The store lists its variables in another order every time.
+            let variables: BTreeMap<String, Tensor> = store.vars.variables().into_iter().collect();
+            for (name, mut variable) in variables {
+                let size = variable.size();
+                let value = if name.ends_with("running_var") {
+                    self.uniform(&size) + 0.5
+                } else if size.len() == 1 {
+                    self.uniform(&size) - 0.3
+                } else {
+                    let inputs: i64 = size[1..].iter().product();
+                    self.normal(&size) * (2.0 / inputs as f64).sqrt()
+                };
+                no_grad(|| variable.copy_(&value));
+            }
+        }
     }
 }
 
@@ -183,14 +264,28 @@ impl Map {
         output
     }
 
-    /// A transposed convolution with a weight C×O×2×2 and stride 2.
-    pub(crate) fn doubled(&self, weight: &Tensor) -> Self {
+    /// A transposed convolution of stride 2 with a weight C×O×k×k and a bias, which doubles height and width.
+    pub(crate) fn transposed(&self, weight: &Tensor, bias: Option<&Tensor>, padding: usize) -> Self {
         let weight = Self::of(weight);
+        let k = weight.h;
+        assert_eq!(weight.n, self.c);
         let mut output = Self::zeros([self.n, weight.c, 2 * self.h, 2 * self.w]);
+        let bias = bias.map(numbers);
+        // Position p of the input adds to 2·p + d − padding of the output.
+        let source = |place: usize, d: usize, length: usize| {
+            let place = (place + padding).checked_sub(d)?;
+            (place % 2 == 0 && place / 2 < length).then_some(place / 2)
+        };
         for (n, y, x) in output.places() {
             for o in 0..weight.c {
-                let sum = (0..self.c).map(|c| weight.at(c, o, y % 2, x % 2) * self.at(n, c, y / 2, x / 2));
-                *output.at_mut(n, o, y, x) = sum.sum();
+                let mut sum = bias.as_ref().map_or(0.0, |bias| bias[o]);
+                for (dy, dx) in (0..k).flat_map(|dy| (0..k).map(move |dx| (dy, dx))) {
+                    if let Some((sy, sx)) = source(y, dy, self.h).zip(source(x, dx, self.w)) {
+                        let values = (0..self.c).map(|c| weight.at(c, o, dy, dx) * self.at(n, c, sy, sx));
+                        sum += values.sum::<f64>();
+                    }
+                }
+                *output.at_mut(n, o, y, x) = sum;
             }
         }
         output
@@ -283,4 +378,44 @@ impl Map {
 pub(crate) fn numbers(tensor: &Tensor) -> Vec<f64> {
     let flat = tensor.detach().to_kind(Kind::Double).contiguous().view(-1);
     Vec::try_from(flat).unwrap()
+}
+
+/// The variables of a store by name.
+pub(crate) struct Weights(HashMap<String, Tensor>);
+
+impl Weights {
+    pub(crate) fn of(vars: &VarStore) -> Self {
+        Self(vars.variables())
+    }
+
+    fn weight_and_bias(&self, name: &str) -> (&Tensor, Option<&Tensor>) {
+        let of = |what| self.0.get(&format!("{name}.{what}"));
+        (of("weight").unwrap(), of("bias"))
+    }
+
+    /// A convolution.
+    pub(crate) fn conv(&self, input: &Map, name: &str, stride: usize, padding: usize) -> Map {
+        let (weight, bias) = self.weight_and_bias(name);
+        input.conv(weight, bias, stride, padding)
+    }
+
+    /// A transposed convolution of stride 2.
+    pub(crate) fn transposed(&self, input: &Map, name: &str, padding: usize) -> Map {
+        let (weight, bias) = self.weight_and_bias(name);
+        input.transposed(weight, bias, padding)
+    }
+
+    /// A batch norm in inference.
+    pub(crate) fn norm(&self, input: &Map, name: &str) -> Map {
+        let [weight, bias, mean, var] = ["weight", "bias", "running_mean", "running_var"]
+            .map(|of| numbers(&self.0[&format!("{name}.{of}")]));
+        let mut output = input.clone();
+        for (n, y, x) in input.places() {
+            for c in 0..input.c {
+                let value = output.at_mut(n, c, y, x);
+                *value = (*value - mean[c]) / (var[c] + 1e-5).sqrt() * weight[c] + bias[c];
+            }
+        }
+        output
+    }
 }
