@@ -7,7 +7,7 @@ use daf_core::threads::each;
 use daf_core::weights::{self, Weights};
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Extractor, FeaturePair, NormalBatch, NormalFeatures,
-    NormalImages, Origin, Store,
+    NormalImages, Origin, ScaledFeatures, Store,
 };
 use tch::Tensor;
 use tch::nn::VarStore;
@@ -19,6 +19,8 @@ pub struct Teacher {
     vars: VarStore,
     extractor: Mutex<Box<dyn Extractor>>,
     origin: Option<Origin>,
+    /// Sides of its input are multiples of it.
+    stride: i64,
 }
 
 impl Teacher {
@@ -42,6 +44,7 @@ impl Teacher {
             vars,
             extractor: Mutex::new(extractor),
             origin,
+            stride: recipe.stride(),
         })
     }
 
@@ -68,6 +71,14 @@ impl Teacher {
         batch.frozen_features(self.name, |images| self.extract(&channels_last(images)))
     }
 
+    /// Features of these images at other scales.
+    pub const fn scaled(&self, images: Tensor) -> Scaled<'_> {
+        Scaled {
+            teacher: self,
+            images,
+        }
+    }
+
     /// Its weights, as a file of a run.
     #[must_use]
     pub const fn store(&self) -> Store<'_> {
@@ -78,6 +89,28 @@ impl Teacher {
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
+    }
+}
+
+/// Features that a [`Teacher`] gives of images at other scales.
+#[derive(Debug)]
+pub struct Scaled<'a> {
+    teacher: &'a Teacher,
+    /// N×3×H×W.
+    images: Tensor,
+}
+
+impl ScaledFeatures for Scaled<'_> {
+    fn at(&self, scale: f64) -> Vec<Tensor> {
+        let stride = self.teacher.stride as f64;
+        let side = |side: i64| ((side as f64 * scale / stride).round().max(1.0) * stride) as i64;
+        let size = self.images.size();
+        let (height, width) = (side(size[2]), side(size[3]));
+        // Averages where pixels become fewer; the same as without when they become more.
+        let resized =
+            self.images
+                .internal_upsample_bilinear2d_aa([height, width], false, None::<f64>, None::<f64>);
+        self.teacher.extract(&channels_last(&resized))
     }
 }
 
@@ -107,7 +140,7 @@ pub(crate) struct Normal<'a> {
 }
 
 impl NormalFeatures for Normal<'_> {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair<'_>, BoxError>> + '_> {
         let extract = |batch: Result<NormalBatch, BoxError>| {
             let NormalBatch { images, indices } = batch?;
             let images = channels_last(&images);
@@ -116,6 +149,7 @@ impl NormalFeatures for Normal<'_> {
                 teacher: self.teacher.extract(&images),
                 student: student.unwrap_or_default(),
                 indices,
+                scaled: Some(Box::new(self.teacher.scaled(images))),
             })
         };
         Box::new(self.images.batches().map(extract))

@@ -186,13 +186,14 @@ fn every_backbone_gives_the_stages_that_it_declares() {
 struct NormalNoise<'a>(&'a [Vec<Tensor>], bool);
 
 impl NormalFeatures for NormalNoise<'_> {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair<'_>, BoxError>> + '_> {
         let clones = |stages: &[Tensor]| stages.iter().map(Tensor::shallow_clone).collect();
         Box::new(self.0.iter().enumerate().map(move |(number, stages)| {
             Ok(FeaturePair {
                 teacher: clones(stages),
                 student: if self.1 { clones(stages) } else { Vec::new() },
                 indices: vec![2 * number, 2 * number + 1],
+                scaled: None,
             })
         }))
     }

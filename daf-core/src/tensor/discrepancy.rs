@@ -215,6 +215,8 @@ pub struct Compared<'a> {
     /// The teacher's features of the images at hand. Empty if the measure does not [need](DiscrepancyMeasure::needs_seen) them,
     /// or no maps are asked for.
     pub seen: &'a [Tensor],
+    /// The teacher's features of the images at hand at other scales, given where `seen` is; `None` if there is no way to have them.
+    pub scaled: Option<&'a dyn ScaledFeatures>,
     /// N×1×h×w for every stage, 1 where the image is undamaged and 0 elsewhere: asks for the loss terms.
     pub normal: Option<&'a [Tensor]>,
     /// Which training image each of the N is one of, or was one of before it was damaged; `None` for images that are new. What was
@@ -234,6 +236,7 @@ impl<'a> Compared<'a> {
             teacher,
             student,
             seen: teacher,
+            scaled: None,
             normal: None,
             indices: None,
             maps: true,
@@ -267,6 +270,13 @@ impl<'a> Compared<'a> {
             _ => pairs.map(compare).collect(),
         }
     }
+}
+
+/// Features that a network gives of images at other scales; computed when they are asked for.
+pub trait ScaledFeatures: Debug {
+    /// N×C×h×w of every stage, fine to coarse, for the images resized by this factor, over 0. A side of S pixels becomes S·`scale`,
+    /// rounded to a multiple of the network's stride.
+    fn at(&self, scale: f64) -> Vec<Tensor>;
 }
 
 /// Features that teacher and student give at one stage.
@@ -314,7 +324,6 @@ impl Comparison {
     }
 
     /// The map for decoders: the same in training and afterwards.
-    #[must_use]
     pub const fn guide(&self) -> &Tensor {
         match &self.learned_from {
             Some(map) => map,
@@ -326,16 +335,18 @@ impl Comparison {
 /// Features of the undamaged images of the training split, as often as they are asked for.
 pub trait NormalFeatures {
     /// Features of all images, always in the same order, in batches.
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_>;
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair<'_>, BoxError>> + '_>;
 }
 
 /// Features that teacher and student give of the same undamaged images.
 #[derive(Debug)]
-pub struct FeaturePair {
+pub struct FeaturePair<'a> {
     /// N×C×h×w of every stage.
     pub teacher: Vec<Tensor>,
     /// N×C×h×w of every stage of the trained student; empty [before the training](Fit::BeforeTraining) and without a student.
     pub student: Vec<Tensor>,
     /// Which image of the training split each of the N is one of: tiles of an image have the same index.
     pub indices: Vec<usize>,
+    /// The teacher's features at other scales; `None` if there is no way to have them.
+    pub scaled: Option<Box<dyn ScaledFeatures + 'a>>,
 }

@@ -28,7 +28,8 @@ pub use self::{
     batch::{Batch, Synthesized},
     decoder::{Decoder, DecoderInput, Segmenter},
     discrepancy::{
-        Comparator, Compared, Comparison, DiscrepancyMeasure, FeaturePair, MapSize, NormalFeatures, StagePair,
+        Comparator, Compared, Comparison, DiscrepancyMeasure, FeaturePair, MapSize, NormalFeatures,
+        ScaledFeatures, StagePair,
     },
     features::FeatureCache,
     images::{images_to_tensor, masks_to_tensor, upload},

@@ -139,6 +139,7 @@ impl Comparator for Scaled {
             let batch = batch?;
             let compared = Compared {
                 indices: Some(&batch.indices),
+                scaled: batch.scaled.as_deref(),
                 ..Compared::of(&batch.teacher, &batch.student)
             };
             let maps = self.of.compare(&compared)?.into_iter().map(|found| found.map);
@@ -209,12 +210,13 @@ mod tests {
     }
 
     impl NormalFeatures for Features {
-        fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
+        fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair<'_>, BoxError>> + '_> {
             Box::new(self.0.iter().enumerate().map(|(number, (teacher, student))| {
                 Ok(FeaturePair {
                     teacher: clones(teacher),
                     student: if self.1 { clones(student) } else { Vec::new() },
                     indices: vec![2 * number, 2 * number + 1],
+                    scaled: None,
                 })
             }))
         }

@@ -13,7 +13,7 @@ pub use l2::L2;
 #[cfg(test)]
 pub(crate) use memory::local_outlier_factors;
 pub(crate) use memory::{Bank, Patches, lengths};
-pub use memory::{Denoise, LocalDensity, Memory};
+pub use memory::{Denoise, LocalDensity, Memory, Whiten};
 pub use ssim::{Ssim, similarity};
 pub use sum::Sum;
 

@@ -1,4 +1,4 @@
-use daf_core::config::{Count, NotNegative, OddSize};
+use daf_core::config::{Count, NotNegative, OddSize, Share};
 use daf_core::{BoxError, BuildContext, Maps, Postprocessor, Scorer, Scores, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub struct Gaussian {
     /// Side of the square that every pixel is averaged over, with zeros around the image, before the largest are taken
     /// for the image's score; odd, 1 takes the pixels as they are.
     pub pool: OddSize,
+    /// How much of each image's median is taken from its pixels after the image's score is known, 0 to 1: a whole image that is brighter or
+    /// duller than normal ones then does not hide a defect of another. Its effect is on maps and pixel thresholds only.
+    pub center: Share,
     /// How the stages are joined.
     pub fuse: Fuse,
 }
@@ -48,6 +51,7 @@ impl Default for Gaussian {
             sigma: NotNegative::new(4.0),
             top_k: Some(Count::new(50)),
             pool: OddSize::new(1),
+            center: Share::new(0.0),
             fuse: Fuse::Sum,
         }
     }
@@ -122,6 +126,13 @@ impl Postprocessor for Gaussian {
             None => flat,
         };
         let images = counted.mean_dim(1, false, Kind::Float);
+        let pixels = match *self.center {
+            0.0 => pixels,
+            center => {
+                let medians = pixels.flatten(1, -1).median_dim(1, false).0;
+                pixels - (medians * center).view([-1, 1, 1])
+            }
+        };
         Ok(Scores { pixels, images })
     }
 }
@@ -138,4 +149,33 @@ fn largest(rows: &Tensor, k: i64) -> Tensor {
     }
     let pieces: Vec<Tensor> = rows.split(STRIP, 1).iter().map(of).collect();
     of(&Tensor::cat(&pieces, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn medians_are_taken_from_pixels_and_not_from_the_scores_of_images() {
+        let first = [0.0f32, 1.0, 2.0, 3.0, 10.0, 1.5, 2.5, 2.0, 2.0];
+        let second = first.map(|value| value + 4.0);
+        let pixels = Tensor::from_slice(&[first, second].concat()).view([2, 3, 3]);
+        let scorer = |center| Gaussian {
+            sigma: NotNegative::new(0.0),
+            top_k: Some(Count::new(1)),
+            center: Share::new(center),
+            ..Gaussian::default()
+        };
+        let plain = scorer(0.0).finish(&pixels).unwrap();
+        assert_eq!(plain.pixels, pixels);
+        for center in [0.5, 1.0] {
+            let found = scorer(center).finish(&pixels).unwrap();
+            assert_eq!(found.images, Tensor::from_slice(&[10.0f32, 14.0]));
+            let medians = Tensor::from_slice(&[2.0f32, 6.0]).view([2, 1, 1]);
+            let far = (found.pixels - (&pixels - medians * center)).abs().max();
+            assert!(far.to_device(Device::Cpu).double_value(&[]) < 1e-6);
+        }
+    }
 }

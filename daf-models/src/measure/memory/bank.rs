@@ -1,9 +1,12 @@
 use daf_core::block::Blocks;
-use daf_core::{BoxError, Comparator, Compared, Comparison, Fit, NormalFeatures};
+use daf_core::{
+    BoxError, Comparator, Compared, Comparison, FeaturePair, Fit, NormalFeatures, ScaledFeatures,
+};
 use tch::{Device, Kind, Tensor};
 
 use super::coreset::k_center;
 use super::outlier::local_outlier_factors;
+use super::whitening::{Moments, Whitening};
 use super::{Denoise, LocalDensity, Memory};
 use crate::measure::Kept;
 
@@ -16,11 +19,16 @@ pub(crate) struct Bank {
     /// Counted from 0.
     stages: Vec<usize>,
     patch: i64,
+    /// Of the input.
+    scale: f64,
+    /// Stage of the map, counted from 0.
+    map: usize,
     coreset: f64,
     limit: Option<i64>,
     projection: Option<i64>,
     denoise: Option<Denoise>,
     density: Option<LocalDensity>,
+    whitening: Option<Whitening>,
     /// The kept patches, M×C.
     features: Kept,
     /// Their local outlier factors, M; 1 without denoising.
@@ -49,17 +57,20 @@ impl Patches {
 }
 
 impl Bank {
-    pub(super) fn new(recipe: &Memory, blocks: &Blocks) -> Self {
+    pub(super) fn new(recipe: &Memory, blocks: &Blocks, map: usize) -> Self {
         // They take their sizes when the memory is filled.
         let buffer = |name| Kept::new(blocks.buffer(name, &[0]));
         Self {
             stages: recipe.stages.iter().map(|stage| stage - 1).collect(),
             patch: *recipe.patch,
+            scale: recipe.scale,
+            map,
             coreset: *recipe.coreset,
             limit: recipe.limit.map(|limit| *limit),
             projection: recipe.projection.map(|length| *length),
             denoise: recipe.denoise,
             density: recipe.density,
+            whitening: recipe.whiten.map(|whiten| Whitening::new(whiten, blocks)),
             features: buffer("features"),
             factors: buffer("factors"),
             images: Kept::new(blocks.integers("images")),
@@ -82,7 +93,7 @@ impl Bank {
     /// # Errors
     /// If the memory has not been filled, or not with such patches.
     pub(crate) fn patches(&self, stages: &[Tensor]) -> Result<Patches, BoxError> {
-        let patches = self.joined(stages)?;
+        let patches = self.whitened(stages)?;
         let (memory, factors) = (self.features().size(), self.factors().size());
         let (images, channels) = (self.images.get().size(), patches.rows.size()[1]);
         if memory.iter().product::<i64>() == 0 {
@@ -104,6 +115,17 @@ impl Bank {
             .into());
         }
         Ok(patches)
+    }
+
+    fn whitened(&self, stages: &[Tensor]) -> Result<Patches, BoxError> {
+        let patches = self.joined(stages)?;
+        Ok(match &self.whitening {
+            Some(whitening) => Patches {
+                rows: whitening.apply(&patches.rows)?,
+                ..patches
+            },
+            None => patches,
+        })
     }
 
     fn joined(&self, stages: &[Tensor]) -> Result<Patches, BoxError> {
@@ -204,11 +226,22 @@ impl Bank {
     /// # Errors
     /// If an image cannot be read, or there is none.
     pub(crate) fn fill(&mut self, features: &dyn NormalFeatures) -> Result<(), BoxError> {
+        let scale = self.scale;
+        let normal = |batch: &FeaturePair| at_scale(scale, &batch.teacher, batch.scaled.as_deref());
+        if self.whitening.is_some() {
+            let mut moments = Moments::default();
+            for batch in features.batches() {
+                moments.add(&self.joined(&normal(&batch?)?)?.rows);
+            }
+            if let Some(whitening) = &mut self.whitening {
+                whitening.set(&moments)?;
+            }
+        }
         let mut projected = Vec::new();
         let mut projection = None;
         let (mut per_image, mut count) = (0, 0);
         for batch in features.batches() {
-            let patches = self.joined(&batch?.teacher)?;
+            let patches = self.whitened(&normal(&batch?)?)?;
             let (channels, device) = (patches.rows.size()[1], patches.rows.device());
             let projection = projection.get_or_insert_with(|| self.projection(channels, device));
             let rows = match projection {
@@ -252,7 +285,7 @@ impl Bank {
         let (mut passed, mut next) = (0, 0);
         for batch in features.batches() {
             let batch = batch?;
-            let rows = self.joined(&batch.teacher)?.rows;
+            let rows = self.whitened(&normal(&batch)?)?.rows;
             let end = passed + rows.size()[0] as usize;
             let here = taken[next..].iter().take_while(|&&row| row < end);
             let here: Vec<i64> = here.map(|&row| (row - passed) as i64).collect();
@@ -289,16 +322,24 @@ impl Comparator for Bank {
         if !compared.maps {
             return Ok(Vec::new());
         }
-        let patches = self.patches(compared.seen)?;
+        let patches = self.patches(&at_scale(self.scale, compared.seen, compared.scaled)?)?;
         let owners = self.owners(compared.indices, &patches);
         let (indices, distances) = self.nearest(&patches.rows, owners.as_ref());
         let residual = || {
             let nearest = self.features().index_select(0, &indices);
             patches.map(&(&patches.rows - nearest).abs())
         };
+        // At another scale there are not as many positions.
+        let size = compared.seen.get(self.map).map(Tensor::size);
+        let at_stage = |map: Tensor| match size.as_deref() {
+            Some([_, _, h, w]) if map.size()[2..] != [*h, *w] => {
+                map.upsample_bilinear2d([*h, *w], false, None, None)
+            }
+            _ => map,
+        };
         Ok(vec![Comparison {
-            residual: compared.residuals.then(residual),
-            ..Comparison::new(self.stages[0], self.map(&patches, &indices, distances))
+            residual: compared.residuals.then(residual).map(at_stage),
+            ..Comparison::new(self.map, at_stage(self.map(&patches, &indices, distances)))
         }])
     }
 
@@ -307,6 +348,22 @@ impl Comparator for Bank {
             Fit::BeforeTraining => self.fill(features).map(|()| true),
             Fit::AfterTraining => Ok(false),
         }
+    }
+}
+
+/// The teacher's features at a scale.
+///
+/// # Errors
+/// If there is no way to have them.
+fn at_scale(
+    scale: f64,
+    unscaled: &[Tensor],
+    scaled: Option<&dyn ScaledFeatures>,
+) -> Result<Vec<Tensor>, BoxError> {
+    match scaled {
+        _ if scale == 1.0 => Ok(unscaled.iter().map(Tensor::shallow_clone).collect()),
+        Some(scaled) => Ok(scaled.at(scale)),
+        None => Err(format!("`scale: {scale}`: there are no features at other scales here; use 1").into()),
     }
 }
 

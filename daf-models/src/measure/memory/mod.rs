@@ -5,6 +5,7 @@ mod coreset;
 mod outlier;
 #[cfg(test)]
 mod tests;
+mod whitening;
 
 use daf_core::block::Blocks;
 use daf_core::config::{Count, NotNegative, OddSize, PartialShare, PositiveShare};
@@ -20,7 +21,7 @@ pub(crate) use outlier::local_outlier_factors;
 ///
 /// As in PatchCore (Roth et al., CVPR 2022), features of several stages are averaged over their neighborhood, brought to the size of
 /// the finest and joined; a greedy coreset of those of all normal training images is kept. There is one map, at the finest of the
-/// stages, with one channel. It is at least 0 without `density`. The memory is filled before the training. While a decoder learns,
+/// stages or, with a `scale`, at the one that is as fine then, with one channel. It is at least 0 without `density`. The memory is filled before the training. While a decoder learns,
 /// an image is not compared with features that were kept of itself, so that it sees distances as new images have them. The
 /// search for the nearest is not among the multiply-adds that are reported, which are those of convolutions.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,9 @@ pub(crate) use outlier::local_outlier_factors;
 pub struct Memory {
     /// Stages whose features are joined, counted from 1 and fine to coarse.
     pub stages: Vec<usize>,
+    /// Factor by which images are resized before the network sees them, 0.25 to 4: above 1 small defects are found better, below 1
+    /// large and faint ones. Time grows with its square.
+    pub scale: f64,
     /// Side of the neighborhood that features are averaged over; odd, 1 takes them as they are. Positions outside the
     /// image count as 0.
     pub patch: OddSize,
@@ -35,6 +39,8 @@ pub struct Memory {
     pub coreset: PositiveShare,
     /// How many patches are kept at most; `null` keeps the share, however many these are.
     pub limit: Option<Count>,
+    /// Evens out how much the directions count in which normal features vary; `null` takes the features as they are.
+    pub whiten: Option<Whiten>,
     /// Length of the random projections in which patches are compared while the coreset is chosen; `null` compares the
     /// features themselves. Memory while fitting is eight bytes times this per patch.
     pub projection: Option<Count>,
@@ -49,6 +55,8 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             stages: vec![2, 3],
+            scale: 1.0,
+            whiten: None,
             patch: OddSize::new(3),
             coreset: PositiveShare::new(0.01),
             limit: None,
@@ -108,6 +116,32 @@ impl Default for LocalDensity {
     }
 }
 
+/// Principal components of normal features instead of the features: a feature f becomes (f − μ)·uᵢ / (λᵢ + `floor`·λ̄)^`power` for
+/// the largest eigenvalues λᵢ of the covariance matrix around the mean μ, with their eigenvectors uᵢ and the mean λ̄ of all of them.
+///
+/// With the power 0.5 and no floor all directions count alike, as in Mahalanobis' distance; with 0 only the number of components
+/// changes anything. Fewer components make the search faster.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Whiten {
+    /// Power of the eigenvalues that components are divided by, 0 to 0.5.
+    pub power: f64,
+    /// What is added to the eigenvalues, in their mean: keeps directions down in which normal features hardly vary.
+    pub floor: NotNegative,
+    /// How many components are kept at most; `null` keeps all.
+    pub components: Option<Count>,
+}
+
+impl Default for Whiten {
+    fn default() -> Self {
+        Self {
+            power: 0.25,
+            floor: NotNegative::new(0.1),
+            components: Some(Count::new(96)),
+        }
+    }
+}
+
 impl Memory {
     /// The comparator, with its tensors below `blocks`: `features` M×C, `factors` M, the images of the features `images` M and, with
     /// `density`, `spacing` M.
@@ -116,7 +150,8 @@ impl Memory {
     /// If a stage is not there.
     pub(crate) fn bank(&self, blocks: &Blocks, stages: &[Stage]) -> Result<Bank, BoxError> {
         self.check_stages(stages.len())?;
-        Ok(Bank::new(self, blocks))
+        let stage = self.joined(stages).map_or(0, |map| map.stage);
+        Ok(Bank::new(self, blocks, stage))
     }
 
     /// Whether the stages are some of a network with `known` stages.
@@ -135,13 +170,26 @@ impl Memory {
         }
     }
 
-    /// The map's stage, counted from 0, with the channels of the joined features. Empty if the stages are not there.
+    /// The map's stage, counted from 0, with the channels of what is compared. Empty if the stages are not there.
     fn joined(&self, stages: &[Stage]) -> Option<MapSize> {
         let channels = |number: &usize| Some(stages.get(number.checked_sub(1)?)?.channels);
+        let joined = self.stages.iter().map(channels).sum::<Option<i64>>()?;
+        let first = self.stages.first()?.checked_sub(1)?;
+        let kept = self.whiten.and_then(|whiten| whiten.components);
         Some(MapSize {
-            stage: self.stages.first()?.checked_sub(1)?,
-            channels: self.stages.iter().map(channels).sum::<Option<i64>>()?,
+            stage: self.map_stage(stages, first),
+            channels: kept.map_or(joined, |kept| joined.min(*kept)),
         })
+    }
+
+    /// The coarsest stage up to `first` that is not coarser than `first` is at the scale of this memory; the finest if all are.
+    fn map_stage(&self, stages: &[Stage], first: usize) -> usize {
+        let stride = |stage: usize| stages.get(stage).map_or(0, |stage| stage.stride) as f64;
+        let wanted = stride(first) / self.scale;
+        (0..=first)
+            .rev()
+            .find(|&stage| stride(stage) <= wanted)
+            .unwrap_or(0)
     }
 }
 
@@ -176,6 +224,14 @@ impl DiscrepancyMeasure for Memory {
             )
             .into());
         }
-        Ok(())
+        if !(0.25..=4.0).contains(&self.scale) {
+            return Err(format!("`scale` must be 0.25 to 4, found {}", self.scale).into());
+        }
+        match self.whiten {
+            Some(Whiten { power, .. }) if !(0.0..=0.5).contains(&power) => {
+                Err(format!("`whiten.power` must be 0 to 0.5, found {power}").into())
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -1,5 +1,5 @@
 use daf_core::block::{Init, Mode, Precision};
-use daf_core::{Compared, FeaturePair, Fit, NormalFeatures};
+use daf_core::{Compared, FeaturePair, Fit, NormalFeatures, ScaledFeatures};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
@@ -22,12 +22,13 @@ const STAGES: [Stage; 2] = [
 struct Features(Vec<(Vec<Tensor>, Vec<usize>)>);
 
 impl NormalFeatures for Features {
-    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair, BoxError>> + '_> {
+    fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair<'_>, BoxError>> + '_> {
         Box::new(self.0.iter().map(|(teacher, indices)| {
             Ok(FeaturePair {
                 teacher: teacher.iter().map(Tensor::shallow_clone).collect(),
                 student: Vec::new(),
                 indices: indices.clone(),
+                scaled: None,
             })
         }))
     }
@@ -281,4 +282,146 @@ fn what_it_cannot_work_with_is_named() {
     assert!(error(&bank, &new[..1]).contains("`stages`"));
     let other = [new[0].shallow_clone(), new[1].narrow(1, 0, 4)];
     assert!(error(&bank, &other).contains("does not fit"));
+}
+
+#[test]
+fn whitened_normal_features_vary_alike_in_all_directions_and_do_not_depend_on_each_other() {
+    slow::seed(26);
+    let features = normal();
+    for (components, kept) in [(None, 8), (Some(3), 3)] {
+        let memory = Memory {
+            whiten: Some(Whiten {
+                power: 0.5,
+                floor: NotNegative::new(0.0),
+                components: components.map(Count::new),
+            }),
+            ..all()
+        };
+        let (_vars, bank) = fitted(&memory, &features);
+        assert_eq!(memory.residuals(&STAGES)[0].channels, kept);
+        let rows: Vec<Vec<f64>> = (0..6 * 96)
+            .map(|row| numbers(&bank.features().get(row)))
+            .collect();
+        for a in 0..kept as usize {
+            let mean = rows.iter().map(|row| row[a]).sum::<f64>() / rows.len() as f64;
+            close(mean, 0.0, 1e-3);
+            for b in 0..kept as usize {
+                let covariance = rows.iter().map(|row| row[a] * row[b]).sum::<f64>() / rows.len() as f64;
+                close(covariance, f64::from(u8::from(a == b)), 1e-3);
+            }
+        }
+    }
+    // Without a power all components only turn the features.
+    let turned = Memory {
+        whiten: Some(Whiten {
+            power: 0.0,
+            components: None,
+            ..Whiten::default()
+        }),
+        ..all()
+    };
+    let new = draw(2);
+    let map = |memory: &Memory| {
+        let (_vars, bank) = fitted(memory, &features);
+        numbers(&bank.compare(&Compared::of(&new, &[])).unwrap()[0].map)
+    };
+    for (turned, plain) in map(&turned).into_iter().zip(map(&all())) {
+        close(turned, plain, 1e-4);
+    }
+}
+
+/// Features of resized images: those of the images, resized.
+#[derive(Debug)]
+struct Resized(Vec<Tensor>);
+
+impl ScaledFeatures for Resized {
+    fn at(&self, scale: f64) -> Vec<Tensor> {
+        let resized = |of: &Tensor| {
+            let side = |side: usize| (of.size()[side] as f64 * scale) as i64;
+            of.upsample_bilinear2d([side(2), side(3)], false, None, None)
+        };
+        self.0.iter().map(resized).collect()
+    }
+}
+
+#[test]
+fn at_another_scale_features_of_resized_images_are_kept_and_compared() {
+    slow::seed(27);
+    let memory = |scale| Memory {
+        stages: vec![2],
+        scale,
+        coreset: PositiveShare::new(1.0),
+        projection: None,
+        ..Memory::default()
+    };
+    // Finer features have a map at the stage that is as fine, if there is one.
+    for (scale, stage) in [(0.5, 1), (1.0, 1), (1.5, 0), (2.0, 0), (4.0, 0)] {
+        assert_eq!(memory(scale).maps(&STAGES)[0].stage, stage, "{scale}");
+    }
+    struct Scaling(Vec<Tensor>);
+    impl NormalFeatures for Scaling {
+        fn batches(&self) -> Box<dyn Iterator<Item = Result<FeaturePair<'_>, BoxError>> + '_> {
+            let clones = || self.0.iter().map(Tensor::shallow_clone).collect::<Vec<_>>();
+            Box::new(std::iter::once(Ok(FeaturePair {
+                teacher: clones(),
+                student: Vec::new(),
+                indices: vec![0, 1],
+                scaled: Some(Box::new(Resized(clones()))),
+            })))
+        }
+    }
+    let images = draw(2);
+    let (memory, vars) = (memory(1.5), VarStore::new(Device::Cpu));
+    let mut bank = built(&memory, &vars);
+    let normal = Scaling(images.iter().map(Tensor::shallow_clone).collect());
+    assert!(tch::no_grad(|| bank.fit(Fit::BeforeTraining, &normal)).unwrap());
+    assert_eq!(bank.features().size(), [2 * 6 * 9, 5]);
+    let new = draw(1);
+    let resized = Resized(new.iter().map(Tensor::shallow_clone).collect());
+    let compared = Compared {
+        scaled: Some(&resized),
+        residuals: true,
+        ..Compared::of(&new, &[])
+    };
+    let found = bank.compare(&compared).unwrap().remove(0);
+    assert_eq!((found.stage, found.map.size()), (0, vec![1, 1, 8, 12]));
+    assert_eq!(found.residual.unwrap().size(), [1, 5, 8, 12]);
+    // The map of 6×9 positions, brought to the size of the stage.
+    let rows = averaged(&resized.at(1.5)[1]);
+    let kept: Vec<Vec<f64>> = (0..108).map(|row| numbers(&bank.features().get(row))).collect();
+    let mut map = Map::zeros([1, 1, 6, 9]);
+    for (n, y, x) in rows.places() {
+        let own: Vec<f64> = (0..5).map(|c| rows.at(n, c, y, x)).collect();
+        let distances = kept.iter().map(|kept| squared(&own, kept));
+        *map.at_mut(n, 0, y, x) = distances.fold(f64::INFINITY, f64::min).sqrt();
+    }
+    map.resized((8, 12), false).assert_close(&found.map, 1e-4);
+
+    let error = bank.compare(&Compared::of(&new, &[])).unwrap_err().to_string();
+    assert!(error.contains("`scale: 1.5`"), "{error}");
+}
+
+#[test]
+fn scales_and_powers_out_of_range_are_named() {
+    let whiten = |power| {
+        let whiten = Whiten {
+            power,
+            ..Whiten::default()
+        };
+        Memory {
+            whiten: Some(whiten),
+            ..all()
+        }
+    };
+    let scale = |scale| Memory { scale, ..all() };
+    for (memory, field) in [
+        (scale(0.0), "`scale`"),
+        (scale(f64::NAN), "`scale`"),
+        (scale(5.0), "`scale`"),
+        (whiten(-0.1), "`whiten.power`"),
+        (whiten(1.0), "`whiten.power`"),
+    ] {
+        let error = memory.check().unwrap_err().to_string();
+        assert!(error.contains(field), "{error}");
+    }
 }

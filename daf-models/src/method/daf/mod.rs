@@ -305,6 +305,10 @@ impl Model for DafModel {
             }
             _ => Vec::new(),
         };
+        let scaled = match &self.teacher {
+            Some(network) if !seen.is_empty() => Some(network.scaled(images.shallow_clone())),
+            _ => None,
+        };
         let features = if student.is_empty() { &seen } else { &student };
         let mut losses = Losses::new();
         let mut found = Vec::new();
@@ -315,6 +319,7 @@ impl Model for DafModel {
                 teacher: &teacher,
                 student: &student,
                 seen: &seen,
+                scaled: scaled.as_ref().map(|scaled| scaled as _),
                 normal: Some(&normal),
                 indices: Some(&batch.indices),
                 maps: self.decoder.is_some(),
@@ -382,9 +387,14 @@ impl DafModel {
                     .unwrap_or_default(),
             ),
         };
+        let scaled = self
+            .teacher
+            .as_ref()
+            .map(|network| network.scaled(images.shallow_clone()));
         let found = match &self.discrepancy {
             Some(Discrepancy { comparator, .. }) => comparator.compare(&Compared {
                 residuals: self.residuals,
+                scaled: scaled.as_ref().map(|scaled| scaled as _),
                 ..Compared::of(&teacher, &student)
             })?,
             None => Vec::new(),

@@ -435,7 +435,6 @@ impl Model for CutPasteModel {
 
 #[cfg(test)]
 mod tests {
-    use daf_core::NormalBatch;
     use daf_core::macs::count;
     use daf_core::tch::{self, Device};
 

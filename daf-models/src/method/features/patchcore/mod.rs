@@ -72,10 +72,9 @@ impl PatchCore {
             stages: self.stages.clone(),
             patch: self.patch,
             coreset: self.coreset,
-            limit: None,
             projection: self.projection,
             denoise: self.denoise,
-            density: None,
+            ..Memory::default()
         }
     }
 }
