@@ -314,7 +314,6 @@ impl Comparison {
     }
 
     /// The map for decoders: the same in training and afterwards.
-    #[must_use]
     pub const fn guide(&self) -> &Tensor {
         match &self.learned_from {
             Some(map) => map,

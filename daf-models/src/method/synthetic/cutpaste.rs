@@ -449,7 +449,8 @@ mod tests {
 
     impl NormalImages for Noise {
         fn batches(&self) -> Box<dyn Iterator<Item = Result<NormalBatch, BoxError>> + '_> {
-            let batch = |number| NormalBatch::consecutive(2 * number, Tensor::rand([2, 3, 64, 64], FLOAT));
+            let batch =
+                |number: usize| NormalBatch::consecutive(2 * number, Tensor::rand([2, 3, 64, 64], FLOAT));
             Box::new((0..3).map(move |number| Ok(batch(number))))
         }
     }

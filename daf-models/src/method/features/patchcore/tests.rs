@@ -1,6 +1,7 @@
 use daf_core::block::Mode;
 use daf_core::config::Input;
 use daf_core::config::{Count, PartialShare, PositiveShare};
+use daf_core::tch::Device;
 use daf_core::{Dataset, Split, weights};
 use daf_data::Demo;
 
@@ -192,7 +193,7 @@ fn denoising_leaves_out_the_patches_with_the_largest_factors_at_their_position()
     // Its own patches lie 0 away, those of other images by the factor of the nearest farther or nearer.
     let tested = batch(SIZE).normal;
     let plain = fitted(&method, &images);
-    slow::no_grad(|| plain.bank.factors().fill_(1.0));
+    let _ = slow::no_grad(|| plain.bank.factors().fill_(1.0));
     let found = slow::no_grad(|| memory.bank.nearest(&self::patches(&memory, &tested), None));
     let (ours, theirs) = slow::no_grad(|| (memory.infer(&tested).unwrap(), plain.infer(&tested).unwrap()));
     assert!(ours.discrepancy[0] != theirs.discrepancy[0]);
