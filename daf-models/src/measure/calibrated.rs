@@ -144,7 +144,8 @@ impl Comparator for Scaled {
             };
             let maps = self.of.compare(&compared)?.into_iter().map(|found| found.map);
             let sum = summed(maps.collect()).ok_or("it gives no maps to calibrate")?;
-            sums.extend(Vec::<f32>::try_from(sum.flatten(0, -1).contiguous())?);
+            let sum = sum.flatten(0, -1).contiguous().to_device(tch::Device::Cpu);
+            sums.extend(Vec::<f32>::try_from(sum)?);
         }
         let [low, mut high] =
             quantiles(&mut sums, self.shares).ok_or("there are no normal images to calibrate with")?;

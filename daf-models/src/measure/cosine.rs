@@ -37,7 +37,6 @@ impl Comparator for Cosine {
 
 impl Cosine {
     /// The map of N×C×h×w features, N×1×h×w in 0..=2.
-    #[must_use]
     pub fn distance(teacher: &Tensor, student: &Tensor) -> Tensor {
         let (teacher, student) = (teacher.to_kind(Kind::Float), student.to_kind(Kind::Float));
         let channels = teacher.size()[1] as usize;

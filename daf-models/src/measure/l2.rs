@@ -33,7 +33,6 @@ impl Comparator for L2 {
 
 impl L2 {
     /// The map of N×C×h×w features, N×1×h×w in 0..=2.
-    #[must_use]
     pub fn distance(teacher: &Tensor, student: &Tensor) -> Tensor {
         let unit = |features: &Tensor| {
             let features = features.to_kind(Kind::Float);
