@@ -1,4 +1,4 @@
-//! The parts of daf that are made of tensors: backbones, discrepancy measures, the fusion decoder, the Gaussian scorer, the method
+//! The parts of daf that are made of tensors: backbones, discrepancy measures, decoders, the Gaussian scorer, the method
 //! that the paper calls DAF, and the methods that it is compared with.
 //!
 //! A program that uses them by name in YAML only must mention the crate, or the linker leaves it out:

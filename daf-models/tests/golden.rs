@@ -10,7 +10,7 @@ use daf_core::config::NotNegative;
 use daf_core::weights;
 use daf_core::{Batch, BuildContext, Comparator, Compared, Method, Model, Postprocessor, Synthesized};
 use daf_models::measure::{Cosine, Ssim};
-use daf_models::method::{Daf, Mining};
+use daf_models::method::{Daf, Mining, Segmentation};
 use daf_models::scorer::Gaussian;
 use tch::{Device, Kind, Tensor};
 
@@ -38,7 +38,9 @@ fn read(path: &Path) -> Named {
 /// The default method with the golden weights of `file`.
 fn model(file: &Path, teacher: &Path, mode: Mode, mining: Mining) -> Box<dyn Model> {
     let mut recipe = Daf::default();
-    recipe.segmentation.mining = mining;
+    if let Segmentation::Mined { mining: default, .. } = &mut recipe.segmentation {
+        *default = mining;
+    }
     let precision = Precision::Float32;
     let context = BuildContext {
         device: Device::Cpu,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use daf_core::block::{Attention, Blocks, Conv, ConvSpec, Init, LayerNorm, Linear, Mode, Precision};
-use daf_core::config::{DeviceChoice, Layers, PositiveShare};
+use daf_core::config::{DeviceChoice, Layers, NotNegative, PositiveShare};
 use daf_core::data::Normalization;
 use daf_core::weights::{self, WeightFolders, Weights};
 use daf_core::{
@@ -13,9 +13,9 @@ use daf_core::{
     Postprocessor, Scorer, Scores, Stage, Store, typetag,
 };
 use daf_models::backbone::ResNet18;
-use daf_models::decoder::Fusion;
+use daf_models::decoder::{Fusion, Residual};
 use daf_models::measure::{Calibrated, Cosine, Memory, Sum};
-use daf_models::method::Daf;
+use daf_models::method::{Daf, Mining, Segmentation};
 use daf_pipeline::train::train;
 use daf_pipeline::{Pipeline, Run};
 use image::{Rgb, RgbImage};
@@ -439,6 +439,12 @@ fn random() -> Arc<dyn Backbone> {
     })
 }
 
+const FOCAL: Segmentation = Segmentation::FocalL1 {
+    l1: NotNegative::new(0.5),
+    focal: NotNegative::new(0.5),
+    gamma: NotNegative::new(2.0),
+};
+
 /// A memory of one stage, of all patches.
 fn memory(stage: usize) -> Arc<dyn DiscrepancyMeasure> {
     Arc::new(Memory {
@@ -450,7 +456,14 @@ fn memory(stage: usize) -> Arc<dyn DiscrepancyMeasure> {
 
 #[test]
 fn a_memory_without_a_student_learns_nothing_and_scores_as_it_did_when_it_is_opened_again() {
-    for decoder in [false, true] {
+    let fusion: Arc<dyn Decoder> = Arc::new(Fusion::default());
+    let residual: Arc<dyn Decoder> = Arc::new(Residual::default());
+    for (decoder, segmentation) in [
+        (None, Segmentation::default()),
+        (Some(fusion), Segmentation::default()),
+        (Some(residual), FOCAL),
+    ] {
+        let learns = decoder.is_some();
         let folder = tempfile::tempdir().unwrap();
         let discrepancy: Arc<dyn DiscrepancyMeasure> = Arc::new(Calibrated {
             of: Arc::new(Sum {
@@ -462,10 +475,11 @@ fn a_memory_without_a_student_learns_nothing_and_scores_as_it_did_when_it_is_ope
             teacher: Some(random()),
             student: None,
             discrepancy: Some(discrepancy),
-            decoder: decoder.then(|| Arc::new(Fusion::default()) as Arc<dyn Decoder>),
+            decoder,
+            segmentation,
             ..Daf::default()
         };
-        assert_eq!((daf.learns(), daf.needs_synthesis()), (decoder, decoder));
+        assert_eq!((daf.learns(), daf.needs_synthesis()), (learns, learns));
         let found = train_and_detect(folder.path(), daf);
         assert!(found.score.is_finite());
         let run = folder.path().join("run");
@@ -476,7 +490,7 @@ fn a_memory_without_a_student_learns_nothing_and_scores_as_it_did_when_it_is_ope
         let mut expected: Vec<String> = (1..=3).flat_map(of).collect();
         expected.push("quantiles".into());
         assert_eq!(names, expected);
-        assert_eq!(run.join("weights/decoder.safetensors").exists(), decoder);
+        assert_eq!(run.join("weights/decoder.safetensors").exists(), learns);
         assert!(!run.join("weights/student.safetensors").exists());
         assert_eq!(detect(&run).score, found.score);
         assert_eq!(detect(&run).map.scores, found.map.scores);
@@ -589,6 +603,48 @@ fn parts_that_do_not_go_together_are_named_with_what_to_do() {
     };
     let error = daf.build(&context).err().unwrap().to_string();
     assert!(error.contains("maps for stages [2] only"), "{error}");
+}
+
+#[test]
+fn losses_are_read_with_their_own_settings_and_without_a_name_as_before() {
+    let read = |segmentation: &str| {
+        let text = format!("{PIPELINE}method: {{ segmentation: {segmentation} }}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.yaml");
+        std::fs::write(&file, text).unwrap();
+        let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&file).unwrap();
+        let pipeline = Pipeline::from_layers(&layers)?;
+        let method = serde_json::to_value(&pipeline.method).unwrap();
+        Ok::<_, Error>(serde_json::from_value(method["segmentation"].clone()).unwrap())
+    };
+    let mined = |ratio| Segmentation::Mined {
+        negative_ratio: NotNegative::new(ratio),
+        mining: Mining::PerPixel,
+    };
+    for (text, expected) in [
+        ("{}", Segmentation::default()),
+        ("{ negative_ratio: 2 }", mined(2.0)),
+        ("{ loss: mined, negative_ratio: 1 }", mined(1.0)),
+        ("{ loss: focal_l1, l1: 0.5, focal: 0.5, gamma: 2 }", FOCAL),
+    ] {
+        assert_eq!(read(text).unwrap(), expected, "{text}");
+    }
+    for (text, expected) in [
+        ("{ gamma: 2 }", "found `gamma`, which belongs to `loss: focal_l1`"),
+        (
+            "{ loss: focal_l1, mining: per_pixel }",
+            "found `mining`, which belongs to `loss: mined`",
+        ),
+        ("{ loss: focal_l1, gamma: -1 }", "method.segmentation.gamma"),
+        ("{ loss: dice }", "method.segmentation.loss"),
+        ("{ loss: focal_l1, gama: 2 }", "method.segmentation.gama"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(
+            error.contains(expected) && error.contains("method.segmentation"),
+            "{text}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::upsampled::{LONGEST, conv_upsampled, shifted};
+use super::upsampled::{LONGEST, conv_upsampled, convolve_upsampled, shifted};
+use super::{bilinear, size};
 use crate::window::channels_innermost;
 
 /// Three blocks from coarse to fine: the discrepancy of all stages guides the student's features to a probability map.
@@ -178,7 +179,7 @@ impl FusionSegmenter {
             }
             None => coarse.shallow_clone(),
         };
-        let seg1 = relu(self.seg1(&guided, size(middle)));
+        let seg1 = relu(convolve_upsampled(&self.seg1, &guided, size(middle)));
         let seg2 = self.seg2.forward_relu(&Tensor::cat(&[&seg1, middle], 1));
         let joined = Tensor::cat(&[&seg2, fine], 1);
         let half = size(fine).map(|side| 2 * side);
@@ -232,8 +233,11 @@ impl FusionSegmenter {
                 );
                 (seg1 + from_coarse, others)
             }
-            Some(guide) => (self.seg1(&join(&guide(), coarse), target), others()),
-            None => (self.seg1(coarse, target), others()),
+            Some(guide) => (
+                convolve_upsampled(&self.seg1, &join(&guide(), coarse), target),
+                others(),
+            ),
+            None => (convolve_upsampled(&self.seg1, coarse, target), others()),
         };
         let last = |part: &dyn Fn(&Tensor) -> Tensor| {
             let (seg1, from_middle, from_fine) = (part(&seg1), part(&from_middle), part(&from_fine));
@@ -259,15 +263,6 @@ impl FusionSegmenter {
         };
         head_of_doubled(&self.head, &seg3)
             .unwrap_or_else(|| self.head(bilinear(&seg3, size(fine).map(|side| 2 * side))))
-    }
-
-    /// The first block without its ReLU: N×256×h×w at the size `target`.
-    fn seg1(&self, guided: &Tensor, target: [i64; 2]) -> Tensor {
-        if size(guided).iter().any(|&side| side > LONGEST) {
-            return self.seg1.forward(&bilinear(guided, target));
-        }
-        self.seg1
-            .run(|weight, bias| conv_upsampled(guided, &shifted(weight), bias, target))
     }
 
     /// Logits of the up-sampled features of the last block: the head's 1×1 convolution commutes with the up-sampling behind it.
@@ -376,15 +371,6 @@ fn sum_repetitions(weight: &Tensor, maps: &[Tensor]) -> Vec<Tensor> {
             channels => folded(channels),
         })
         .collect()
-}
-
-fn size(features: &Tensor) -> [i64; 2] {
-    let size = features.size();
-    [size[2], size[3]]
-}
-
-fn bilinear(features: &Tensor, size: [i64; 2]) -> Tensor {
-    features.upsample_bilinear2d(size, false, None, None)
 }
 
 /// Values at another size: enlarged bilinearly, or averaged.

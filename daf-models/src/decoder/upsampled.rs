@@ -1,17 +1,27 @@
 //! Convolutions of up-sampled features at a quarter of their cost.
 
-use daf_core::block::pointwise;
+use daf_core::block::{ConvNorm, pointwise};
 use daf_core::kernel::{is_faster, to_vec_f32};
 use daf_core::macs::scaled;
 use daf_kernels::LANES;
 use daf_kernels::combine::{Term, combine};
 use tch::{Device, Kind, Tensor};
 
+use super::bilinear;
 use crate::constants::Constants;
 use crate::window::channels_innermost;
 
 /// Positions per side up to which the matrices of [`conv_upsampled`] cost less than they save.
 pub(super) const LONGEST: i64 = 256;
+
+/// A block's 3×3 convolution, without its ReLU, of features that are first up-sampled bilinearly to `size`, a multiple of theirs: as
+/// [`conv_upsampled`] where that is cheaper.
+pub(super) fn convolve_upsampled(block: &ConvNorm, input: &Tensor, size: [i64; 2]) -> Tensor {
+    if input.size()[2..].iter().any(|&side| side > LONGEST) {
+        return block.forward(&bilinear(input, size));
+    }
+    block.run(|weight, bias| conv_upsampled(input, &shifted(weight), bias, size))
+}
 
 /// The weights of [`conv_upsampled`] for the weight O×C×3×3 of a convolution: for each vertical shift 3·O×C×1×1, those of the
 /// horizontal shifts one behind the other.

@@ -393,6 +393,11 @@ impl Weights {
         (of("weight").unwrap(), of("bias"))
     }
 
+    /// A value of the variable `name`.
+    pub(crate) fn number(&self, name: &str, index: usize) -> f64 {
+        numbers(&self.0[name])[index]
+    }
+
     /// A convolution.
     pub(crate) fn conv(&self, input: &Map, name: &str, stride: usize, padding: usize) -> Map {
         let (weight, bias) = self.weight_and_bias(name);

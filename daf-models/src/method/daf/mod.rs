@@ -225,7 +225,7 @@ impl Method for Daf {
         if let Some(decoder) = &self.decoder {
             decoder.check()?;
         }
-        Ok(())
+        self.segmentation.check()
     }
 }
 

@@ -81,7 +81,7 @@ impl Method for SegmentationOnly {
     fn check(&self) -> Result<(), BoxError> {
         check_width("width", self.width)?;
         check_width("features", self.features)?;
-        Ok(())
+        self.segmentation.check()
     }
 }
 
