@@ -227,7 +227,7 @@ fn what_init_writes_passes_check_and_is_never_overwritten() {
 }
 
 #[test]
-fn every_part_that_is_listed_can_be_shown() {
+fn every_part_and_recipe_that_is_listed_can_be_shown() {
     let folder = tempfile::tempdir().unwrap();
     let output = daf(folder.path()).args(["list", "--json"]).output().unwrap();
     let parts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -243,7 +243,12 @@ fn every_part_that_is_listed_can_be_shown() {
             .args(["show", &format!("{}/{name}", part["kind"].as_str().unwrap())])
             .output();
         let shown = text(&shown.unwrap().stdout);
-        assert!(shown.contains(&format!("type: {name}")), "{shown}");
+        let key = if part["kind"] == "recipe" {
+            "recipe"
+        } else {
+            "type"
+        };
+        assert!(shown.contains(&format!("{key}: {name}")), "{shown}");
         assert!(!shown.contains("anything"), "a field has no type:\n{shown}");
     }
     let some = text(

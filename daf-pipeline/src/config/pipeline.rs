@@ -27,6 +27,10 @@ pub struct Pipeline {
     /// must be linked into the program; `daf-cli build` makes one.
     #[serde(default, skip_serializing_if = "Plugins::is_empty")]
     pub plugins: Plugins,
+    /// The recipe whose settings lie under the file. Not written back: what is written is resolved and holds them.
+    #[serde(default, skip_serializing)]
+    #[schemars(schema_with = "super::schema::recipe")]
+    pub recipe: Option<String>,
     /// From this number comes everything that is drawn at random; 0 to 9223372036854775807.
     #[serde(default = "default_seed")]
     pub seed: u64,
