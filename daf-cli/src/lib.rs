@@ -33,6 +33,7 @@ mod new;
 mod outside;
 mod pipeline;
 mod progress;
+mod proposal;
 mod report;
 mod schema;
 mod show;
@@ -42,6 +43,7 @@ mod synth;
 mod train;
 mod waiting;
 mod watchdog;
+mod within;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic;
@@ -70,7 +72,7 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  daf-cli init                      write a pipeline.yaml to start from
+  daf-cli init --data images/       look at images, write a pipeline.yaml for them
   daf-cli run pipeline.yaml         learn, measure, draw maps
   daf-cli detect runs/pipeline new/ score images
   daf-cli compare runs/*            put runs side by side
