@@ -48,6 +48,7 @@ mod within;
 use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -161,6 +162,8 @@ struct Context<'a> {
     out: &'a mut dyn Write,
     /// Settings in the process environment.
     environment: Environment,
+    /// When the command was started.
+    started: Instant,
 }
 
 impl Context<'_> {
@@ -175,6 +178,7 @@ impl Context<'_> {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    let started = Instant::now();
     panic::set_hook(Box::new(failure::report_panic));
     let result = panic::catch_unwind(|| -> Result<(), Failure> {
         let cli = Cli::try_parse()?;
@@ -194,6 +198,7 @@ pub fn main() -> ExitCode {
         cli.verb.run(&mut Context {
             out: &mut out,
             environment,
+            started,
         })?;
         Ok(out.flush()?)
     });

@@ -1,6 +1,6 @@
 //! `--within`: a training of as many steps as a time allows.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daf_pipeline::Pipeline;
 use daf_pipeline::train::Pace;
@@ -41,7 +41,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// A training of fewer than this share of the steps that its pipeline asks for is warned of.
 const TOO_FEW: f64 = 0.25;
 
-/// Gives the training of a pipeline as many steps as fit into `budget`; never more than it asks for. Says
+/// Gives the training of a pipeline as many steps as fit into `budget`, counted from the start of the command; never more than it asks for. Says
 /// what was measured and chosen.
 pub(crate) fn shorten(
     pipeline: &mut Pipeline,
@@ -55,11 +55,10 @@ pub(crate) fn shorten(
             "--within: method {method} has no training steps, so there is nothing to shorten"
         ));
     }
-    let started = Instant::now();
     let images = pipeline.normals().map_err(Failure::usage)?.train.len();
     let asked = pipeline.trainer.total_steps(images);
     let pace = Pace::measure(pipeline, &context.environment.weight_folders(), tests)?;
-    let spent = started.elapsed().as_secs_f64();
+    let spent = context.started.elapsed().as_secs_f64();
     let within = HumanDuration(budget);
     let Some(fitting) = pace.steps_within(budget.as_secs_f64() - spent) else {
         let least =

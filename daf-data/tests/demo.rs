@@ -124,7 +124,7 @@ fn tall_images_have_their_hairlines_anywhere_and_parts_in_the_middle() {
     };
     let hairlines = middles(&tall(Kind::Tile));
     assert!(
-        hairlines.iter().any(|at| *at < 0.3) && hairlines.iter().any(|at| *at > 0.7),
+        hairlines.iter().any(|at| *at < 0.4) && hairlines.iter().any(|at| *at > 0.8),
         "{hairlines:?}"
     );
     let parts = middles(&tall(Kind::Washer));
