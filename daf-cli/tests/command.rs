@@ -288,7 +288,7 @@ fn init_keeps_the_shape_of_tall_images_with_hairlines() {
             "check",
             "pipeline.yaml",
             "--set",
-            "method.backbone.weights=random",
+            "method.backbone={type: resnet18, weights: random}",
             "--set",
             "device=cpu",
         ])
@@ -381,6 +381,8 @@ fn a_training_gets_the_steps_that_fit_into_a_time_and_keeps_them() {
                 "trainer.steps=1000000000",
                 "--set",
                 "device=cpu",
+                "--set",
+                "trainer.batch_size=1",
             ])
             .args(arguments)
             .output()
@@ -392,7 +394,7 @@ fn a_training_gets_the_steps_that_fit_into_a_time_and_keeps_them() {
     assert!(said.contains("--within") && said.contains("too short"), "{said}");
     assert!(!folder.path().join("runs").exists());
 
-    let output = train(&["--within", "12s"]);
+    let output = train(&["--within", "30s"]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
     assert!(

@@ -1,6 +1,7 @@
 //! A look at a folder of images: which data set it is, and how large its images are.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -310,9 +311,9 @@ fn by_name(folder: &Path) -> Result<Recognized> {
     for image in &found.images {
         let place = image.parent().and_then(|parent| parent.strip_prefix(folder).ok());
         let place = place.unwrap_or(Path::new("")).to_path_buf();
-        if !roles.contains_key(&place) {
-            let role = Role::of(folder, &place)?;
-            roles.insert(place, role);
+        if let Entry::Vacant(entry) = roles.entry(place) {
+            let role = Role::of(folder, entry.key())?;
+            entry.insert(role);
         }
     }
     let has = |roles: &BTreeMap<PathBuf, Role>, role| roles.values().any(|own| *own == role);

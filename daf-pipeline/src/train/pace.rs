@@ -28,7 +28,7 @@ const WARM_UP: u64 = 2;
 const MOST: u64 = 10;
 const LEAST: u64 = 2;
 /// No further step is measured after this time.
-const ENOUGH: Duration = Duration::from_secs(5);
+const ENOUGH: Duration = Duration::from_secs(3);
 /// Images that are opened, fitted to and scored.
 const IMAGES: usize = 8;
 /// Times of opening an image that drawing its pictures takes: they are encoded, which takes longer than decoding.
