@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use daf_core::block::Mode;
+use daf_core::calibration::Basis;
 use daf_core::config::Input;
 use daf_core::macs::count;
 use daf_core::results::MultiplyAdds;
@@ -17,6 +18,7 @@ use crate::Context;
 use crate::failure::Failure;
 use crate::pipeline::PipelineArgs;
 use crate::show::wrapped;
+use crate::train::chosen_size;
 
 /// Check a pipeline: read it, list its images, build its model and try it once
 #[derive(Debug, clap::Args)]
@@ -60,6 +62,9 @@ impl Check {
             let lines = wrapped(text, 67).join("\n             ");
             writeln!(context.out, "{name:<12} {lines}")
         };
+        if let Some(recipe) = &pipeline.recipe {
+            row("recipe", recipe)?;
+        }
         row(
             "data",
             &format!(
@@ -87,6 +92,9 @@ impl Check {
         } = pipeline.input;
         let input = format!("{size} pixels, {fit:?}, {channel_order:?}, normalization {normalization:?}");
         row("input", &input.to_lowercase())?;
+        if let Some(chosen) = &pipeline.chosen {
+            row("", &chosen_size(chosen))?;
+        }
         row(
             "synthesizer",
             pipeline
@@ -136,6 +144,12 @@ impl Check {
         row("trainer", &length)?;
         if let Some(time) = time {
             row("", &time)?;
+        }
+        let images = normals.train.len() + normals.validation.len();
+        let basis = Basis::of(&pipeline.validation, images, pipeline.method.learns());
+        row("thresholds", &basis.to_string())?;
+        if let Some(doubt) = basis.doubt() {
+            row("", &doubt)?;
         }
         row("device", &device_name(device))?;
         Ok(writeln!(context.out, "\n{file} is sound")?)

@@ -33,6 +33,7 @@ mod new;
 mod outside;
 mod pipeline;
 mod progress;
+mod proposal;
 mod report;
 mod schema;
 mod show;
@@ -42,10 +43,12 @@ mod synth;
 mod train;
 mod waiting;
 mod watchdog;
+mod within;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -72,7 +75,7 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  daf-cli init                      write a pipeline.yaml to start from
+  daf-cli init --data images/       look at images, write a pipeline.yaml for them
   daf-cli run pipeline.yaml         learn, measure, draw maps
   daf-cli detect runs/pipeline new/ score images
   daf-cli compare runs/*            put runs side by side
@@ -161,6 +164,8 @@ struct Context<'a> {
     out: &'a mut dyn Write,
     /// Settings in the process environment.
     environment: Environment,
+    /// When the command was started.
+    started: Instant,
 }
 
 impl Context<'_> {
@@ -175,6 +180,7 @@ impl Context<'_> {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    let started = Instant::now();
     panic::set_hook(Box::new(failure::report_panic));
     let result = panic::catch_unwind(|| -> Result<(), Failure> {
         let cli = Cli::try_parse()?;
@@ -194,6 +200,7 @@ pub fn main() -> ExitCode {
         cli.verb.run(&mut Context {
             out: &mut out,
             environment,
+            started,
         })?;
         Ok(out.flush()?)
     });

@@ -33,8 +33,11 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Steps after which their time is known well enough.
 const SETTLED: u64 = 5;
 
-/// A training that takes longer is said to, with what to do about it.
-const LONG: Duration = Duration::from_secs(3600);
+/// Work that takes longer is said to, with what to do about it.
+const LONG: Duration = Duration::from_secs(30 * 60);
+
+/// Time after which work that is counted in images is projected.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// Shows how far a training is, and stops it on Ctrl-C: a bar on a terminal, otherwise plain lines.
 #[derive(Default)]
@@ -46,6 +49,8 @@ pub(crate) struct Training {
     pace: Option<f64>,
     /// Steps of this process.
     seen: u64,
+    /// Whether it was said that the training takes long.
+    warned: bool,
     counter: Option<Counter>,
 }
 
@@ -91,11 +96,14 @@ impl Observer for Training {
         let left = pace * plan.steps.saturating_sub(done) as f64;
         let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
         self.seen += 1;
-        if self.seen == SETTLED && left >= LONG {
+        // The first step is slower than the others; where even half of its pace is too slow, nothing has to settle.
+        let clear = self.seen == 1 && left / 2 >= LONG;
+        if !self.warned && (clear || (self.seen == SETTLED && left >= LONG)) {
+            self.warned = true;
             let line = format!(
-                "the {} steps that are left will take about {} here. What takes less: fewer steps (--set trainer.steps=600), a \
-                 smaller input.size, a method without training steps (method: {{ type: patchcore }}). Ctrl-C stops the training; \
-                 the same command with --resume goes on, and with --finish uses what has been learned by then",
+                "the {} steps that are left will take about {} here, {pace:.2} s each. What takes less: --within 10m (as many steps \
+                 as fit), recipe: fast (no training steps), a smaller input.size. Ctrl-C stops the training; the same command with \
+                 --resume goes on, and with --finish uses what has been learned by then",
                 plan.steps.saturating_sub(done),
                 HumanDuration(left)
             );
@@ -166,6 +174,9 @@ fn losses(record: &Record) -> String {
 /// Shows how many images are done: a bar on a terminal, otherwise nothing.
 pub(crate) struct Counter {
     bar: ProgressBar,
+    what: &'static str,
+    started: Instant,
+    warned: bool,
 }
 
 impl Counter {
@@ -179,12 +190,36 @@ impl Counter {
         let bar = style.map(|style| bar.clone().with_style(style)).unwrap_or(bar);
         Self {
             bar: bar.with_prefix(what),
+            what,
+            started: Instant::now(),
+            warned: false,
         }
     }
 
     pub(crate) fn set(&mut self, done: usize, all: usize) {
         self.bar.set_length(all as u64);
         self.bar.set_position(done as u64);
+        let elapsed = self.started.elapsed();
+        if self.warned || done == 0 || elapsed < FIRST {
+            return;
+        }
+        let each = elapsed.as_secs_f64() / done as f64;
+        let left = each * all.saturating_sub(done) as f64;
+        let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
+        if left >= LONG {
+            self.warned = true;
+            let line = format!(
+                "{}: the {} images that are left will take about {} here, {each:.2} s each",
+                self.what,
+                all.saturating_sub(done),
+                HumanDuration(left)
+            );
+            // A hidden bar prints nothing.
+            match self.bar.is_hidden() {
+                true => _ = writeln!(io::stderr(), "{line}"),
+                false => self.bar.println(line),
+            }
+        }
     }
 
     pub(crate) fn finish(&mut self) {

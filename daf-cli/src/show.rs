@@ -1,32 +1,57 @@
 use daf_core::Kind;
+use daf_core::recipe::{self, Recipe, recipes};
 use daf_core::registry::{Component, components, find, nearest};
 use daf_core::schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::kind::{Listed, listed};
 
-/// Show what a part does and what can be set
+/// Show what a part does and what can be set, or what a recipe is made of
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   daf-cli show synthesizer/dra
-  daf-cli show dra                  the kind may be left out")]
+  daf-cli show dra                  the kind may be left out
+  daf-cli show recipe/fast          what `recipe: fast` stands for")]
 pub(crate) struct Show {
-    /// The part, as `daf-cli list` shows it
-    #[arg(value_name = "KIND/NAME", value_parser = part)]
-    part: &'static Component,
+    /// The part or recipe, as `daf-cli list` shows it
+    #[arg(value_name = "KIND/NAME", value_parser = shown)]
+    shown: Shown,
 }
 
-fn part(text: &str) -> Result<&'static Component, String> {
+/// A part or a recipe.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    Part(&'static Component),
+    Recipe(&'static Recipe),
+}
+
+fn shown(text: &str) -> Result<Shown, String> {
     let (kinds, name) = match text.split_once('/') {
-        Some((kind, name)) => (vec![crate::kind::kind(kind)?], name),
-        None => (Kind::ALL.to_vec(), text),
+        Some((kind, name)) => (vec![listed(kind)?], name),
+        None => (Listed::all(), text),
     };
-    kinds.iter().find_map(|kind| find(*kind, name)).ok_or_else(|| {
-        let names = kinds.iter().copied().flat_map(components).map(|part| part.name);
+    let found = kinds.iter().find_map(|kind| match kind {
+        Listed::Parts(kind) => find(*kind, name).map(Shown::Part),
+        Listed::Recipes => recipe::find(name).map(Shown::Recipe),
+    });
+    found.ok_or_else(|| {
+        let names = kinds.iter().flat_map(|kind| match kind {
+            Listed::Parts(kind) => components(*kind).into_iter().map(|part| part.name).collect(),
+            Listed::Recipes => recipes()
+                .into_iter()
+                .map(|recipe| recipe.name)
+                .collect::<Vec<_>>(),
+        });
         let near = nearest(name, names).map(|near| format!(" (did you mean `{near}`?)"));
+        let what = if kinds == [Listed::Recipes] {
+            "recipe"
+        } else {
+            "part"
+        };
         format!(
-            "there is no such part; `daf-cli list` shows those that there are{}",
+            "there is no such {what}; `daf-cli list` shows those that there are{}",
             near.unwrap_or_default()
         )
     })
@@ -34,51 +59,82 @@ fn part(text: &str) -> Result<&'static Component, String> {
 
 impl Show {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let part = self.part;
-        let bold = clap::builder::styling::Style::new().bold();
-        let out = &mut context.out;
+        match self.shown {
+            Shown::Part(part) => show_part(part, context),
+            Shown::Recipe(recipe) => show_recipe(recipe, context),
+        }
+    }
+}
+
+fn show_recipe(recipe: &Recipe, context: &mut Context) -> Result<(), Failure> {
+    let bold = clap::builder::styling::Style::new().bold();
+    let out = &mut context.out;
+    let Recipe {
+        name, krate, version, ..
+    } = recipe;
+    writeln!(
+        out,
+        "{bold}{}/{name}{bold:#}  {krate} {version}\n",
+        Listed::RECIPE
+    )?;
+    for line in paragraphs(recipe.doc) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(
+        out,
+        "\n{bold}Settings{bold:#}: they lie under the pipeline file, over the defaults and the recipe of the method"
+    )?;
+    for line in recipe.yaml.lines() {
+        writeln!(out, "  {line}")?;
+    }
+    writeln!(out, "\n{bold}Example{bold:#}\n  recipe: {name}")?;
+    Ok(())
+}
+
+fn show_part(part: &Component, context: &mut Context) -> Result<(), Failure> {
+    let bold = clap::builder::styling::Style::new().bold();
+    let out = &mut context.out;
+    writeln!(
+        out,
+        "{bold}{}/{}{bold:#}  {} {}\n",
+        part.kind, part.name, part.krate, part.version
+    )?;
+    for line in paragraphs(&part.doc()) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out)?;
+    let mut generator = SchemaGenerator::default();
+    let schema = (part.schema)(&mut generator).to_value();
+    let example = (part.example)();
+    let definitions = generator.take_definitions(true);
+    let mut fields = Vec::new();
+    list_fields(&schema, &definitions, Some(&example), "", &mut fields);
+    if fields.is_empty() {
+        writeln!(out, "{bold}Nothing can be set.{bold:#}")?;
+    } else {
+        writeln!(out, "{bold}Fields{bold:#}")?;
+    }
+    for field in fields {
+        writeln!(out, "  {bold}{}{bold:#}: {}", field.name, field.what)?;
+        for line in wrapped(&field.doc, 74) {
+            writeln!(out, "      {line}")?;
+        }
+    }
+    let yaml = serde_saphyr::to_string(&example).map_err(Failure::work)?;
+    writeln!(out, "\n{bold}Example{bold:#}")?;
+    for line in yaml.lines() {
+        writeln!(out, "  {line}")?;
+    }
+    if let Some(recipe) = part.recipe {
         writeln!(
             out,
-            "{bold}{}/{}{bold:#}  {} {}\n",
-            part.kind, part.name, part.krate, part.version
+            "\n{bold}Recipe{bold:#}: what the rest of the pipeline is unless it says otherwise"
         )?;
-        for line in paragraphs(&part.doc()) {
-            writeln!(out, "{line}")?;
-        }
-        writeln!(out)?;
-        let mut generator = SchemaGenerator::default();
-        let schema = (part.schema)(&mut generator).to_value();
-        let example = (part.example)();
-        let definitions = generator.take_definitions(true);
-        let mut fields = Vec::new();
-        list_fields(&schema, &definitions, Some(&example), "", &mut fields);
-        if fields.is_empty() {
-            writeln!(out, "{bold}Nothing can be set.{bold:#}")?;
-        } else {
-            writeln!(out, "{bold}Fields{bold:#}")?;
-        }
-        for field in fields {
-            writeln!(out, "  {bold}{}{bold:#}: {}", field.name, field.what)?;
-            for line in wrapped(&field.doc, 74) {
-                writeln!(out, "      {line}")?;
-            }
-        }
-        let yaml = serde_saphyr::to_string(&example).map_err(Failure::work)?;
-        writeln!(out, "\n{bold}Example{bold:#}")?;
-        for line in yaml.lines() {
+        for line in recipe.lines() {
             writeln!(out, "  {line}")?;
         }
-        if let Some(recipe) = part.recipe {
-            writeln!(
-                out,
-                "\n{bold}Recipe{bold:#}: what the rest of the pipeline is unless it says otherwise"
-            )?;
-            for line in recipe.lines() {
-                writeln!(out, "  {line}")?;
-            }
-        }
-        Ok(())
     }
+    Ok(())
 }
 
 struct Field {

@@ -1,9 +1,10 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use daf_core::Split;
 use daf_core::calibration::Calibration;
-use daf_core::config::DeviceChoice;
+use daf_core::config::{Choice, DeviceChoice};
 use daf_core::observer::Observer;
 use daf_core::results::{
     Findings, MAPS, METRICS, Measurements, Metrics, PREDICTIONS, Results, Value, short_name,
@@ -23,11 +24,13 @@ use crate::failure::{self, Failure};
 use crate::inputs::Inputs;
 use crate::pipeline::PipelineArgs;
 use crate::progress::{Counter, Training};
+use crate::within;
 
 /// Learn, measure and draw maps
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   daf-cli run pipeline.yaml
+  daf-cli run pipeline.yaml --within 10m  train as long as that allows
   daf-cli run pipeline.yaml --output runs/bottle --set seed=1
   daf-cli run pipeline.yaml --resume      go on after Ctrl-C, a crash or a power cut
   daf-cli run pipeline.yaml --finish      measure what has been learned until then
@@ -63,6 +66,10 @@ pub(crate) struct Train {
     /// that it was shortened
     #[arg(long)]
     finish: bool,
+    /// Take no longer than this, such as 90s, 10m or 1h30m: some steps are measured, and the training gets as many as fit
+    /// beside the rest of the run. The run records their number; a run that is gone on with keeps its own
+    #[arg(long, value_name = "TIME", value_parser = within::duration)]
+    within: Option<Duration>,
     /// Delete the run directory first if it exists
     #[arg(long, conflicts_with_all = ["resume", "finish"])]
     replace: bool,
@@ -76,7 +83,7 @@ impl RunVerb {
         if let Some(suspicion) = forgotten_masks(&tests) {
             context.remark(&suspicion)?;
         }
-        let run = self.train.train(pipeline, context)?;
+        let run = self.train.train(pipeline, tests.len(), context)?;
         if tests.is_empty() {
             writeln!(context.out, "there are no test images, so nothing was measured")?;
             return Train::report(&run, context);
@@ -88,7 +95,7 @@ impl RunVerb {
 
 impl Train {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
-        let run = self.train(self.pipeline.load(&context.environment)?, context)?;
+        let run = self.train(self.pipeline.load(&context.environment)?, 0, context)?;
         Self::report(&run, context)
     }
 
@@ -112,7 +119,18 @@ impl Train {
         Ok(writeln!(context.out, "report:  {}", page.display())?)
     }
 
-    fn train(&self, pipeline: Pipeline, context: &mut Context) -> Result<Run, Failure> {
+    /// Trains; `tests` images will be measured with afterwards.
+    fn train(&self, pipeline: Pipeline, tests: usize, context: &mut Context) -> Result<Run, Failure> {
+        if let Some(recipe) = &pipeline.recipe {
+            context.remark(&format!(
+                "recipe {recipe}: method {}",
+                pipeline.method.typetag_name()
+            ))?;
+        }
+        if let Some(chosen) = &pipeline.chosen {
+            context.remark(&format!("input.size: {}", chosen_size(chosen)))?;
+        }
+        let pipeline = self.shortened(pipeline, tests, context)?;
         let run = self.open(pipeline)?;
         let left_out = run.pipeline().data.left_out();
         if !left_out.is_empty() {
@@ -131,13 +149,41 @@ impl Train {
         Ok(run)
     }
 
-    fn open(&self, pipeline: Pipeline) -> Result<Run, Failure> {
+    fn dir(&self, pipeline: &Pipeline) -> PathBuf {
         let named = || Path::new("runs").join(self.pipeline.file.file_stem().unwrap_or_default());
-        let dir = self
-            .output
-            .clone()
+        (self.output.clone())
             .or_else(|| pipeline.output.dir.clone())
-            .unwrap_or_else(named);
+            .unwrap_or_else(named)
+    }
+
+    /// The pipeline with as many steps as `--within` allows.
+    fn shortened(
+        &self,
+        mut pipeline: Pipeline,
+        tests: usize,
+        context: &mut Context,
+    ) -> Result<Pipeline, Failure> {
+        let Some(budget) = self.within else {
+            return Ok(pipeline);
+        };
+        let dir = self.dir(&pipeline);
+        if !self.replace
+            && let Ok(run) = Run::open(&dir)
+            && !run.is_empty()?
+        {
+            // It goes on as it was begun, or is in the way.
+            let begun = &run.pipeline().trainer;
+            pipeline.trainer.epochs = begun.epochs;
+            pipeline.trainer.steps = begun.steps;
+            pipeline.trainer.schedule = begun.schedule.clone();
+            return Ok(pipeline);
+        }
+        within::shorten(&mut pipeline, budget, tests, context)?;
+        Ok(pipeline)
+    }
+
+    fn open(&self, pipeline: Pipeline) -> Result<Run, Failure> {
+        let dir = self.dir(&pipeline);
         // Whatever else the folder may be, only a run is deleted: one that is not wanted any more, or that failed before it
         // had anything to lose.
         if self.replace && dir.exists() {
@@ -180,6 +226,15 @@ impl Train {
         }
         Ok(Run::create(&dir, pipeline)?)
     }
+}
+
+/// What `input.size: auto` came to, and from what.
+pub(crate) fn chosen_size(chosen: &Choice) -> String {
+    let (width, height) = chosen.images;
+    format!(
+        "auto is {} (height×width) for training images of {height}×{width}, the median",
+        chosen.size
+    )
 }
 
 /// Trains a run, from where it was broken off, unless it is trained already; `observer` watches as well.

@@ -5,6 +5,9 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use daf_core::{Dataset, Split};
+use daf_data::{Demo, Kind};
+
 /// The program in `folder`, with nothing of ours in its environment.
 fn daf(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daf-cli"));
@@ -226,8 +229,195 @@ fn what_init_writes_passes_check_and_is_never_overwritten() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// Writes some images of drawn tiles in the layout of MVTec AD.
+fn draw_tiles(folder: &Path, width: u32, height: u32) {
+    let demo = Demo {
+        kind: Kind::Tile,
+        train: 5,
+        test_good: 1,
+        test: 1,
+        size: width,
+        height: Some(height),
+        ..Demo::default()
+    };
+    for item in Split::ALL
+        .into_iter()
+        .flat_map(|split| demo.items(split).unwrap())
+    {
+        let path = folder.join(item.image.strip_prefix("demo/tile").unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        demo.image(&item).unwrap().save(path).unwrap();
+    }
+}
+
 #[test]
-fn every_part_that_is_listed_can_be_shown() {
+fn init_keeps_the_shape_of_tall_images_with_hairlines() {
+    let folder = tempfile::tempdir().unwrap();
+    draw_tiles(&folder.path().join("tiles"), 256, 640);
+    let output = daf(folder.path())
+        .args(["init", "--data", "tiles"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("5 images without defects to learn from, 256 pixels wide and 640 high"),
+        "{said}"
+    );
+    assert!(
+        said.contains("input 640×256 (height×width), stretch, recipe fast"),
+        "{said}"
+    );
+    let written = fs::read_to_string(folder.path().join("pipeline.yaml")).unwrap();
+    for line in [
+        "  type: mvtec\n",
+        "  root: tiles\n",
+        "recipe: fast\n",
+        "  size: [640, 256] ",
+        "  fit: stretch\n",
+        "# Thresholds: chosen from 5 training images",
+    ] {
+        assert!(written.contains(line), "{line}:\n{written}");
+    }
+    assert!(
+        written.lines().all(|line| line.chars().count() <= 120),
+        "{written}"
+    );
+    let output = daf(folder.path())
+        .args([
+            "check",
+            "pipeline.yaml",
+            "--set",
+            "method.backbone={type: resnet18, weights: random}",
+            "--set",
+            "device=cpu",
+        ])
+        .output()
+        .unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
+    assert!(
+        said.contains("recipe       fast") && said.contains("640×256 pixels"),
+        "{said}"
+    );
+    assert!(said.contains("rest on 5 normal images"), "{said}");
+}
+
+#[test]
+fn init_says_what_is_wrong_with_a_folder_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["empty", "broken/good", "text", "both/train/good", "both/train/ok"] {
+        fs::create_dir_all(at(name)).unwrap();
+    }
+    fs::write(at("broken/good/0.png"), "no image").unwrap();
+    fs::write(at("text/readme.txt"), "no image").unwrap();
+    for name in ["both/train/good/0.png", "both/train/ok/0.png"] {
+        fs::write(at(name), "").unwrap();
+    }
+    for (data, expected) in [
+        (
+            "empty",
+            "empty: there is no image: expected png, jpeg, bmp, tiff or webp, found nothing",
+        ),
+        ("text", "text: there is no image"),
+        (
+            "broken",
+            "broken: expected images that can be read, found none among the 1",
+        ),
+        (
+            "both",
+            "both/train: expected one folder of normal images, found good",
+        ),
+        ("nowhere", "nowhere: no such folder"),
+    ] {
+        let output = daf(folder.path())
+            .args(["init", "--data", data])
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with(&format!("error: {expected}")), "{said}");
+        assert!(!at("pipeline.yaml").exists(), "{data}");
+    }
+}
+
+#[test]
+fn a_size_that_is_left_to_the_program_is_said_and_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "data: { type: demo, kind: tile, size: 64, height: 160, train: 2, test: 1, test_good: 1 }
+input: { size: auto }
+method: { teacher: { weights: random } }
+trainer: { steps: 1, batch_size: 1 }
+device: cpu
+";
+    fs::write(folder.path().join("tall.yaml"), file).unwrap();
+    let output = daf(folder.path()).args(["train", "tall.yaml"]).output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
+    assert!(
+        said.contains("input.size: auto is 320×128 (height×width) for training images of 160×64"),
+        "{said}"
+    );
+    for name in ["config.yaml", "model.yaml"] {
+        let recorded = fs::read_to_string(folder.path().join("runs/tall").join(name)).unwrap();
+        assert!(
+            !recorded.contains("size: auto") && recorded.contains("320"),
+            "{name}:\n{recorded}"
+        );
+    }
+}
+
+#[test]
+fn a_training_gets_the_steps_that_fit_into_a_time_and_keeps_them() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small.yaml"), SMALL).unwrap();
+    let train = |arguments: &[&str]| {
+        daf(folder.path())
+            .args([
+                "train",
+                "small.yaml",
+                "--set",
+                "trainer.steps=1000000000",
+                "--set",
+                "device=cpu",
+                "--set",
+                "trainer.batch_size=1",
+            ])
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let short = train(&["--within", "0.01s"]);
+    let said = text(&short.stderr);
+    assert_eq!(short.status.code(), Some(2), "{said}");
+    assert!(said.contains("--within") && said.contains("too short"), "{said}");
+    assert!(!folder.path().join("runs").exists());
+
+    let output = train(&["--within", "30s"]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
+    assert!(
+        said.contains("of the 1000000000 steps that the pipeline asks for"),
+        "{said}"
+    );
+    assert!(
+        said.contains("too few for what the pipeline was made for"),
+        "{said}"
+    );
+    let config = || fs::read_to_string(folder.path().join("runs/small/config.yaml")).unwrap();
+    let first = config();
+    assert!(
+        first.contains("epochs: null") && !first.contains("1000000000"),
+        "{first}"
+    );
+    let again = train(&["--within", "1h", "--resume"]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert_eq!(config(), first);
+}
+
+#[test]
+fn every_part_and_recipe_that_is_listed_can_be_shown() {
     let folder = tempfile::tempdir().unwrap();
     let output = daf(folder.path()).args(["list", "--json"]).output().unwrap();
     let parts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -243,7 +433,12 @@ fn every_part_that_is_listed_can_be_shown() {
             .args(["show", &format!("{}/{name}", part["kind"].as_str().unwrap())])
             .output();
         let shown = text(&shown.unwrap().stdout);
-        assert!(shown.contains(&format!("type: {name}")), "{shown}");
+        let key = if part["kind"] == "recipe" {
+            "recipe"
+        } else {
+            "type"
+        };
+        assert!(shown.contains(&format!("{key}: {name}")), "{shown}");
         assert!(!shown.contains("anything"), "a field has no type:\n{shown}");
     }
     let some = text(

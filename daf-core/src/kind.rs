@@ -77,6 +77,13 @@ pub enum Fault {
         /// The crates, with versions.
         crates: Vec<String>,
     },
+    /// Several crates registered a recipe under the same name.
+    Recipe {
+        /// Name of the recipes.
+        name: &'static str,
+        /// The crates, with versions.
+        crates: Vec<String>,
+    },
     /// typetag has the part under another name than the record.
     Name {
         /// Kind of the part.
@@ -95,6 +102,9 @@ impl fmt::Display for Fault {
         match self {
             Self::Duplicate { kind, name, crates } => {
                 write!(f, "{kind} `{name}` is registered by {}", crates.join(" and "))
+            }
+            Self::Recipe { name, crates } => {
+                write!(f, "recipe `{name}` is registered by {}", crates.join(" and "))
             }
             Self::Name {
                 kind,

@@ -115,6 +115,7 @@ pub mod libtorch;
 pub mod observer;
 pub mod overlay;
 pub mod part;
+pub mod recipe;
 pub mod registry;
 pub mod results;
 #[cfg(feature = "torch")]

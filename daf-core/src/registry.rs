@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use crate::kind::{Fault, Kind};
+use crate::recipe::Recipe;
 
 /// One registered part. Made by [`register!`](crate::register).
 #[derive(Debug)]
@@ -103,7 +104,7 @@ pub fn crates_of(setting: &Value) -> BTreeSet<&'static str> {
     own.chain(within.into_iter().flat_map(crates_of)).collect()
 }
 
-/// Refuses parts that YAML could not name: typetag would notice only when the name is looked up.
+/// Refuses parts and recipes that YAML could not name: typetag would notice only when the name is looked up.
 ///
 /// # Errors
 /// [`Error::Registry`](crate::Error::Registry) with every fault.
@@ -111,6 +112,7 @@ pub fn check() -> crate::Result<()> {
     let faults: Vec<Fault> = Kind::ALL
         .into_iter()
         .flat_map(|kind| faults(&components(kind)))
+        .chain(recipe_faults(&crate::recipe::recipes()))
         .collect();
     if faults.is_empty() {
         Ok(())
@@ -141,6 +143,21 @@ fn faults(components: &[&Component]) -> Vec<Fault> {
         })
     });
     duplicates.chain(names).collect()
+}
+
+/// The faults of recipes, sorted by name.
+fn recipe_faults(recipes: &[&Recipe]) -> Vec<Fault> {
+    let same_name = recipes
+        .chunk_by(|a, b| a.name == b.name)
+        .filter(|same| same.len() > 1);
+    let fault = |same: &[&Recipe]| Fault::Recipe {
+        name: same[0].name,
+        crates: same
+            .iter()
+            .map(|recipe| format!("{} {}", recipe.krate, recipe.version))
+            .collect(),
+    };
+    same_name.map(fault).collect()
 }
 
 /// The name nearest to `given` among `names`, for "did you mean": letters left out, doubled, mistaken or
@@ -328,6 +345,27 @@ mod tests {
                 "shape `star` of one 1.0.0 is `Star` for typetag; write `#[typetag::serde(name = Type::NAME)]`",
             ]
         );
+    }
+
+    #[test]
+    fn recipes_that_share_a_name_are_refused() {
+        let recipe = |krate, name| Recipe {
+            name,
+            doc: "Nothing.",
+            krate,
+            version: "1.0.0",
+            yaml: "",
+        };
+        let recipes = [
+            recipe("one", "quick"),
+            recipe("two", "quick"),
+            recipe("one", "slow"),
+        ];
+        let found: Vec<_> = recipe_faults(&recipes.each_ref())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found, ["recipe `quick` is registered by one 1.0.0 and two 1.0.0"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Data sets: published layouts ([`Mvtec`], [`Mpdd`], [`Btad`], [`Visa`], [`Dagm`], [`Kolektor`]), images of
 //! your own by patterns ([`Folder`]) or by a table ([`Manifest`]), several data sets as one ([`Multi`]), and
 //! surfaces and parts that the program draws itself ([`Demo`]). [`audit`](audit()) looks a data set through
-//! for what spoils training or measuring.
+//! for what spoils training or measuring. [`look`](look()) finds out which data set a folder is.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod finding;
 mod folder;
 mod kind;
 mod kolektor;
+mod look;
 mod manifest;
 pub mod masks;
 mod multi;
@@ -26,6 +27,7 @@ pub use demo::{Demo, Kind};
 pub use finding::Finding;
 pub use folder::Folder;
 pub use kolektor::Kolektor;
+pub use look::{Look, look};
 pub use manifest::Manifest;
 pub use multi::Multi;
 pub use mvtec::{Btad, Mpdd, Mvtec};

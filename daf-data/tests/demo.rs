@@ -89,10 +89,46 @@ fn masks_are_black_and_white_and_neither_tiny_nor_huge() {
                 assert_eq!(mask.dimensions(), (size, size));
                 assert!(mask.pixels().all(|pixel| [0, 255].contains(&pixel.0[0])));
                 let share = share(&mask);
-                assert!((0.005..0.1).contains(&share), "{item:?} at {size}: {share}");
+                let least = if kind == Kind::Tile { 0.001 } else { 0.005 };
+                assert!((least..0.1).contains(&share), "{item:?} at {size}: {share}");
             }
         }
     }
+}
+
+#[test]
+fn tall_images_have_their_hairlines_anywhere_and_parts_in_the_middle() {
+    let tall = |kind| Demo {
+        size: 64,
+        height: Some(160),
+        test: 12,
+        ..demo(kind, 64)
+    };
+    let middles = |data: &Demo| -> Vec<f64> {
+        let defective = data
+            .items(Split::Test)
+            .unwrap()
+            .into_iter()
+            .filter(Item::is_anomalous);
+        defective
+            .map(|item| {
+                let (image, mask) = both(data, &item);
+                let mask = mask.unwrap();
+                assert_eq!((image.dimensions(), mask.dimensions()), ((64, 160), (64, 160)));
+                let rows = mask.enumerate_pixels().filter(|(.., pixel)| pixel.0[0] > 0);
+                let rows: Vec<f64> = rows.map(|(_, y, _)| f64::from(y) / 160.0).collect();
+                assert!(!rows.is_empty(), "{item:?}");
+                rows.iter().sum::<f64>() / rows.len() as f64
+            })
+            .collect()
+    };
+    let hairlines = middles(&tall(Kind::Tile));
+    assert!(
+        hairlines.iter().any(|at| *at < 0.4) && hairlines.iter().any(|at| *at > 0.8),
+        "{hairlines:?}"
+    );
+    let parts = middles(&tall(Kind::Washer));
+    assert!(parts.iter().all(|at| (0.25..0.75).contains(at)), "{parts:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod constants;
 pub mod decoder;
 pub mod measure;
 pub mod method;
+mod recipe;
 pub mod scorer;
 pub mod teacher;
 pub mod window;

@@ -280,7 +280,10 @@ fn threshold_card(metrics: Option<&Measurements>) -> Card {
         unit: "",
         interval: counts.unwrap_or_default(),
         meaning: chosen
-            .map(|calibration| calibration.basis.to_string())
+            .map(|calibration| match calibration.doubt() {
+                Some(doubt) => format!("{}; {doubt}", calibration.basis),
+                None => calibration.basis.to_string(),
+            })
             .unwrap_or_default(),
         wide: true,
     }

@@ -615,7 +615,7 @@ fn losses_are_read_with_their_own_settings_and_without_a_name_as_before() {
         let layers = Layers::new(daf_models::DEFAULTS).unwrap().file(&file).unwrap();
         let pipeline = Pipeline::from_layers(&layers)?;
         let method = serde_json::to_value(&pipeline.method).unwrap();
-        Ok::<_, Error>(serde_json::from_value(method["segmentation"].clone()).unwrap())
+        Ok::<Segmentation, Error>(serde_json::from_value(method["segmentation"].clone()).unwrap())
     };
     let mined = |ratio| Segmentation::Mined {
         negative_ratio: NotNegative::new(ratio),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use daf_core::block::{Blocks, Init, Mode, Precision};
 use daf_core::config::Layers;
 use daf_core::macs::count;
+use daf_core::recipe;
 use daf_core::registry::{self, Component, components};
 use daf_core::{
     Backbone, Batch, BoxError, BuildContext, Compared, Comparison, Dataset, Decoder, DecoderInput,
@@ -131,6 +132,71 @@ fn the_schema_has_every_part_with_every_field_of_its_example() {
             );
         }
     }
+}
+
+/// A pipeline of drawn images, and what the program makes of it.
+fn resolved(file: &str) -> Pipeline {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipeline.yaml");
+    std::fs::write(&path, format!("data: {{ type: demo }}\n{file}")).unwrap();
+    let layers = Layers::new(daf_models::DEFAULTS).and_then(|layers| layers.file(&path));
+    layers
+        .and_then(|layers| Pipeline::from_layers(&layers))
+        .unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+#[test]
+fn every_recipe_makes_a_sound_pipeline_that_stands_without_it() {
+    let recipes = recipe::recipes();
+    assert!(recipes.len() > 1, "the default crates are not linked");
+    for recipe in recipes {
+        let name = recipe.name;
+        assert!(
+            recipe.doc.len() > 20 && recipe.doc.ends_with('.'),
+            "{name}: {}",
+            recipe.doc
+        );
+        let pipeline = resolved(&format!("recipe: {name}"));
+        assert_eq!(pipeline.recipe.as_deref(), Some(name));
+        let written = pipeline.to_yaml().unwrap();
+        assert!(!written.contains("recipe:"), "{name}:\n{written}");
+        let again = Layers::new("").and_then(|layers| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.yaml");
+            std::fs::write(&path, &written).unwrap();
+            layers.file(&path)
+        });
+        let again = Pipeline::from_layers(&again.unwrap()).unwrap();
+        assert_eq!(again.to_yaml().unwrap(), written, "{name}");
+    }
+}
+
+#[test]
+fn the_recipe_of_the_paper_is_what_no_recipe_is() {
+    let [paper, none] = ["recipe: paper", ""].map(|file| resolved(file).to_yaml().unwrap());
+    assert_eq!(paper, none);
+}
+
+#[test]
+fn the_schema_has_every_recipe() {
+    let schema = schema(&Layers::new(daf_models::DEFAULTS).unwrap())
+        .unwrap()
+        .to_value();
+    let known = schema["properties"]["recipe"]["anyOf"].as_array().unwrap();
+    for recipe in recipe::recipes() {
+        assert!(
+            known.iter().any(|one| one["const"] == recipe.name),
+            "{}",
+            recipe.name
+        );
+    }
+    assert!(
+        !schema["required"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|key| key == "recipe")
+    );
 }
 
 /// Height and width of the tests' images: not square, and the least that the coarsest stage allows.

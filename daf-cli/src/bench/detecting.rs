@@ -145,6 +145,7 @@ impl<'a> Detecting<'a> {
         detect.run(&mut Context {
             out: &mut printed,
             environment: context.environment.clone(),
+            started: context.started,
         })?;
         let peak = peak.end();
         let between = |pair: &[Instant]| 1e3 * (pair[1] - pair[0]).as_secs_f64();

@@ -39,7 +39,8 @@ pub struct Input {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Input", description = "What the network is given of an image.")]
 struct Written {
-    /// Side of a square in pixels, or [height, width]; 256 by default. Multiples of the coarsest stride of the backbone.
+    /// Side of a square in pixels, or [height, width]; 256 by default. Multiples of the coarsest stride of the backbone. `auto`
+    /// is chosen from the sizes of the training images: their shape is kept, up to 256×640 pixels; a run records it.
     #[serde(default)]
     size: Size,
     /// How images are brought to that size: `stretch` (the default), `letterbox` (keeps their shape) or `tile` (cuts them
@@ -136,43 +137,68 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// Height and width in pixels.
+/// The word `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a number of pixels or [height, width]")]
+#[serde(rename_all = "snake_case")]
+pub enum Automatic {
+    /// Chosen from what is found.
+    Auto,
+}
+
+/// Height and width in pixels, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number of pixels, [height, width] or auto")]
 pub enum Size {
     /// A square.
     Square(u32),
     /// Height and width.
     Sides([u32; 2]),
+    /// To be chosen from the training images by a [`Choice`](super::Choice). Only a pipeline that has not been checked yet
+    /// has it.
+    Auto(Automatic),
 }
+
+/// The side of the paper's input.
+const UNCHOSEN: u32 = 256;
 
 impl Default for Size {
     fn default() -> Self {
-        Self::Square(256)
+        Self::Square(UNCHOSEN)
     }
 }
 
 impl Size {
-    /// Number of rows.
+    /// Whether the size has still to be chosen.
+    #[must_use]
+    pub const fn is_auto(self) -> bool {
+        matches!(self, Self::Auto(_))
+    }
+
+    /// Number of rows; 256 where the size has still to be chosen.
     #[must_use]
     pub const fn height(self) -> u32 {
         match self {
             Self::Square(side) | Self::Sides([side, _]) => side,
+            Self::Auto(_) => UNCHOSEN,
         }
     }
 
-    /// Number of columns.
+    /// Number of columns; 256 where the size has still to be chosen.
     #[must_use]
     pub const fn width(self) -> u32 {
         match self {
             Self::Square(side) | Self::Sides([_, side]) => side,
+            Self::Auto(_) => UNCHOSEN,
         }
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×{}", self.height(), self.width())
+        match self {
+            Self::Auto(_) => f.write_str("auto"),
+            Self::Square(_) | Self::Sides(_) => write!(f, "{}×{}", self.height(), self.width()),
+        }
     }
 }
 
@@ -243,6 +269,13 @@ impl Input {
                     "expected [left, top, width, height] in shares of the image's sides, within the image and not empty, \
                      found [{left}, {top}, {width}, {height}]"
                 ),
+            ));
+        }
+        if self.size.is_auto() {
+            return Err(fault(
+                "input.size",
+                "`auto` is chosen from the training images, and there is no data set here; expected a number of pixels or \
+                 [height, width]",
             ));
         }
         for side in [self.size.height(), self.size.width()].map(i64::from) {

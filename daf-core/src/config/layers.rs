@@ -14,10 +14,11 @@ use super::setting::{Setting, Settings};
 use super::words::DATA;
 use super::{Plugins, words, yaml};
 use crate::results::{CONFIG, MANIFEST};
-use crate::{Error, Result, registry};
+use crate::{Error, Result, recipe, registry};
 
 /// Layers of settings: the defaults, a file, the environment and arguments, each laid over those before. Directly
-/// over the defaults lies the recipe of the method that the layers name, if it brings one.
+/// over the defaults lies what the method that the layers name brings, if it brings anything, and over that the
+/// [recipe](crate::recipe) that they name with the key `recipe`.
 ///
 /// Maps merge key by key and lists are replaced as a whole. A layer that names another `type` replaces the part, so that
 /// no settings of the old one are left; `null` switches a part off. Keys of the whole that begin with `x-` are the user's
@@ -52,6 +53,8 @@ struct Layer {
 enum Origin {
     Defaults,
     /// Settings that the chosen method brings.
+    Method(String),
+    /// The registered recipe that a layer names.
     Recipe(String),
     File(String),
     /// A place in a file of another kind, such as a sweep.
@@ -64,7 +67,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Defaults => f.write_str("defaults"),
-            Self::Recipe(method) => write!(f, "recipe of method {method}"),
+            Self::Method(method) => write!(f, "recipe of method {method}"),
+            Self::Recipe(name) => write!(f, "recipe {name}"),
             Self::File(place) | Self::Within(place) => f.write_str(place),
             Self::Variable(name) => write!(f, "environment {name}"),
             Self::Argument(key) => write!(f, "--set {key}"),
@@ -84,6 +88,9 @@ impl Origin {
     }
 }
 
+/// The key that names a recipe.
+const RECIPE: &str = "recipe";
+
 /// Settings that have come since runs were first made: runs that lack them were made with these.
 const UNWRITTEN: &str = "input: { reduction: bilinear, depth: 16, alpha: drop }";
 
@@ -93,12 +100,7 @@ impl Layers {
     /// # Errors
     /// If it is not the YAML of a map.
     pub fn new(defaults: &str) -> Result<Self> {
-        let value = Setting::Map(read(defaults, &Origin::Defaults)?);
-        Ok(Self(vec![Layer {
-            source: Origin::Defaults,
-            at: KeyPath::default(),
-            value,
-        }]))
+        Ok(Self(vec![Layer::of_text(Origin::Defaults, defaults)?]))
     }
 
     /// The pipeline of a run directory.
@@ -227,10 +229,10 @@ impl Layers {
     /// Names the layer and the key at fault, what was expected and what was found, and the nearest name that there is. A
     /// plugin that is not linked comes before all others, since they may be due to it.
     pub fn resolve<T: DeserializeOwned>(&self, check: impl FnOnce(&mut T) -> Result<()>) -> Result<T> {
-        let layers = self.with_recipe()?;
-        let value = layers.merged()?;
-        layers.check_plugins(&value)?;
-        layers.checked(&value, check)
+        // A crate that is not linked may have brought the recipe.
+        self.check_plugins(&self.merged()?)?;
+        let layers = self.with_recipes()?;
+        layers.checked(&layers.merged()?, check)
     }
 
     /// [`resolve`](Self::resolve) for settings that are a part of the pipeline, the keys `parts` among them. The rest may be of plugins that are
@@ -243,7 +245,7 @@ impl Layers {
         parts: &[&str],
         check: impl FnOnce(&mut T) -> Result<()>,
     ) -> Result<T> {
-        let layers = self.with_recipe()?;
+        let layers = self.with_recipes()?;
         let value = layers.merged()?;
         let resolved = layers.checked(&value, check);
         if let Err(Error::Config { at, .. }) = &resolved
@@ -265,27 +267,54 @@ impl Layers {
         Ok(settings)
     }
 
-    /// The layers and, directly over the defaults, the recipe of the method that they name.
-    fn with_recipe(&self) -> Result<Self> {
-        let value = self.merged()?;
-        let named = value
+    /// The layers and, directly over the defaults, first what the method that they name brings and over it the recipe
+    /// that they name. The method may be that of the recipe.
+    fn with_recipes(&self) -> Result<Self> {
+        let mut layers = self.clone();
+        let place = (layers.0.iter())
+            .take_while(|layer| layer.source == Origin::Defaults)
+            .count();
+        if let Some(recipe) = self.recipe(&self.merged()?)? {
+            layers.0.insert(place, Layer::of_recipe(recipe)?);
+        }
+        let value = layers.merged()?;
+        let method = value
             .get("method")
             .and_then(|method| method.get("type"))
             .and_then(Setting::as_text)
             .and_then(|name| registry::find(registry::Kind::Method, name));
-        let mut layers = self.clone();
-        if let Some((method, recipe)) = named.and_then(|method| Some((method, method.recipe?))) {
-            let source = Origin::Recipe(method.name.into());
-            let value = Setting::Map(read(recipe, &source)?);
-            let defaults = layers
-                .0
-                .iter()
-                .take_while(|layer| layer.source == Origin::Defaults);
-            let place = defaults.count();
-            let at = KeyPath::default();
-            layers.0.insert(place, Layer { source, at, value });
+        if let Some((method, brought)) = method.and_then(|method| Some((method, method.recipe?))) {
+            let layer = Layer::of_text(Origin::Method(method.name.into()), brought)?;
+            layers.0.insert(place, layer);
         }
         Ok(layers)
+    }
+
+    /// The recipe that the merged layers name.
+    fn recipe(&self, value: &Setting) -> Result<Option<&'static recipe::Recipe>> {
+        let named = match value.get(RECIPE) {
+            None | Some(Setting::Null) => return Ok(None),
+            Some(named) => named,
+        };
+        let at = KeyPath::default().child(RECIPE);
+        let Some(name) = named.written() else {
+            let reason = format!("expected the name of a recipe, found {}", words::found(named));
+            return Err(self.fault_at(&at, reason, None));
+        };
+        if let Some(recipe) = recipe::find(name) {
+            return Ok(Some(recipe));
+        }
+        let names: Vec<_> = recipe::recipes().iter().map(|recipe| recipe.name).collect();
+        let known = match &names[..] {
+            [] => "none is linked into this program".to_owned(),
+            names => format!("there are {}", names.join(", ")),
+        };
+        let hint = match registry::nearest(name, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`daf-cli list recipe` says what each of them is for".into(),
+        };
+        let reason = format!("there is no recipe `{name}`: {known}");
+        Err(self.fault_at(&at, reason, Some(hint)))
     }
 
     /// Refuses plugins that are not linked.
@@ -490,6 +519,29 @@ pub fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 impl Layer {
+    /// A whole layer from YAML that is compiled in.
+    fn of_text(source: Origin, yaml: &str) -> Result<Self> {
+        let value = Setting::Map(read(yaml, &source)?);
+        Ok(Self {
+            source,
+            at: KeyPath::default(),
+            value,
+        })
+    }
+
+    fn of_recipe(recipe: &recipe::Recipe) -> Result<Self> {
+        let layer = Self::of_text(Origin::Recipe(recipe.name.into()), recipe.yaml)?;
+        match [RECIPE, "plugins"]
+            .iter()
+            .find(|key| layer.value.get(key).is_some())
+        {
+            Some(key) => Err(layer
+                .source
+                .fault(format!("a recipe may not have the key `{key}`"), None)),
+            None => Ok(layer),
+        }
+    }
+
     /// The map in a YAML file.
     fn of_file(path: &Path) -> Result<Self> {
         let source = Origin::File(path.display().to_string());

@@ -1,5 +1,6 @@
 //! Layered settings, and those that a model is used with.
 
+mod choice;
 mod input;
 mod key;
 mod layers;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-pub use input::{ChannelOrder, Input, Size};
+pub use choice::{Bounds, Choice};
+pub use input::{Automatic, ChannelOrder, Input, Size};
 pub use layers::{Layers, read_file};
 pub use plugins::{Dependency, Plugins};
 pub use range::{Count, NotNegative, OddSize, PartialShare, Positive, PositiveShare, Share};

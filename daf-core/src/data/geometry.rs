@@ -57,7 +57,8 @@ impl Crop {
     }
 
     /// The pixels of an image that belong to it: at least one.
-    fn of(self, width: u32, height: u32) -> Rect {
+    #[must_use]
+    pub fn of(self, width: u32, height: u32) -> Rect {
         let along = |start: f64, length: f64, side: u32| {
             let pixel = |share: f64| (share * f64::from(side)).round().clamp(0.0, f64::from(side)) as u32;
             let first = pixel(start).min(side.saturating_sub(1));

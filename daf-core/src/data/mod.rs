@@ -4,6 +4,7 @@ pub mod files;
 pub mod geometry;
 mod normalization;
 mod read;
+mod sizes;
 
 pub use normalization::Normalization;
 pub(crate) use read::resize;
@@ -12,3 +13,4 @@ pub use read::{
     SampleType, Values, read_header, read_image, read_mask, read_mask_any, read_mask_values, read_rgb,
     reduce_rgb, resize_mask, resize_rgb,
 };
+pub use sizes::{Sizes, spread};

@@ -20,6 +20,9 @@ pub struct Manifest {
     /// of former versions do not say.
     #[serde(default)]
     pub folder: Option<PathBuf>,
+    /// The recipe that the pipeline was made with, for information: its settings stand in the run's pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
     /// Every part that was linked, as `kind/name` and `crate version`.
     pub parts: Vec<(String, String)>,
 }

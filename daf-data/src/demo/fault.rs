@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Shifted,
     Stain,
     Worn,
+    // The seeds of images have the number of the defect: new ones come last.
+    Crack,
 }
 
 impl Fault {
@@ -28,6 +30,7 @@ impl Fault {
             Self::Bend => "bend",
             Self::Bridge => "bridge",
             Self::Chip => "chip",
+            Self::Crack => "crack",
             Self::Dent => "dent",
             Self::Hole => "hole",
             Self::Missing => "missing",
@@ -65,13 +68,19 @@ impl Mark {
             Fault::Hole => 0.055..0.1,
             Fault::Chip => 0.08..0.12,
             Fault::Dent => 0.08..0.14,
+            Fault::Crack => 0.15..0.4,
             _ => 0.07..0.15,
         };
         let sign = if rng.random::<bool>() { 1.0 } else { -1.0 };
+        let angle = rng.random_range(0.0..std::f32::consts::TAU);
         Self {
             fault,
             at,
-            axis: Vec2::unit(rng.random_range(0.0..std::f32::consts::TAU)),
+            axis: Vec2::unit(match fault {
+                // Across the part, as a bending load breaks it.
+                Fault::Crack => 0.12 * (angle - std::f32::consts::PI),
+                _ => angle,
+            }),
             size: rng.random_range(size),
             aspect: rng.random_range(1.0..1.7),
             curve: sign * rng.random_range(0.05..0.5),
@@ -117,6 +126,23 @@ impl Mark {
         let toward_light = if self.axis.x > 0.0 { across } else { -across };
         let wall = scaled(bare, 1.0 + 0.45 * toward_light);
         blend(color, wall, 0.9 * edge)
+    }
+
+    /// A hairline with a jagged course, some 1.4 pixels wide at 256 pixels: how much of it a pixel shows, 0 to 1.
+    pub(super) fn crack(&self, p: Vec2, pixel: f32) -> f32 {
+        let q = (p - self.at).along(self.axis);
+        let t = q.x / self.size;
+        if t.abs() >= 1.0 {
+            return 0.0;
+        }
+        let middle = 0.3 * self.size * (noise(vec2(t * 2.5, 0.5), self.seed) - 0.5)
+            + 0.03 * (noise(vec2(t * 13.0, 4.5), self.seed) - 0.5);
+        let half_width = 0.0028 * mix(0.7, 1.2, noise(vec2(t * 6.0, 8.5), self.seed));
+        ramp(
+            half_width + 0.5 * pixel,
+            half_width - 0.5 * pixel,
+            (q.y - middle).abs(),
+        )
     }
 
     /// A dried liquid: tinted within, darker at its rim.

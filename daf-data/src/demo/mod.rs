@@ -34,8 +34,11 @@ pub struct Demo {
     pub test_good: u32,
     /// Number of images with each kind of defect.
     pub test: u32,
-    /// Side of the square images in pixels, 32 to 4096.
+    /// Width of the images in pixels, 32 to 4096.
     pub size: u32,
+    /// Height of the images in pixels, 32 to 4096; as `size` if not given. Parts keep their shape and lie in the middle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
     /// Seed of the images: another one gives other images.
     pub seed: u64,
 }
@@ -49,6 +52,7 @@ impl Default for Demo {
             test_good: 20,
             test: 10,
             size: 256,
+            height: None,
             seed: 0,
         }
     }
@@ -70,15 +74,19 @@ pub enum Kind {
     Washer,
     /// Planed wood; defects: hole, scratch, stain.
     Wood,
+    // The seeds of images have the kind's number: new ones come last.
+    /// Ground ceramic, whose cracks are faint hairlines, about a pixel wide at a `size` of 256; defects: crack.
+    Tile,
 }
 
 impl Kind {
     /// Every kind, by name.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Board,
         Self::Fabric,
         Self::Metal,
         Self::Screw,
+        Self::Tile,
         Self::Washer,
         Self::Wood,
     ];
@@ -91,6 +99,7 @@ impl Kind {
             Self::Fabric => "fabric",
             Self::Metal => "metal",
             Self::Screw => "screw",
+            Self::Tile => "tile",
             Self::Washer => "washer",
             Self::Wood => "wood",
         }
@@ -107,6 +116,7 @@ impl Kind {
             Self::Fabric => surface::Fabric::FAULTS,
             Self::Metal => surface::Metal::FAULTS,
             Self::Screw => part::Screw::FAULTS,
+            Self::Tile => surface::Tile::FAULTS,
             Self::Washer => part::Washer::FAULTS,
             Self::Wood => surface::Wood::FAULTS,
         }
@@ -118,6 +128,7 @@ impl Kind {
             Self::Fabric => Box::new(surface::Fabric::new(rng)),
             Self::Metal => Box::new(surface::Metal::new(rng)),
             Self::Screw => Box::new(part::Screw::new(rng)),
+            Self::Tile => Box::new(surface::Tile::new(rng)),
             Self::Washer => Box::new(part::Washer::new(rng)),
             Self::Wood => Box::new(surface::Wood::new(rng)),
         }
@@ -160,10 +171,12 @@ impl Camera {
         }
     }
 
-    fn shoot(&self, scene: &dyn Scene, mark: Option<&Mark>, size: u32) -> RgbImage {
-        let pixel = 1.0 / size as f32;
-        RgbImage::from_fn(size, size, |x, y| {
-            let p = vec2((x as f32 + 0.5) * pixel, (y as f32 + 0.5) * pixel);
+    fn shoot(&self, scene: &dyn Scene, mark: Option<&Mark>, Frame { width, height }: Frame) -> RgbImage {
+        let pixel = 1.0 / width as f32;
+        // The square that a scene is made for lies in the middle.
+        let above = 0.5 * (height as f32 - width as f32);
+        RgbImage::from_fn(width, height, |x, y| {
+            let p = vec2((x as f32 + 0.5) * pixel, (y as f32 + 0.5 - above) * pixel);
             let from_middle = p - vec2(0.5, 0.5);
             let light =
                 self.exposure * (1.0 + self.slope.dot(from_middle) - 0.12 * from_middle.dot(from_middle));
@@ -178,6 +191,29 @@ impl Camera {
                 ((value * light + noise) * 255.0).round().clamp(0.0, 255.0) as u8
             }))
         })
+    }
+}
+
+/// Size of the images, in pixels.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    width: u32,
+    height: u32,
+}
+
+impl Frame {
+    /// The same shape, so many pixels wide.
+    fn scaled(self, width: u32) -> Self {
+        let height = u64::from(self.height) * u64::from(width) / u64::from(self.width.max(1));
+        Self {
+            width,
+            height: u32::try_from(height).unwrap_or(u32::MAX).max(1),
+        }
+    }
+
+    /// Widths by which the image is higher than it is wide, at each end; negative where it is less high.
+    fn beyond(self) -> f32 {
+        0.5 * (self.height as f32 / self.width as f32 - 1.0)
     }
 }
 
@@ -204,18 +240,25 @@ const ESTIMATE: u32 = 64;
 const AREA: std::ops::Range<f32> = 0.01..0.085;
 
 impl Shot {
-    fn new(seed: u64, request: Request) -> Self {
+    fn new(seed: u64, request: Request, frame: Frame) -> Self {
+        let estimate = frame.scaled(ESTIMATE);
         let mut rng = ChaCha8Rng::from_seed(request.seed(seed));
         let scene = request.kind.scene(&mut rng);
         let camera = Camera::new(&mut rng);
         let mark = request.fault.map(|fault| {
-            let normal = camera.shoot(scene.as_ref(), None, ESTIMATE);
+            let normal = camera.shoot(scene.as_ref(), None, estimate);
             let mut best = scene.place(fault, &mut rng);
+            if fault == Fault::Crack {
+                // Too thin to be measured at the size of the estimate, and anywhere along the image.
+                let beyond = frame.beyond().max(0.0);
+                best.at.y += beyond * rng.random_range(-1.0..=1.0);
+                return best;
+            }
             let mut least = f32::INFINITY;
             let mut next = best.clone();
             // A chip may miss its part or a scratch run off the edge: throw again.
             for _ in 0..16 {
-                let area = mask::area(&normal, &camera.shoot(scene.as_ref(), Some(&next), ESTIMATE));
+                let area = mask::area(&normal, &camera.shoot(scene.as_ref(), Some(&next), estimate));
                 let off = (AREA.start - area).max(area - AREA.end).max(0.0);
                 if off < least {
                     (best, least) = (next, off);
@@ -230,14 +273,14 @@ impl Shot {
         Self { scene, camera, mark }
     }
 
-    fn image(&self, size: u32) -> RgbImage {
-        self.camera.shoot(self.scene.as_ref(), self.mark.as_ref(), size)
+    fn image(&self, frame: Frame) -> RgbImage {
+        self.camera.shoot(self.scene.as_ref(), self.mark.as_ref(), frame)
     }
 
-    fn mask(&self, size: u32) -> GrayImage {
+    fn mask(&self, frame: Frame) -> GrayImage {
         mask::difference(
-            &self.camera.shoot(self.scene.as_ref(), None, size),
-            &self.image(size),
+            &self.camera.shoot(self.scene.as_ref(), None, frame),
+            &self.image(frame),
         )
     }
 }
@@ -311,6 +354,13 @@ impl Request {
 }
 
 impl Demo {
+    fn frame(&self) -> Frame {
+        Frame {
+            width: self.size,
+            height: self.height.unwrap_or(self.size),
+        }
+    }
+
     fn requests(&self, split: Split) -> Vec<Request> {
         let some = |fault, count| {
             (0..count).map(move |index| Request {
@@ -350,9 +400,9 @@ impl Dataset for Demo {
 
     fn image(&self, item: &Item) -> Result<DynamicImage, BoxError> {
         self.check()?;
-        Ok(Shot::new(self.seed, Request::parse(&item.image)?)
-            .image(self.size)
-            .into())
+        let frame = self.frame();
+        let shot = Shot::new(self.seed, Request::parse(&item.image)?, frame);
+        Ok(shot.image(frame).into())
     }
 
     fn mask(&self, item: &Item) -> Result<Option<GrayImage>, BoxError> {
@@ -360,12 +410,14 @@ impl Dataset for Demo {
         let request = Request::parse(&item.image)?;
         Ok(request
             .fault
-            .map(|_| Shot::new(self.seed, request).mask(self.size)))
+            .map(|_| Shot::new(self.seed, request, self.frame()).mask(self.frame())))
     }
 
     fn check(&self) -> Result<(), BoxError> {
-        if !(32..=4096).contains(&self.size) {
-            return Err(format!("size: expected 32 to 4096 pixels, found {}", self.size).into());
+        for (field, side) in [("size", self.size), ("height", self.frame().height)] {
+            if !(32..=4096).contains(&side) {
+                return Err(format!("{field}: expected 32 to 4096 pixels, found {side}").into());
+            }
         }
         for (field, count) in [
             ("train", self.train),

@@ -198,3 +198,38 @@ impl Scene for Wood {
         }
     }
 }
+
+/// A ground ceramic tile: dark, with a fine grain and marks of the grinding.
+#[derive(Debug)]
+pub(super) struct Tile {
+    axis: Vec2,
+    tone: f32,
+    seed: u32,
+}
+
+impl Tile {
+    pub(super) const FAULTS: &[Fault] = &[Fault::Crack];
+
+    pub(super) fn new(rng: &mut dyn Rng) -> Self {
+        Self {
+            axis: Vec2::unit(std::f32::consts::FRAC_PI_2 + rng.random_range(-0.05..0.05)),
+            tone: rng.random_range(0.4..0.46),
+            seed: rng.random(),
+        }
+    }
+}
+
+impl Scene for Tile {
+    fn color(&self, p: Vec2, pixel: f32, mark: Option<&Mark>) -> Rgb {
+        let q = p.along(self.axis);
+        let ground = 0.05 * (noise(vec2(q.x * 3.0, q.y * 60.0), self.seed) - 0.5);
+        let grain = 0.04 * (cloud(p * 70.0, 2, self.seed ^ 1) - 0.5);
+        let patches = 0.05 * (cloud(p * 4.0, 2, self.seed ^ 2) - 0.5);
+        let bright = self.tone + ground + grain + patches;
+        let crack = match mark {
+            Some(mark) if mark.fault == Fault::Crack => mark.crack(p, pixel),
+            _ => 0.0,
+        };
+        scaled([0.98, 1.0, 1.01], bright * (1.0 - 0.24 * crack))
+    }
+}

@@ -9,8 +9,8 @@ use super::trainer::LARGEST_BATCH;
 use super::{Evaluation, Output, Trainer};
 use daf_core::block::{Mode, Precision};
 use daf_core::calibration::{ThresholdRule, Validation};
-use daf_core::config::{DeviceChoice, Input, Layers, Plugins, fault};
-use daf_core::data::{Depth, InputImage, Values};
+use daf_core::config::{Bounds, Choice, DeviceChoice, Input, Layers, Plugins, fault};
+use daf_core::data::{Depth, InputImage, Sizes, Values};
 use daf_core::weights::WeightFolders;
 use daf_core::{Dataset, Item, Method, Model, ModelConfig, Result, Scorer, Split, Synthesizer, registry};
 
@@ -27,6 +27,10 @@ pub struct Pipeline {
     /// must be linked into the program; `daf-cli build` makes one.
     #[serde(default, skip_serializing_if = "Plugins::is_empty")]
     pub plugins: Plugins,
+    /// The recipe whose settings lie under the file. Not written back: what is written is resolved and holds them.
+    #[serde(default, skip_serializing)]
+    #[schemars(schema_with = "super::schema::recipe")]
+    pub recipe: Option<String>,
     /// From this number comes everything that is drawn at random; 0 to 9223372036854775807.
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -60,6 +64,9 @@ pub struct Pipeline {
     /// Files that a run leaves.
     #[serde(default)]
     pub output: Output,
+    /// How `input.size: auto` was chosen, if it was; for messages, not for files.
+    #[serde(skip)]
+    pub chosen: Option<Choice>,
 }
 
 const fn default_seed() -> u64 {
@@ -187,9 +194,43 @@ impl Pipeline {
     /// # Errors
     /// Names the key, what was expected and what was found.
     pub fn check(&mut self) -> Result<()> {
+        if self.input.size.is_auto() {
+            // The parts are asked what they can take, and where their images are.
+            self.method
+                .check()
+                .map_err(|error| self.method.fault("method", error))?;
+            self.check_sources()?;
+            self.settle_size()?;
+        }
         self.check_network()?;
         self.check_sources()?;
         self.settle_depth();
+        Ok(())
+    }
+
+    /// Chooses `input.size: auto` from the sizes of the training images, by the rules of [`Choice`] for the `fit` that is given.
+    fn settle_size(&mut self) -> Result<()> {
+        let items = self.items(Split::Train)?;
+        let mut sizes = Sizes::of(self.data.as_ref(), &items, Sizes::LOOKED_AT);
+        if let Some(region) = self.input.region.filter(|region| region.is_valid()) {
+            for (width, height) in &mut sizes.sizes {
+                let seen = region.of(*width, *height);
+                (*width, *height) = (seen.width, seen.height);
+            }
+        }
+        let bounds = Bounds::of(self.method.stride(), self.method.min_side());
+        let Some(choice) = Choice::framed(&sizes, self.input.fit, self.input.tiles, bounds) else {
+            let reason = match sizes.unreadable.into_iter().next() {
+                Some(error) => error.to_string(),
+                None => "there are none".into(),
+            };
+            let reason = format!(
+                "`auto` is chosen from the sizes of the training images, of which none can be read: {reason}"
+            );
+            return Err(fault("input.size", reason));
+        };
+        self.input.size = choice.size;
+        self.chosen = Some(choice);
         Ok(())
     }
 

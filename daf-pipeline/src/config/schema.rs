@@ -1,8 +1,9 @@
-use schemars::Schema;
-use serde_json::Value;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Value, json};
 
 use daf_core::Result;
 use daf_core::config::Layers;
+use daf_core::recipe::recipes;
 
 use super::Pipeline;
 
@@ -25,4 +26,13 @@ pub fn schema(below: &Layers) -> Result<Schema> {
         }
     }
     Ok(schema)
+}
+
+/// Schema of the key `recipe`: one alternative per registered recipe, or none.
+pub(super) fn recipe(_: &mut SchemaGenerator) -> Schema {
+    let known = recipes()
+        .into_iter()
+        .map(|recipe| json!({ "const": recipe.name, "description": recipe.doc }));
+    let alternatives: Vec<Value> = known.chain([json!({ "type": "null" })]).collect();
+    schemars::json_schema!({ "anyOf": alternatives })
 }

@@ -129,6 +129,74 @@ fn the_recipe_of_the_method_lies_between_the_defaults_and_the_file() {
     assert_eq!(trainer("", &[])["batch_size"], 8, "another method");
 }
 
+daf_core::register_recipe!(
+    "quick",
+    "For the tests.",
+    "{ method: { type: drilled }, trainer: { batch_size: 16, steps: 50 }, seed: 3 }"
+);
+
+#[test]
+fn a_recipe_lies_over_what_its_method_brings_and_under_the_file() {
+    let found = resolved("recipe: quick", "", &[]);
+    assert_eq!(found["method"]["type"], "drilled");
+    assert_eq!(found["synthesizer"], Value::Null, "of the method");
+    assert_eq!(
+        (&found["trainer"]["batch_size"], &found["seed"]),
+        (&json!(16), &json!(3))
+    );
+    assert_eq!(
+        (&found["trainer"]["epochs"], &found["trainer"]["steps"]),
+        (&Value::Null, &json!(50))
+    );
+    assert_eq!(
+        found["trainer"]["schedule"]["milestones"],
+        json!([40, 45]),
+        "of the method"
+    );
+    assert!(
+        found.get("recipe").is_none(),
+        "what is resolved stands without it"
+    );
+
+    let own = resolved(
+        "recipe: quick\nseed: 4\ntrainer: { batch_size: 2 }",
+        "",
+        &["trainer.steps=30"],
+    );
+    assert_eq!(
+        (
+            &own["trainer"]["batch_size"],
+            &own["trainer"]["steps"],
+            &own["seed"]
+        ),
+        (&json!(2), &json!(30), &json!(4))
+    );
+    // A file that names another method keeps the rest of the recipe.
+    let other = resolved("recipe: quick\nmethod: { type: idle }", "", &[]);
+    assert_eq!(
+        (&other["method"]["type"], &other["seed"]),
+        (&json!("idle"), &json!(3))
+    );
+
+    assert_eq!(resolved("", "DAF__RECIPE=quick", &[])["seed"], 3);
+    assert_eq!(resolved("recipe: quick", "", &["recipe=null"])["seed"], 1126);
+}
+
+#[test]
+fn a_recipe_that_is_unknown_is_told_with_the_nearest() {
+    let unknown = refused("recipe: quik", "", &[]);
+    assert!(
+        unknown.contains("recipe: there is no recipe `quik`: there are quick")
+            && unknown.contains("did you mean `quick`?"),
+        "{unknown}"
+    );
+    let no_name = refused("recipe: [quick]", "", &[]);
+    assert!(
+        no_name.contains("expected the name of a recipe, found"),
+        "{no_name}"
+    );
+}
+
 /// Finds nothing.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

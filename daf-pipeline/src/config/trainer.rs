@@ -215,6 +215,20 @@ impl Trainer {
         Ok(())
     }
 
+    /// Gives the training a length in steps. A schedule keeps its proportions.
+    pub fn shorten(&mut self, steps: u64) {
+        let length = self.steps.or(self.epochs).unwrap_or(1200);
+        if let Some(schedule) = &mut self.schedule {
+            let moments = schedule.milestones.iter_mut().chain([&mut schedule.warmup]);
+            for moment in moments {
+                let share = moment.of(length) as f64 / length.max(1) as f64;
+                *moment = ((share * steps as f64).round() as u64).into();
+            }
+        }
+        self.epochs = None;
+        self.steps = Some(steps);
+    }
+
     /// How many steps the training has on so many normal images.
     #[must_use]
     pub fn total_steps(&self, images: usize) -> u64 {
@@ -270,3 +284,28 @@ impl Trainer {
 pub(super) const LARGEST_BATCH: usize = 1 << 16;
 /// No machine has more cores.
 const MOST_WORKERS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortened_training_keeps_the_proportions_of_its_schedule() {
+        let mut trainer = Trainer {
+            epochs: Some(1200),
+            ..Trainer::default()
+        };
+        trainer.resolve().unwrap();
+        trainer.shorten(240);
+        assert_eq!((trainer.epochs, trainer.steps), (None, Some(240)));
+        let schedule = trainer.schedule.clone().unwrap();
+        assert_eq!(schedule.warmup, Milestone::After(10));
+        assert_eq!(
+            schedule.milestones,
+            [Milestone::After(140), Milestone::After(200)]
+        );
+        let written = serde_json::to_value(&trainer).unwrap();
+        trainer.resolve().unwrap();
+        assert_eq!(serde_json::to_value(&trainer).unwrap(), written);
+    }
+}

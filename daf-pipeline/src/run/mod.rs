@@ -73,6 +73,7 @@ impl Run {
             device: format!("{device:?}"),
             threads: tch::get_num_threads(),
             folder: std::env::current_dir().ok(),
+            recipe: pipeline.recipe.clone(),
             parts: Kind::ALL
                 .into_iter()
                 .flat_map(registry::components)

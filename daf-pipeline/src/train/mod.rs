@@ -5,6 +5,7 @@ mod checkpoint;
 mod fit;
 mod history;
 mod optimizer;
+mod pace;
 mod sound;
 mod step;
 
@@ -30,6 +31,7 @@ pub use daf_core::observer::{Observer, Plan};
 use fit::TrainingImages;
 use history::History;
 pub use optimizer::OptimizerState;
+pub use pace::Pace;
 pub use step::{Phase, Place, step};
 
 /// Trains the pipeline of a run and leaves its weights and thresholds in the run's directory. Goes on from the newest checkpoint if

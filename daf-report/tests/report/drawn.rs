@@ -158,6 +158,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
             "seed: {seed}\ndata:\n  type: folder\n  root: /data/metal\ninput:\n  size: [{SIDE}, {SIDE}]\n"
         ),
         manifest: Manifest {
+            recipe: None,
             daf: "0.1.0".into(),
             libtorch: "2.11.0".into(),
             device: "Cpu".into(),
