@@ -6,7 +6,7 @@ use daf_core::block::{Init, Mode, Precision, channels_last};
 use daf_core::config::{Input, NotNegative, PositiveShare};
 use daf_core::macs::count;
 use daf_core::tch::nn::{self, OptimizerConfig, VarStore};
-use daf_core::{Batch, Dataset, Fit, Method, Model, Split, Stage, Store, Synthesized, weights};
+use daf_core::{Batch, Dataset, Fit, Model, Split, Stage, Store, Synthesized, weights};
 use daf_data::Demo;
 
 use super::*;
