@@ -4,10 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use daf_core::block::Mode;
-use daf_core::{Fit, Kind, Method, Model, Scorer, weights};
+use daf_core::config::PositiveShare;
+use daf_core::{DiscrepancyMeasure, Fit, Kind, Method, Model, Scorer, weights};
+use daf_models::measure::{Calibrated, Cosine, LocalDensity, Memory, Sum};
+use daf_models::method::Daf;
 use daf_pipeline::config::Optimizer;
 use daf_pipeline::train::{OptimizerState, Place, step};
 use sha2::{Digest, Sha256};
@@ -91,6 +94,41 @@ fn on_both_devices() {
         }
         sees_the_same(name, method.as_ref());
     }
+    for (name, method) in memories() {
+        if method.learns() {
+            learns_the_same(name, &method);
+        }
+        sees_the_same(name, &method);
+    }
+}
+
+/// Memories beside a student and without one.
+fn memories() -> [(&'static str, Daf); 2] {
+    let calibrated = |of| -> Arc<dyn DiscrepancyMeasure> {
+        Arc::new(Calibrated {
+            of,
+            ..Calibrated::default()
+        })
+    };
+    let memory = calibrated(Arc::new(Memory {
+        coreset: PositiveShare::new(0.3),
+        density: Some(LocalDensity::default()),
+        ..Memory::default()
+    }));
+    let sum = Sum {
+        of: vec![calibrated(Arc::new(Cosine::default())), memory.clone()],
+    };
+    let beside = Daf {
+        discrepancy: Some(Arc::new(sum)),
+        ..Daf::default()
+    };
+    let alone = Daf {
+        student: None,
+        discrepancy: Some(memory),
+        decoder: None,
+        ..Daf::default()
+    };
+    [("a memory and a student", beside), ("a memory", alone)]
 }
 
 /// The losses before and after a step.
