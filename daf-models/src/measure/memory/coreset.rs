@@ -47,18 +47,27 @@ pub(super) fn k_center(
     taken
 }
 
-/// In eight sums, so that the compiler uses vector instructions.
+/// In eight sums, so that the compiler uses vector instructions; over indices, since adapters of iterators stay calls in
+/// builds for development.
+#[allow(clippy::needless_range_loop)]
 fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0f32; 8];
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest = a.remainder().iter().zip(b.remainder());
-    let rest: f32 = rest.map(|(a, b)| (a - b) * (a - b)).sum();
-    for (a, b) in a.zip(b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += (a - b) * (a - b);
+    for chunk in 0..a.len().min(b.len()) {
+        for lane in 0..8 {
+            let difference = a[chunk][lane] - b[chunk][lane];
+            sums[lane] += difference * difference;
         }
     }
-    sums.iter().sum::<f32>() + rest
+    let mut rest = 0.0;
+    for place in 0..rest_a.len().min(rest_b.len()) {
+        rest += (rest_a[place] - rest_b[place]) * (rest_a[place] - rest_b[place]);
+    }
+    let mut sum = 0.0;
+    for lane in sums {
+        sum += lane;
+    }
+    sum + rest
 }
 
 #[cfg(test)]
