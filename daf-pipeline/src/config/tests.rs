@@ -548,11 +548,11 @@ fn wrong_types_say_what_was_expected_and_found() {
         ),
         (
             "input: { size: [1, 2, 3] }",
-            "input.size: expected a number of pixels or [height, width], found a list",
+            "input.size: expected a number of pixels, [height, width] or auto, found a list",
         ),
         (
             "input: { size: \"256\" }",
-            "input.size: expected a number of pixels or [height, width], found the text \"256\" (leave the quotes out)",
+            "input.size: expected a number of pixels, [height, width] or auto, found the text \"256\" (leave the quotes out)",
         ),
         (
             "input: { size: 250 }",
