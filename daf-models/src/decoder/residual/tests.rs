@@ -351,7 +351,7 @@ fn a_short_training_lowers_either_loss_and_finds_defects_of_images_that_are_new(
     ] {
         slow::seed(25);
         let mut draws = Draws::new(25);
-        let (normal, held_out) = (drawn(8, 64, 1), drawn(4, 64, 2));
+        let (normal, held_out) = (drawn(16, 64, 1), drawn(16, 64, 2));
         let recipe = recipe(64, segmentation);
         let mut model = slow::built(&recipe, Mode::Train, (64, 64));
         assert!(
@@ -364,17 +364,17 @@ fn a_short_training_lowers_either_loss_and_finds_defects_of_images_that_are_new(
         };
         let mut optimizer = learned(model.as_ref());
         let mut losses = Vec::new();
-        for step in 0..40 {
-            let batch = batch(&normal, 4 * step, 4, &mut draws);
+        for step in 0..100 {
+            let batch = batch(&normal, 8 * step, 8, &mut draws);
             let (name, loss) = model.losses(&batch).unwrap().pop().unwrap();
             assert_eq!(name, "seg");
             optimizer.backward_step(&loss);
             losses.push(loss.double_value(&[]));
         }
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-        let (first, last) = (mean(&losses[..5]), mean(&losses[35..]));
+        let (first, last) = (mean(&losses[..10]), mean(&losses[90..]));
         assert!(last < 0.9 * first, "{segmentation:?}: {first} {last}");
-        let test = batch(&held_out, 0, 4, &mut draws).synthetic.unwrap();
+        let test = batch(&held_out, 0, 16, &mut draws).synthetic.unwrap();
         let model = opened(&recipe, model.as_ref(), 64);
         let found = slow::no_grad(|| model.infer(&test.images))
             .unwrap()
