@@ -20,6 +20,9 @@ pub struct Manifest {
     /// of former versions do not say.
     #[serde(default)]
     pub folder: Option<PathBuf>,
+    /// Directory of the run that its trained weights come from, if it was only fitted to more images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted_from: Option<PathBuf>,
     /// Every part that was linked, as `kind/name` and `crate version`.
     pub parts: Vec<(String, String)>,
 }
