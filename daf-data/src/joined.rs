@@ -66,7 +66,9 @@ impl Joined {
         let mut joined = Self::new(vec![Arc::clone(data)]);
         if data.typetag_name() == Self::NAME {
             let mut settings = serde_json::to_value(data)?;
-            settings.as_object_mut().and_then(|settings| settings.remove("type"));
+            settings
+                .as_object_mut()
+                .and_then(|settings| settings.remove("type"));
             joined = serde_json::from_value(settings)?;
         }
         joined.of.push(more);

@@ -5,6 +5,7 @@ mod checkpoint;
 mod fit;
 mod history;
 mod optimizer;
+mod refit;
 mod sound;
 mod step;
 
@@ -30,6 +31,7 @@ pub use daf_core::observer::{Observer, Plan};
 use fit::TrainingImages;
 use history::History;
 pub use optimizer::OptimizerState;
+pub use refit::{Refitted, refit};
 pub use step::{Phase, Place, step};
 
 /// Trains the pipeline of a run and leaves its weights and thresholds in the run's directory. Goes on from the newest checkpoint if
@@ -167,7 +169,7 @@ fn go(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer, early: bo
     let changed = engine.fit(Fit::AfterTraining, &images)?;
     engine.save_fitted(run.dir(), changed)?;
     let detector = Detector::new(Box::new(engine), config.input, None);
-    let calibration = calibrate(run, &detector, &normals, device, observer)?;
+    let calibration = calibrate(run.dir(), pipeline, &detector, &normals, device, observer)?;
     write_json(&run.dir().join(Calibration::FILE), &calibration)?;
     if plan.steps < planned {
         let shortened = Shortened {

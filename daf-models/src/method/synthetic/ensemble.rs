@@ -220,7 +220,10 @@ impl Model for EnsembleModel {
     }
 
     fn kept_patches(&self) -> u64 {
-        self.members.iter().map(|member| member.model.kept_patches()).sum()
+        self.members
+            .iter()
+            .map(|member| member.model.kept_patches())
+            .sum()
     }
 
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
