@@ -241,7 +241,7 @@ fn print(found: &Refitted, before: Option<&Calibration>, context: &mut Context) 
         [] => writeln!(
             out,
             "there is nothing in this model that is fitted: its weights are trained and stay, and only the thresholds change; \
-             to learn from the added images, train another run with the config.yaml of this one"
+             to learn from the added images, train another run with the config.yaml of the new one"
         )?,
         stores => writeln!(out, "fitted again: {}", listed(stores, 8))?,
     }

@@ -48,7 +48,8 @@ fn score(folder: &Path, of: &str, image: &str) -> f64 {
     line["score"].as_f64().unwrap()
 }
 
-const PATCHCORE: &str = "method: { type: patchcore, backbone: { weights: random }, coreset: 0.05 }";
+const PATCHCORE: &str =
+    "method: { type: patchcore, backbone: { type: resnet18, weights: random }, coreset: 0.05 }";
 
 #[test]
 fn a_look_that_is_added_is_normal_afterwards_and_the_old_run_stays() {
@@ -137,7 +138,8 @@ fn a_look_that_is_added_is_normal_afterwards_and_the_old_run_stays() {
 
 #[test]
 fn what_is_trained_stays_and_what_is_fitted_is_fitted_again() {
-    let memory = "{ type: memory, coreset: 0.05, stages: [1] }";
+    let of = [1, 2, 3].map(|stage| format!("{{ type: memory, coreset: 0.05, stages: [{stage}] }}"));
+    let memory = format!("{{ type: sum, of: [{}] }}", of.join(", "));
     let methods = [
         // A decoder over a memory, and a calibration after the training.
         (
