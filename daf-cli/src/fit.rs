@@ -45,6 +45,7 @@ pub(crate) struct Fit {
 impl Fit {
     pub(crate) fn run(&self, context: &mut Context) -> Result<(), Failure> {
         let old = Run::open_with(&self.run, &self.settings)?;
+        daf_core::store::check_complete(old.dir())?;
         let target = self.target()?;
         let pipeline = self.with_added(&old)?;
         let found = refit(&old, pipeline, &target, &mut Training::default())?;

@@ -269,7 +269,7 @@ fn what_cannot_be_added_is_said_and_leaves_nothing() {
     fs::remove_file(folder.join("run/weights/complete")).unwrap();
     fails(
         "--add new -o more",
-        2,
+        1,
         &["run: the training of this run has not ended"],
     );
 }

@@ -8,7 +8,6 @@ use super::block::Mode;
 use super::scorer::MapsOf;
 use super::store::StoreTensors;
 use super::{Fit, Model, ModelConfig, NormalImages, Postprocessor, Store, macs, store, threads};
-use crate::calibration::Calibration;
 use crate::engine::{Engine, Inferred};
 use crate::results::MultiplyAdds;
 use crate::{Error, Result, ScoreMap};
@@ -47,14 +46,7 @@ impl Libtorch {
     /// # Errors
     /// If the training has not ended, a part cannot be built, or a file of weights is missing, damaged or of another network.
     pub fn load(run: &Path, config: &ModelConfig, device: Device) -> Result<Self> {
-        if !store::is_complete(run) {
-            let reason = if Calibration::read(run)?.is_some() && !store::exists(run) {
-                "the training has ended, but its weights are not here: expected the folder `weights` as it was left"
-            } else {
-                "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`"
-            };
-            return Err(Error::data(run, reason));
-        }
+        store::check_complete(run)?;
         let engine = Self::trained(run, config, device)?;
         store::load(run, &engine.network().postprocessor.stores(), false)?;
         Ok(engine)

@@ -10,6 +10,7 @@ use tch::nn::VarStore;
 
 use super::weights;
 use crate::atomic::{copy_file, write_file, write_json, write_with};
+use crate::calibration::Calibration;
 use crate::results::Origin;
 use crate::{Error, Result, json};
 
@@ -193,9 +194,20 @@ pub fn is_complete(run: &Path) -> bool {
     run.join(FOLDER).join(COMPLETE).is_file()
 }
 
-/// Whether the folder of weights is there.
-pub(super) fn exists(run: &Path) -> bool {
-    run.join(FOLDER).is_dir()
+/// Refuses a run whose weights are not all there.
+///
+/// # Errors
+/// If its training has not ended, or its weights were taken away.
+pub fn check_complete(run: &Path) -> Result<()> {
+    if is_complete(run) {
+        return Ok(());
+    }
+    let reason = if Calibration::read(run)?.is_some() && !run.join(FOLDER).is_dir() {
+        "the training has ended, but its weights are not here: expected the folder `weights` as it was left"
+    } else {
+        "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`"
+    };
+    Err(Error::data(run, reason))
 }
 
 /// Saves the origins of each network's initial weights.

@@ -46,10 +46,7 @@ pub struct Refitted {
 /// If the run has not ended its training, `pipeline` has another model, images of the run are gone, `dir` exists already, and
 /// whatever the data, the parts and the disk have to say.
 pub fn refit(old: &Run, pipeline: Pipeline, dir: &Path, observer: &mut dyn Observer) -> Result<Refitted> {
-    if !old.is_trained() {
-        let reason = "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`";
-        return Err(Error::data(old.dir(), reason).unusable());
-    }
+    store::check_complete(old.dir())?;
     let config = pipeline.model();
     if !ModelConfig::open(old.dir(), &[] as &[&str])?.scores_as(&config) {
         let reason = "`method`, `input` and `scorer` must be those of the run, whose weights are kept; found others among the settings";
