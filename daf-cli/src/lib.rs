@@ -24,6 +24,7 @@ mod ending;
 mod environment;
 mod evaluate;
 mod failure;
+mod fit;
 mod init;
 mod inputs;
 mod kind;
@@ -78,6 +79,7 @@ const EXAMPLES: &str = "Examples:
   daf-cli init --data images/       look at images, write a pipeline.yaml for them
   daf-cli run pipeline.yaml         learn, measure, draw maps
   daf-cli detect runs/pipeline new/ score images
+  daf-cli fit runs/pipeline --add good/   more normal images, without training
   daf-cli compare runs/*            put runs side by side
   daf-cli sweep sweep.yaml          run a grid of pipelines, make tables
   daf-cli check pipeline.yaml       is everything there, do the parts fit?
@@ -96,6 +98,7 @@ enum Verb {
     Run(train::RunVerb),
     Train(train::Train),
     Evaluate(evaluate::Evaluate),
+    Fit(fit::Fit),
     Report(report::Report),
     Compare(compare::Compare),
     Detect(detect::Detect),
@@ -138,6 +141,7 @@ impl Verb {
             Self::Run(verb) => verb.run(context),
             Self::Train(verb) => verb.run(context),
             Self::Evaluate(verb) => verb.run(context),
+            Self::Fit(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
             Self::Compare(verb) => verb.run(context),
             Self::Detect(verb) => verb.run(context),

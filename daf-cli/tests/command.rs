@@ -492,6 +492,7 @@ fn help_is_no_failure_and_has_examples() {
         &["init", "-h"],
         &["new", "-h"],
         &["build", "-h"],
+        &["fit", "-h"],
         &["doctor", "-h"],
         &["completions", "-h"],
     ] {

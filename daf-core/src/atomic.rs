@@ -174,6 +174,19 @@ pub fn write_file(target: &Path, content: &[u8]) -> Result<()> {
     })
 }
 
+/// Copies a file and syncs the copy, which takes the place of a file of that name as a whole.
+///
+/// # Errors
+/// If the file cannot be read, the disk is full or the folder cannot be written to.
+pub fn copy_file(from: &Path, target: &Path) -> Result<()> {
+    write_with(target, |temporary| {
+        fs::copy(from, temporary).map_err(Error::io(from))?;
+        File::open(temporary)
+            .and_then(|file| file.sync_all())
+            .map_err(Error::io(temporary))
+    })
+}
+
 /// Writes a value as readable JSON, as [`write_file`] does.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
 //! Data sets: published layouts ([`Mvtec`], [`Mpdd`], [`Btad`], [`Visa`], [`Dagm`], [`Kolektor`]), images of
-//! your own by patterns ([`Folder`]) or by a table ([`Manifest`]), several data sets as one ([`Multi`]), and
+//! your own by patterns ([`Folder`]) or by a table ([`Manifest`]), several data sets as one ([`Joined`], [`Multi`]), and
 //! surfaces and parts that the program draws itself ([`Demo`]). [`audit`](audit()) looks a data set through
 //! for what spoils training or measuring. [`look`](look()) finds out which data set a folder is.
 
@@ -11,6 +11,7 @@ mod dagm;
 mod demo;
 pub mod finding;
 mod folder;
+mod joined;
 mod kind;
 mod kolektor;
 mod look;
@@ -26,6 +27,7 @@ pub use dagm::Dagm;
 pub use demo::{Demo, Kind};
 pub use finding::Finding;
 pub use folder::Folder;
+pub use joined::Joined;
 pub use kolektor::Kolektor;
 pub use look::{Look, look};
 pub use manifest::Manifest;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use daf_core::image::{GrayImage, ImageBuffer, Luma};
 use daf_core::{Dataset, Item, Split};
-use daf_data::{Btad, Dagm, Demo, Kolektor, Manifest, Mpdd, Multi, Mvtec, Visa};
+use daf_data::{Btad, Dagm, Demo, Folder, Joined, Kolektor, Manifest, Mpdd, Multi, Mvtec, Visa};
 use tempfile::TempDir;
 use tree::{colored, folder_with, listed, put, refusal, save, spot, text};
 
@@ -551,6 +551,78 @@ fn several_data_sets_are_one_and_each_opens_its_own_images() {
     assert!(data.check().unwrap_err().to_string().contains("`a/b`"));
     data.of.clear();
     assert!(data.check().is_err());
+}
+
+#[test]
+fn joined_data_sets_are_those_of_one_product_and_a_file_counts_once() {
+    let folder = folder_with(&[
+        "bottle/train/good/0.png",
+        "bottle/test/dent/0.png",
+        "bottle/ground_truth/dent/0_mask.png",
+        "more/1.png",
+        "more/2.png",
+        "more/copy.png",
+    ]);
+    let root = folder.path();
+    let normal = |patterns: &[&str]| -> Arc<dyn Dataset> {
+        Arc::new(Folder {
+            root: root.into(),
+            normal: patterns.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            test_normal: Vec::new(),
+            abnormal: Vec::new(),
+            masks: Vec::new(),
+            ..Folder::default()
+        })
+    };
+    let demo = Demo {
+        train: 2,
+        test_good: 0,
+        test: 1,
+        size: 32,
+        ..Default::default()
+    };
+    let bottle: Arc<dyn Dataset> = Arc::new(Mvtec {
+        category: None,
+        root: root.join("bottle"),
+        ..Default::default()
+    });
+    let joined = Joined::and(&bottle, normal(&["more", "bottle/train/good/0.png"])).unwrap();
+    let mut joined = Joined::and(&(Arc::new(joined) as Arc<dyn Dataset>), Arc::new(demo.clone())).unwrap();
+    assert_eq!(joined.of.len(), 3, "it is longer, not deeper");
+    joined.except.insert(root.join("more/../more/copy.png"));
+    joined.check().unwrap();
+    let train = joined.items(Split::Train).unwrap();
+    assert_eq!(train.len(), 5);
+    let files = ["bottle/train/good/0.png", "more/1.png", "more/2.png"].map(|name| root.join(name));
+    assert!(
+        train.iter().map(|item| &item.image).take(3).eq(&files),
+        "{train:?}"
+    );
+    assert!(train.iter().all(|item| item.category.is_none()));
+    for (item, alone) in train[3..].iter().zip(demo.items(Split::Train).unwrap()) {
+        assert_eq!(joined.image(item).unwrap(), demo.image(&alone).unwrap());
+    }
+    save(root, "more/2.png", colored(7, 5, 3));
+    assert_eq!(joined.image(&train[2]).unwrap().into_rgb8(), colored(7, 5, 3));
+    let written = serde_json::to_value(&joined as &dyn Dataset).unwrap();
+    assert_eq!(written["except"].as_array().unwrap().len(), 1);
+    let again: Box<dyn Dataset> = serde_json::from_value(written).unwrap();
+    assert_eq!(again.items(Split::Train).unwrap(), train);
+    let test = joined.items(Split::Test).unwrap();
+    assert!(test[0].mask.is_some() && test.len() > 1, "{test:?}");
+
+    let twice = Joined::new(vec![Arc::new(demo.clone()), Arc::new(demo)]);
+    let refused = refusal(&twice, Split::Train);
+    assert!(refused.contains("of[0] and of[1] both draw"), "{refused}");
+    let leak = Joined::and(&bottle, normal(&["bottle/test/dent"])).unwrap();
+    let refused = refusal(&leak, Split::Train);
+    assert!(
+        refused.contains("of[1] learns from it and of[0] measures with it"),
+        "{refused}"
+    );
+    let absent = Joined::and(&bottle, normal(&["absent"])).unwrap();
+    assert!(refusal(&absent, Split::Train).starts_with("of[1]: "));
+    assert!(Joined::new(Vec::new()).check().is_err());
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn the_published_layouts_and_the_general_ones_are_registered() {
     registry::check().unwrap();
     let found: Vec<_> = datasets().iter().map(|(c, _)| c.name).collect();
     for name in [
-        "btad", "dagm", "demo", "folder", "kolektor", "manifest", "mpdd", "multi", "mvtec", "visa",
+        "btad", "dagm", "demo", "folder", "joined", "kolektor", "manifest", "mpdd", "multi", "mvtec", "visa",
     ] {
         assert!(found.contains(&name), "{name} is missing in {found:?}");
     }

@@ -5,6 +5,7 @@ mod checkpoint;
 mod crates;
 mod device;
 mod endings;
+mod fit;
 mod golden;
 mod hostile_text;
 mod messages;

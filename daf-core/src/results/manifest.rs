@@ -23,6 +23,9 @@ pub struct Manifest {
     /// The recipe that the pipeline was made with, for information: its settings stand in the run's pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
+    /// Directory of the run that its trained weights come from, if it was only fitted to more images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted_from: Option<PathBuf>,
     /// Every part that was linked, as `kind/name` and `crate version`.
     pub parts: Vec<(String, String)>,
 }

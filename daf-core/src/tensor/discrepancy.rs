@@ -182,6 +182,10 @@ impl Comparator for Checked {
         guard::catch(|| comparator.fit(when, features))
             .unwrap_or_else(|caught| Err(contract::fault(Kind::DiscrepancyMeasure, self.name, caught)))
     }
+
+    fn kept_patches(&self) -> u64 {
+        self.comparator.kept_patches()
+    }
 }
 
 /// A discrepancy measure on a device. Several threads may compare at the same time: a tensor of its own stands behind a
@@ -202,6 +206,11 @@ pub trait Comparator: Debug + Send + Sync {
     fn fit(&mut self, when: Fit, features: &dyn NormalFeatures) -> Result<bool, BoxError> {
         let _ = (when, features);
         Ok(false)
+    }
+
+    /// Number of patches of normal images that it keeps, for messages; 0 if it keeps none.
+    fn kept_patches(&self) -> u64 {
+        0
     }
 }
 

@@ -6,8 +6,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::block::Mode;
 use super::scorer::MapsOf;
+use super::store::StoreTensors;
 use super::{Fit, Model, ModelConfig, NormalImages, Postprocessor, Store, macs, store, threads};
-use crate::calibration::Calibration;
 use crate::engine::{Engine, Inferred};
 use crate::results::MultiplyAdds;
 use crate::{Error, Result, ScoreMap};
@@ -46,14 +46,7 @@ impl Libtorch {
     /// # Errors
     /// If the training has not ended, a part cannot be built, or a file of weights is missing, damaged or of another network.
     pub fn load(run: &Path, config: &ModelConfig, device: Device) -> Result<Self> {
-        if !store::is_complete(run) {
-            let reason = if Calibration::read(run)?.is_some() && !store::exists(run) {
-                "the training has ended, but its weights are not here: expected the folder `weights` as it was left"
-            } else {
-                "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`"
-            };
-            return Err(Error::data(run, reason));
-        }
+        store::check_complete(run)?;
         let engine = Self::trained(run, config, device)?;
         store::load(run, &engine.network().postprocessor.stores(), false)?;
         Ok(engine)
@@ -125,6 +118,26 @@ impl Libtorch {
         let stores = network.postprocessor.stores();
         store::save(run, &stores, false)?;
         store::save(run, &stores, true)
+    }
+
+    /// Fits the model and its scorer again to undamaged images, more than those of the training of the run in a directory, whose
+    /// weights they have. What a training rested on, frozen stores, stays as it was. Gives the stores that have changed.
+    ///
+    /// # Errors
+    /// The errors of [`fit`](Self::fit), or if the files of the run cannot be read.
+    pub fn refit(&mut self, run: &Path, images: &dyn NormalImages) -> Result<Vec<StoreTensors>> {
+        self.fit(Fit::BeforeTraining, images)?;
+        if self.config.method.learns() {
+            store::load(run, &self.network().model.stores(), true)?;
+        }
+        self.fit(Fit::AfterTraining, images)?;
+        store::changed(run, &self.network().stores())
+    }
+
+    /// Number of patches of normal images that the model keeps.
+    #[must_use]
+    pub fn kept_patches(&self) -> u64 {
+        self.network().model.kept_patches()
     }
 
     /// Multiply-adds of one image of the size of the network's input.

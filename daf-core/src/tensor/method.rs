@@ -115,6 +115,10 @@ impl Model for Checked {
             .unwrap_or_else(|caught| Err(contract::fault(Kind::Method, self.name, caught)))
     }
 
+    fn kept_patches(&self) -> u64 {
+        self.model.kept_patches()
+    }
+
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
         let maps = self.call("scoring", |model| model.infer(images))?;
         let n = images.size()[0];
@@ -179,11 +183,19 @@ pub trait Model: Send {
     /// finds belongs into a frozen store) and once after the last ([`Fit::AfterTraining`], on a model built for
     /// inference with the trained weights). Says whether any store has changed.
     ///
+    /// Both may come again on the trained model, with more images. A frozen store is then left as the training knew it, if the
+    /// method [learns](Method::learns).
+    ///
     /// # Errors
     /// If an image cannot be read or processed.
     fn fit(&mut self, when: Fit, images: &dyn NormalImages) -> Result<bool, BoxError> {
         let _ = (when, images);
         Ok(false)
+    }
+
+    /// Number of patches of normal images that it keeps, for messages; 0 if it keeps none.
+    fn kept_patches(&self) -> u64 {
+        0
     }
 
     /// Maps of N×3×H×W images.

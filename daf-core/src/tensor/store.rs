@@ -1,13 +1,16 @@
 //! The weights of a model, and the files of a run that hold them: `weights/` has one safetensors file for each store, and the file
 //! `complete` once all are there.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tch::Tensor;
 use tch::nn::VarStore;
 
 use super::weights;
-use crate::atomic::{write_file, write_json, write_with};
+use crate::atomic::{copy_file, write_file, write_json, write_with};
+use crate::calibration::Calibration;
 use crate::results::Origin;
 use crate::{Error, Result, json};
 
@@ -106,6 +109,77 @@ pub fn load(run: &Path, stores: &[Store], frozen_only: bool) -> Result<()> {
     Ok(())
 }
 
+/// The tensors of a store with their names.
+#[derive(Debug)]
+pub struct StoreTensors {
+    /// Name of the store.
+    pub store: String,
+    /// All that its file holds.
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+/// The stores that are not what the directory of a run has of them. What the files hold besides, such as what only training needs, is
+/// kept.
+///
+/// # Errors
+/// If a file is damaged.
+pub fn changed(run: &Path, stores: &[Store]) -> Result<Vec<StoreTensors>> {
+    let mut changed = Vec::new();
+    for store in stores {
+        let path = file(run, store.name);
+        let known = match path.is_file() {
+            true => weights::read(&path)?,
+            false => Vec::new(),
+        };
+        let mut known: BTreeMap<String, Tensor> = known.into_iter().collect();
+        let mut differs = false;
+        for (name, tensor) in weights::named(store.vars) {
+            let same = known
+                .get(&name)
+                .is_some_and(|known| known.size() == tensor.size() && tensor.equal(&alike(known, &tensor)));
+            if !same {
+                known.insert(name, tensor);
+                differs = true;
+            }
+        }
+        if differs {
+            changed.push(StoreTensors {
+                store: store.name.to_owned(),
+                tensors: known.into_iter().collect(),
+            });
+        }
+    }
+    Ok(changed)
+}
+
+/// A tensor with the numbers of another one and on its device.
+fn alike(tensor: &Tensor, other: &Tensor) -> Tensor {
+    tensor.to_device(other.device()).to_kind(other.kind())
+}
+
+/// Copies the weights of a trained run into the directory of another one, with these stores in the place of its own.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub fn copy(from: &Path, run: &Path, changed: Vec<StoreTensors>) -> Result<()> {
+    let (source, folder) = (from.join(FOLDER), run.join(FOLDER));
+    fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+    let written: Vec<PathBuf> = changed.iter().map(|changed| file(run, &changed.store)).collect();
+    for StoreTensors { store, tensors } in changed {
+        write_with(&file(run, &store), |temporary| weights::write(temporary, tensors))?;
+    }
+    for entry in fs::read_dir(&source).map_err(Error::io(&source))? {
+        let entry = entry.map_err(Error::io(&source))?;
+        let target = folder.join(entry.file_name());
+        // Names with a dot before them are of files that were not written to their end.
+        let unfinished = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !unfinished && !written.contains(&target) && entry.path().is_file() {
+            copy_file(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
 /// Notes that all weights are saved.
 ///
 /// # Errors
@@ -120,9 +194,20 @@ pub fn is_complete(run: &Path) -> bool {
     run.join(FOLDER).join(COMPLETE).is_file()
 }
 
-/// Whether the folder of weights is there.
-pub(super) fn exists(run: &Path) -> bool {
-    run.join(FOLDER).is_dir()
+/// Refuses a run whose weights are not all there.
+///
+/// # Errors
+/// If its training has not ended, or its weights were taken away.
+pub fn check_complete(run: &Path) -> Result<()> {
+    if is_complete(run) {
+        return Ok(());
+    }
+    let reason = if Calibration::read(run)?.is_some() && !run.join(FOLDER).is_dir() {
+        "the training has ended, but its weights are not here: expected the folder `weights` as it was left"
+    } else {
+        "the training of this run has not ended; go on with --resume, or use what it has learned with `train --finish`"
+    };
+    Err(Error::data(run, reason))
 }
 
 /// Saves the origins of each network's initial weights.

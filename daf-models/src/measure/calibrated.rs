@@ -158,6 +158,10 @@ impl Comparator for Scaled {
         self.quantiles.set(&Tensor::from_slice(&[low, high]));
         Ok(true)
     }
+
+    fn kept_patches(&self) -> u64 {
+        self.of.kept_patches()
+    }
 }
 
 /// The sum of N×D×h×w maps, each averaged over its channels, at the size of the first: N×1×h×w in float32.

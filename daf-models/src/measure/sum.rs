@@ -92,6 +92,10 @@ impl Comparator for Terms {
         }
         Ok(changed)
     }
+
+    fn kept_patches(&self) -> u64 {
+        self.0.iter().map(|term| term.kept_patches()).sum()
+    }
 }
 
 /// Two comparisons of the same stage as one.

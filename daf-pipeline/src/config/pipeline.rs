@@ -20,7 +20,7 @@ use crate::samples::{SampleSettings, Samples, TrainValSplit};
 const LOOKED_AT: usize = 1000;
 
 /// Everything that a run is made of. What a run directory keeps of it reproduces the run.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// Crates that bring further parts, in the syntax of Cargo's dependencies: `my-parts: { path: ../my-parts }`. They

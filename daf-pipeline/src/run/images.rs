@@ -1,6 +1,6 @@
 //! `images.csv`: the normal images that a run learns from and holds out, so that it goes on with the same ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::Run;
 use daf_core::atomic::write_csv;
+use daf_core::words::listed;
 use daf_core::{Error, Item, Result, Split};
 
+use crate::Pipeline;
 use crate::samples::TrainValSplit;
 
 /// The normal images of a run.
@@ -55,7 +57,7 @@ fn name(item: &Item) -> String {
 /// Bytes at either end of a file that are hashed: an image that is another one has another size or differs there.
 const END: u64 = 64 << 10;
 
-fn fingerprint(path: &Path) -> std::io::Result<(u64, String)> {
+pub(super) fn fingerprint(path: &Path) -> std::io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
     let mut ends = Vec::new();
@@ -75,6 +77,20 @@ fn list(normals: &TrainValSplit) -> Vec<Image> {
     let train = normals.train.par_iter().map(|item| Image::of(item, false));
     let held_out = normals.validation.par_iter().map(|item| Image::of(item, true));
     train.chain(held_out).collect()
+}
+
+/// The normal images of a run and more.
+pub(crate) struct MoreNormals {
+    pub(crate) normals: TrainValSplit,
+    /// How many the run did not have.
+    pub(crate) added: usize,
+    /// How many of these are held out.
+    pub(crate) added_held_out: usize,
+}
+
+/// Writes the list of images into the directory of a run.
+pub(crate) fn keep(dir: &Path, normals: &TrainValSplit) -> Result<()> {
+    write_csv(&dir.join(IMAGES), &list(normals))
 }
 
 impl Run {
@@ -113,7 +129,7 @@ impl Run {
 
     /// Keeps the list of the run's images.
     pub(crate) fn keep_images(&self, normals: &TrainValSplit) -> Result<()> {
-        write_csv(&self.dir.join(IMAGES), &list(normals))
+        keep(&self.dir, normals)
     }
 
     /// Has the run go on with the images that the data set has now. Those that it began with stay what they were, learned
@@ -142,6 +158,67 @@ impl Run {
             );
         }
         self.keep_images(&normals)
+    }
+
+    /// The normal images of a pipeline that has more of them than this run, whose weights it takes over. With a method that learns
+    /// by steps those of the run stay what they were, learned from or held out; the others are drawn from the rest. Says how many
+    /// are more.
+    ///
+    /// # Errors
+    /// If images of the run are gone or have changed.
+    pub(crate) fn more_normals(&self, pipeline: &Pipeline) -> Result<MoreNormals> {
+        let known = match self.images()? {
+            Some(known) => known,
+            None => list(&self.divide(&[])?),
+        };
+        let items = pipeline.items(Split::Train)?;
+        let now: Vec<Image> = items.par_iter().map(|item| Image::of(item, false)).collect();
+        let by_name = |images: &[Image]| -> HashMap<String, Image> {
+            (images.iter().cloned())
+                .map(|image| (image.image.clone(), image))
+                .collect()
+        };
+        // A data set that was moved has the same files under other names.
+        let by_content = |images: &[Image]| -> HashMap<(Option<u64>, String), Image> {
+            (images.iter().cloned())
+                .filter_map(|image| Some(((image.bytes, image.hash.clone()?), image)))
+                .collect()
+        };
+        let find = |image: &Image, names: &HashMap<String, Image>, contents: &HashMap<_, Image>| {
+            let named = names.get(&image.image).filter(|named| named.is_same(image));
+            let same = || contents.get(&(image.bytes, image.hash.clone()?));
+            named.or_else(same).cloned()
+        };
+        let (names, contents) = (by_name(&now), by_content(&now));
+        let lost: Vec<&str> = (known.iter())
+            .filter(|image| find(image, &names, &contents).is_none())
+            .map(|image| image.image.as_str())
+            .collect();
+        if !lost.is_empty() {
+            let reason = format!(
+                "{} of the {} images that the run began with are gone or have changed ({}); bring them back, or start another run",
+                lost.len(),
+                known.len(),
+                listed(&lost, 3)
+            );
+            return Err(Error::data(&self.dir, reason).unusable());
+        }
+        let (known_names, known_contents) = (by_name(&known), by_content(&known));
+        let role = |image: &Image| find(image, &known_names, &known_contents).map(|known| known.held_out);
+        let roles: HashMap<&str, Option<bool>> = (now.iter())
+            .map(|image| (image.image.as_str(), role(image)))
+            .collect();
+        let is_new = |item: &Item| roles.get(name(item).as_str()).copied().flatten().is_none();
+        let learns = pipeline.method.learns();
+        let normals = TrainValSplit::divided(items, pipeline.validation.share, pipeline.seed, |item| {
+            let role = roles.get(name(item).as_str()).copied().flatten();
+            role.filter(|_| learns)
+        })?;
+        Ok(MoreNormals {
+            added: roles.values().filter(|role| role.is_none()).count(),
+            added_held_out: normals.validation.iter().filter(|item| is_new(item)).count(),
+            normals,
+        })
     }
 
     fn divide(&self, known: &[Image]) -> Result<TrainValSplit> {

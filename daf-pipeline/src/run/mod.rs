@@ -20,7 +20,8 @@
 //! events.out.*     history and metrics for TensorBoard, by daf-report
 //! ```
 
-mod images;
+mod copies;
+pub(crate) mod images;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ use daf_core::results::{CONFIG, MANIFEST, MODEL, Manifest};
 use daf_core::{Error, Result, json, libtorch, store};
 
 use crate::Pipeline;
+
+pub use copies::{Duplicate, duplicates};
 
 /// A run directory.
 #[derive(Debug)]
@@ -65,6 +68,32 @@ impl Run {
                 "exists already; choose another folder or go on with --resume",
             ));
         }
+        Self::write(dir, pipeline, None, |_| Ok(()))
+    }
+
+    /// Makes the directory of a run whose model is that of another one, fitted again, with what `fill` writes into it: whole, or
+    /// not at all.
+    ///
+    /// # Errors
+    /// The errors of `fill`, or if `dir` exists already.
+    pub(crate) fn create_from(
+        dir: &Path,
+        pipeline: Pipeline,
+        from: &Self,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        if dir.exists() {
+            return Err(Error::data(dir, "exists already; choose another folder"));
+        }
+        Self::write(dir, pipeline, Some(&from.dir), fill)
+    }
+
+    fn write(
+        dir: &Path,
+        pipeline: Pipeline,
+        fitted_from: Option<&Path>,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let device = pipeline.device.resolve()?;
         let (yaml, model) = (pipeline.to_yaml()?, pipeline.model().to_yaml()?);
         let manifest = Manifest {
@@ -74,6 +103,7 @@ impl Run {
             threads: tch::get_num_threads(),
             folder: std::env::current_dir().ok(),
             recipe: pipeline.recipe.clone(),
+            fitted_from: fitted_from.map(|from| std::path::absolute(from).unwrap_or_else(|_| from.into())),
             parts: Kind::ALL
                 .into_iter()
                 .flat_map(registry::components)
@@ -91,7 +121,7 @@ impl Run {
             write_file(&temporary.join(MODEL), model.as_bytes())?;
             write_json(&temporary.join(MANIFEST), &manifest)?;
             held = Some(lock(temporary)?);
-            Ok(())
+            fill(temporary)
         });
         written.map_err(|error| match dir.exists() {
             true => Error::data(

@@ -1,12 +1,12 @@
 //! Chooses the thresholds of a trained model.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use daf_core::image::RgbImage;
 use tch::Device;
 
 use super::fit::TrainingImages;
-use crate::run::Run;
 use daf_core::calibration::{
     Basis, Calibration, Chosen, Source, ThresholdRule, extreme_value, folds, spread, upper_quantile,
 };
@@ -22,15 +22,16 @@ const EPOCH: u64 = u32::MAX as u64 - 1;
 
 /// Scores the held-out images and chooses thresholds. If none were held out, a model that does not learn by steps is fitted anew to
 /// some of the training images and scores the others; one that learns scores those that it was trained with. With
-/// [`ThresholdRule::F1Max`] they are those of [`ThresholdRule::ExtremeValue`] until the test split has been scored.
+/// [`ThresholdRule::F1Max`] they are those of [`ThresholdRule::ExtremeValue`] until the test split has been scored. `run` is the
+/// directory with the weights.
 pub(super) fn calibrate(
-    run: &Run,
+    run: &Path,
+    pipeline: &Pipeline,
     detector: &Detector,
     normals: &TrainValSplit,
     device: Device,
     observer: &mut dyn Observer,
 ) -> Result<Calibration> {
-    let pipeline = run.pipeline();
     let settings = &pipeline.validation;
     let basis = Basis::of(
         settings,
@@ -52,7 +53,7 @@ pub(super) fn calibrate(
         for fold in folds(items.len()) {
             let others = (0..items.len()).filter(|number| !fold.contains(number));
             let others = others.map(|number| items[number].clone()).collect();
-            let refitted = refitted(run, others, device)?;
+            let refitted = refitted(run, pipeline, others, device)?;
             let left_out: Vec<Item> = fold.iter().map(|number| items[*number].clone()).collect();
             let before = normal.scores.images.len();
             normal.score(pipeline, &refitted, &left_out, |done| {
@@ -137,9 +138,8 @@ fn f1_threshold(normal: &[f64], damaged: &[f64]) -> Option<f64> {
 }
 
 /// The model of a method that does not learn by steps, fitted to some of the training images.
-fn refitted(run: &Run, items: Vec<Item>, device: Device) -> Result<Detector> {
-    let pipeline = run.pipeline();
-    let mut engine = Libtorch::trained(run.dir(), &pipeline.model(), device)?;
+fn refitted(run: &Path, pipeline: &Pipeline, items: Vec<Item>, device: Device) -> Result<Detector> {
+    let mut engine = Libtorch::trained(run, &pipeline.model(), device)?;
     let samples = pipeline.samples(items, 0.0)?;
     tch::manual_seed(i64::try_from(pipeline.seed).unwrap_or(i64::MAX));
     for when in [Fit::BeforeTraining, Fit::AfterTraining] {

@@ -6,6 +6,7 @@ mod fit;
 mod history;
 mod optimizer;
 mod pace;
+mod refit;
 mod sound;
 mod step;
 
@@ -32,6 +33,7 @@ use fit::TrainingImages;
 use history::History;
 pub use optimizer::OptimizerState;
 pub use pace::Pace;
+pub use refit::{Refitted, refit};
 pub use step::{Phase, Place, step};
 
 /// Trains the pipeline of a run and leaves its weights and thresholds in the run's directory. Goes on from the newest checkpoint if
@@ -169,7 +171,7 @@ fn go(run: &Run, folders: &WeightFolders, observer: &mut dyn Observer, early: bo
     let changed = engine.fit(Fit::AfterTraining, &images)?;
     engine.save_fitted(run.dir(), changed)?;
     let detector = Detector::new(Box::new(engine), config.input, None);
-    let calibration = calibrate(run, &detector, &normals, device, observer)?;
+    let calibration = calibrate(run.dir(), pipeline, &detector, &normals, device, observer)?;
     write_json(&run.dir().join(Calibration::FILE), &calibration)?;
     if plan.steps < planned {
         let shortened = Shortened {

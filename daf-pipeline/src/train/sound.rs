@@ -40,6 +40,17 @@ pub(super) fn check(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     pipeline.check_image_files().map_err(Error::unusable)?;
+    open(pipeline, normals, samples, observer)?;
+    samples.check_defects()
+}
+
+/// Opens all images that a model is fitted and thresholds are chosen with. `samples` keep what they have room for.
+pub(super) fn open(
+    pipeline: &Pipeline,
+    normals: &TrainValSplit,
+    samples: &Samples,
+    observer: &mut dyn Observer,
+) -> Result<()> {
     let dataset = pipeline.data.as_ref();
     let reading = pipeline.input.reading();
     let (train, all_images) = (samples.len(), samples.len() + normals.validation.len());
@@ -56,7 +67,7 @@ pub(super) fn check(
         observer.opened(done, all_images);
     }
     match all(broken) {
-        None => samples.check_defects(),
+        None => Ok(()),
         Some(source) => Err(dataset.fault("train images", source)),
     }
 }

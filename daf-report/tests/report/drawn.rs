@@ -159,6 +159,7 @@ pub(crate) fn run(dir: &Path, count: usize, seed: u64) -> Results {
         ),
         manifest: Manifest {
             recipe: None,
+            fitted_from: None,
             daf: "0.1.0".into(),
             libtorch: "2.11.0".into(),
             device: "Cpu".into(),

@@ -83,6 +83,14 @@ impl Bank {
         self.features.get()
     }
 
+    /// Number of the kept patches.
+    pub(crate) fn patch_count(&self) -> u64 {
+        match self.features().size()[..] {
+            [count, _] => count.unsigned_abs(),
+            _ => 0,
+        }
+    }
+
     /// Local outlier factors of the kept patches, M.
     pub(crate) fn factors(&self) -> Tensor {
         self.factors.get()
@@ -348,6 +356,10 @@ impl Comparator for Bank {
             Fit::BeforeTraining => self.fill(features).map(|()| true),
             Fit::AfterTraining => Ok(false),
         }
+    }
+
+    fn kept_patches(&self) -> u64 {
+        self.patch_count()
     }
 }
 

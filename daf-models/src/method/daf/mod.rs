@@ -364,6 +364,10 @@ impl Model for DafModel {
         discrepancy.comparator.fit(when, &features)
     }
 
+    fn kept_patches(&self) -> u64 {
+        (self.discrepancy.as_ref()).map_or(0, |discrepancy| discrepancy.comparator.kept_patches())
+    }
+
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
         let (n, _, h, w) = images.size4()?;
         add_published_only(self.published_only * n as u64);

@@ -219,6 +219,13 @@ impl Model for EnsembleModel {
         Ok(changed)
     }
 
+    fn kept_patches(&self) -> u64 {
+        self.members
+            .iter()
+            .map(|member| member.model.kept_patches())
+            .sum()
+    }
+
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
         let mut joined = Maps::default();
         let (mut probabilities, mut scores) = (Vec::new(), Vec::new());

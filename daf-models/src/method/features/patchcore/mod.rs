@@ -188,6 +188,10 @@ impl Model for Scoring {
         Ok(true)
     }
 
+    fn kept_patches(&self) -> u64 {
+        self.bank.patch_count()
+    }
+
     fn infer(&self, images: &Tensor) -> Result<Maps, BoxError> {
         let patches = self
             .bank
