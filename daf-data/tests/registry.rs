@@ -79,6 +79,7 @@ fn moved(value: &Value, to: &str) -> Value {
                 _ => (key.clone(), moved(value, to)),
             })
             .collect(),
+        Value::Array(values) => values.iter().map(|value| moved(value, to)).collect(),
         other => other.clone(),
     }
 }
