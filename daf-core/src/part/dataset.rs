@@ -94,7 +94,7 @@ impl dyn Dataset + '_ {
     /// `open` in the data set's own words, where a list of files at fault says already whose they are.
     ///
     /// # Errors
-    /// The errors of [`open`](Self::open).
+    /// If the file cannot be read, or `reading` has no rule for what it holds.
     pub fn read(&self, item: &Item, reading: Reading) -> Result<InputImage, BoxError> {
         let refused = |reason| Error::data(&item.image, reason);
         let at = item.image.display().to_string();
