@@ -60,7 +60,7 @@ pub struct Gamma {
     pub lower: f64,
 }
 
-/// The settings of an [`Nsa`], fully resolved. Its fields are documented there.
+/// The settings of an [`Nsa`](crate::Nsa), fully resolved. Its fields are documented there.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub struct Settings {
