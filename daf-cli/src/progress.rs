@@ -102,7 +102,7 @@ impl Observer for Training {
             self.warned = true;
             let line = format!(
                 "the {} steps that are left will take about {} here, {pace:.2} s each. What takes less: --within 10m (as many steps \
-                 as fit), recipe: fast (no training steps), a smaller input.size. Ctrl-C stops the training; the same command with \
+                 as fit), recipe: balanced (no training steps), a smaller input.size. Ctrl-C stops the training; the same command with \
                  --resume goes on, and with --finish uses what has been learned by then",
                 plan.steps.saturating_sub(done),
                 HumanDuration(left)

@@ -65,7 +65,7 @@ pub(crate) fn shorten(
             Duration::try_from_secs_f64(spent + pace.rest + 100.0 * pace.step).unwrap_or(Duration::MAX);
         return Err(Failure::usage(format!(
             "--within: {within} are too short: what is left after {:.0} s of loading and measuring does not hold one step of {:.2} s \
-             and the rest of the run, about {:.0} s; {} would hold 100 steps, and `recipe: fast` needs none",
+             and the rest of the run, about {:.0} s; {} would hold 100 steps, and `recipe: balanced` needs none",
             spent,
             pace.step,
             pace.rest,
@@ -89,7 +89,7 @@ pub(crate) fn shorten(
     if (fitting as f64) < TOO_FEW * asked as f64 {
         context.remark(&format!(
             "that is {:.0} % of them, too few for what the pipeline was made for: expect it to find less. All would take about {}; \
-             `recipe: fast` needs no steps",
+             `recipe: balanced` needs no steps",
             (100.0 * fitting as f64 / asked as f64).max(1.0),
             human(all)
         ))?;

@@ -104,6 +104,7 @@ pub struct DecoderInput {
 /// A decoder on a device.
 pub trait Segmenter: Debug + Send {
     /// Logits, N×1×H×W at the size of the image, of features N×C×h×w of every stage and the comparisons that
-    /// [`DecoderInput::discrepancy`] lists. Of these a decoder reads [`guide`](Comparison::guide) and the residual. The sigmoid is the caller's, so that losses may use the logits.
+    /// [`DecoderInput::discrepancy`] lists. Of these a decoder reads [`guide`](Comparison::guide) and the residual. The sigmoid is
+    /// the caller's, so that losses may use the logits.
     fn segment(&self, features: &[Tensor], discrepancy: &[Comparison]) -> Tensor;
 }

@@ -27,8 +27,8 @@ impl Detector {
         Self::open_with(run, &[] as &[&str], Some(device))
     }
 
-    /// [`open`](Self::open) with settings changed, each `KEY=VALUE` as for [`Layers::set`](crate::config::Layers::set); on the device that they or the run name unless
-    /// another one is given.
+    /// [`open`](Self::open) with settings changed, each `KEY=VALUE` as for [`Layers::set`](crate::config::Layers::set); on the
+    /// device that they or the run name unless another one is given.
     ///
     /// # Errors
     /// The errors of [`open`](Self::open), or if a setting cannot be read.

@@ -21,9 +21,10 @@ pub(crate) use outlier::local_outlier_factors;
 ///
 /// As in PatchCore (Roth et al., CVPR 2022), features of several stages are averaged over their neighborhood, brought to the size of
 /// the finest and joined; a greedy coreset of those of all normal training images is kept. There is one map, at the finest of the
-/// stages or, with a `scale`, at the one that is as fine then, with one channel. It is at least 0 without `density`. The memory is filled before the training. While a decoder learns,
-/// an image is not compared with features that were kept of itself, so that it sees distances as new images have them. The
-/// search for the nearest is not among the multiply-adds that are reported, which are those of convolutions.
+/// stages or, with a `scale`, at the one that is as fine then, with one channel. It is at least 0 without `density`. The memory is
+/// filled before the training. While a decoder learns, an image is not compared with features that were kept of itself, so that it
+/// sees distances as new images have them. The search for the nearest is not among the multiply-adds that are reported, which are
+/// those of convolutions.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
@@ -143,8 +144,8 @@ impl Default for Whiten {
 }
 
 impl Memory {
-    /// The comparator, with its tensors below `blocks`: `features` M×C, `factors` M, the images of the features `images` M and, with
-    /// `density`, `spacing` M.
+    /// The comparator, with its tensors below `blocks`: `features` M×C, `factors` M, the images of the features `images` M, with
+    /// `density` also `spacing` M, and with `whiten` `mean` and `components`, which make M×D of `features`.
     ///
     /// # Errors
     /// If a stage is not there.
